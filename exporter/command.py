@@ -1,0 +1,255 @@
+"""The only place that starts a process: argv in, decoded output or one error out.
+
+Two ways, because the risks differ. `run` is for commands that only read: at the
+deadline they are killed, since a stopped `lvs` would hold its VG's lock against us.
+`start` is for commands that change the host: never killed, and with output kept in
+memory files instead of pipes, so that not even our own death can interrupt them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from typing import IO, Protocol
+
+from msgspec import Struct
+
+from exporter.errors import (
+    CommandFailedError,
+    CommandMissingError,
+    CommandStuckError,
+    OutputTooLargeError,
+)
+
+MAX_OUTPUT_BYTES = 32 * 1024 * 1024  # 1,000 thin volumes are 1 MB of lvs JSON
+READ_BYTES = 65536
+REAP_SECONDS = 1.0
+
+# C: other locales print "24,00g" and French errors. The LVM variables keep lvm from
+# complaining about our descriptors, and from logging each of our readings to syslog.
+CHILD_ENVIRONMENT = {
+    "LC_ALL": "C",
+    "LANGUAGE": "",
+    "LVM_SUPPRESS_FD_WARNINGS": "1",
+    "LVM_SUPPRESS_SYSLOG": "1",
+}
+# What systemd gave to us alone: a child that used it could end our watchdog.
+PRIVATE_VARIABLES = (
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+)
+
+
+class Output(Struct, frozen=True, kw_only=True):
+    """What a command printed and how it ended (negative: the signal that ended it)."""
+
+    argv: tuple[str, ...]
+    status: int
+    stdout: str
+    stderr: str
+
+
+class Running(Protocol):
+    """A command that changes the host and may outlast our patience."""
+
+    def wait(self, timeout_seconds: float) -> Output | None:
+        """Wait for its end; None when it still runs after `timeout_seconds`."""
+
+
+class Runner(Protocol):
+    """Starts commands; the simulated host is one too."""
+
+    def run(self, argv: Sequence[str], *, deadline_seconds: float) -> Output:
+        """Run a command that only reads, and return its output if it ended with 0.
+
+        Raises CommandMissingError, CommandFailedError, CommandStuckError (killed at
+        the deadline) or OutputTooLargeError.
+        """
+
+    def start(self, argv: Sequence[str], *, environment: Mapping[str, str]) -> Running:
+        """Start a command that changes the host. Raises CommandMissingError."""
+
+
+def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Our environment for a child: LVM's own variables pass, ours and locales do not."""
+    environment = {key: os.environ[key] for key in os.environ if key not in PRIVATE_VARIABLES}
+    return environment | CHILD_ENVIRONMENT | dict(extra or {})
+
+
+class HostRunner:
+    """Runs commands on this host."""
+
+    def __init__(self, *, max_output_bytes: int = MAX_OUTPUT_BYTES) -> None:
+        self._max_output_bytes = max_output_bytes
+        self._undead: dict[tuple[str, ...], subprocess.Popen[bytes]] = {}
+
+    def run(self, argv: Sequence[str], *, deadline_seconds: float) -> Output:
+        """See Runner.run."""
+        ends_at = time.monotonic() + deadline_seconds
+        undead = self._undead.pop(tuple(argv), None)
+        if undead is not None and undead.poll() is None:
+            # Killed earlier, but in D state: another one would only join it.
+            self._undead[tuple(argv)] = undead
+            raise CommandStuckError(argv, deadline_seconds)
+        child = _spawn(
+            argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=child_environment()
+        )
+        try:
+            streams = _read_streams(child, ends_at, self._max_output_bytes)
+            status = child.wait(max(0.0, ends_at - time.monotonic()))
+        except subprocess.TimeoutExpired as error:
+            raise CommandStuckError(argv, deadline_seconds) from error
+        except _TooMuchError as error:
+            raise OutputTooLargeError(argv, self._max_output_bytes) from error
+        finally:
+            if not _abandon(child):
+                self._undead[tuple(argv)] = child
+        stdout, stderr = (_text(stream) for stream in streams)
+        if status != 0:
+            raise CommandFailedError(argv, status, stderr or stdout)
+        return Output(argv=tuple(argv), status=status, stdout=stdout, stderr=stderr)
+
+    def start(self, argv: Sequence[str], *, environment: Mapping[str, str]) -> Running:
+        """See Runner.start."""
+        stdout, stderr = _memory_file("stdout"), _memory_file("stderr")
+        child = _spawn(argv, stdout=stdout, stderr=stderr, env=child_environment(environment))
+        return _RunningChild(tuple(argv), child, stdout, stderr)
+
+
+class _RunningChild:
+    """A child whose output lands in memory files."""
+
+    def __init__(
+        self,
+        argv: tuple[str, ...],
+        child: subprocess.Popen[bytes],
+        stdout: IO[bytes],
+        stderr: IO[bytes],
+    ) -> None:
+        self._argv = argv
+        self._child = child
+        self._files = (stdout, stderr)
+
+    def wait(self, timeout_seconds: float) -> Output | None:
+        """See Running.wait."""
+        try:
+            status = _wait(self._child, timeout_seconds)
+        except subprocess.TimeoutExpired:
+            return None
+        stdout, stderr = (_text(_contents(file)) for file in self._files)
+        return Output(argv=self._argv, status=status, stdout=stdout, stderr=stderr)
+
+
+class _TooMuchError(Exception):
+    """The child printed more than the limit."""
+
+
+def _spawn(
+    argv: Sequence[str],
+    *,
+    stdout: int | IO[bytes],
+    stderr: int | IO[bytes],
+    env: Mapping[str, str],
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            env=env,
+            cwd="/",
+            # Ctrl-C on a terminal must not reach a running lvextend.
+            start_new_session=True,
+        )
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise CommandMissingError(argv, reason) from error
+
+
+def _read_streams(
+    child: subprocess.Popen[bytes], ends_at: float, max_bytes: int
+) -> tuple[bytearray, bytearray]:
+    """Read both pipes to their end, whatever order the child writes in."""
+    streams = (bytearray(), bytearray())
+    with selectors.DefaultSelector() as selector:
+        for stream, buffer in zip((child.stdout, child.stderr), streams, strict=True):
+            if stream is not None:
+                selector.register(stream, selectors.EVENT_READ, buffer)
+        while selector.get_map():
+            left = ends_at - time.monotonic()
+            ready = selector.select(left) if left > 0 else []
+            if not ready:
+                raise subprocess.TimeoutExpired(child.args, 0)
+            for key, _ in ready:
+                chunk = os.read(key.fd, READ_BYTES)
+                if not chunk:
+                    selector.unregister(key.fileobj)
+                key.data.extend(chunk)
+            if sum(map(len, streams)) > max_bytes:
+                raise _TooMuchError
+    return streams
+
+
+def _wait(child: subprocess.Popen[bytes], timeout_seconds: float) -> int:
+    """Wait without Popen.wait's naps of up to 50 ms: lvextend's end is urgent news."""
+    status = child.poll()
+    if status is not None or timeout_seconds <= 0:
+        if status is None:
+            raise subprocess.TimeoutExpired(child.args, timeout_seconds)
+        return status
+    try:
+        descriptor = os.pidfd_open(child.pid)
+    except OSError:  # Linux before 5.3
+        return child.wait(timeout_seconds)
+    try:
+        with selectors.DefaultSelector() as selector:
+            selector.register(descriptor, selectors.EVENT_READ)
+            selector.select(timeout_seconds)
+    finally:
+        os.close(descriptor)
+    return child.wait(0)
+
+
+def _abandon(child: subprocess.Popen[bytes]) -> bool:
+    """End a reading child and what it started; false if it cannot be ended (D state)."""
+    if child.poll() is None:
+        _kill_group(child.pid)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(REAP_SECONDS)
+    for stream in (child.stdout, child.stderr):
+        if stream is not None:
+            stream.close()
+    return child.returncode is not None
+
+
+def _kill_group(group: int) -> None:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except OSError as error:
+        if error.errno != errno.ESRCH:
+            raise
+
+
+def _memory_file(name: str) -> IO[bytes]:
+    return os.fdopen(os.memfd_create(f"thinpool-exporter-{name}"), "w+b")
+
+
+def _contents(file: IO[bytes]) -> bytes:
+    file.seek(0)
+    return file.read(MAX_OUTPUT_BYTES)
+
+
+def _text(raw: bytes | bytearray) -> str:
+    """Decode; a byte that is no UTF-8 must not hide the rest of the report."""
+    return raw.decode("utf-8", "backslashreplace")

@@ -1,0 +1,235 @@
+"""Device-mapper by ioctl: tables, status without flush, and events; changes nothing.
+
+A status request that flushes makes the kernel commit the pool's metadata, which can
+block for as long as the pool is in trouble; DM_NOFLUSH answers in microseconds.
+Source: kernel include/uapi/linux/dm-ioctl.h.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import select
+import struct
+from collections.abc import Iterator
+from typing import Protocol
+
+from msgspec import Struct
+
+from exporter.errors import DeviceMapperMissingError, KernelError
+
+CONTROL_NODE = "mapper/control"
+TARGET_KINDS = ("thin-pool", "thin")
+
+_HEADER = struct.Struct("=3I I I I i I I I Q 128s 129s 7x")
+_TARGET = struct.Struct("=Q Q i I 16s")
+_LIST_ENTRY = struct.Struct("=Q I")
+_VERSION = (4, 0, 0)
+
+_LIST_DEVICES = 2
+_TABLE_STATUS = 12
+_ARM_POLL = 16
+
+_SUSPENDED = 1 << 1
+_STATUS_TABLE = 1 << 4
+_BUFFER_FULL = 1 << 8
+_NOFLUSH = 1 << 11
+
+_FIRST_BUFFER_BYTES = 16 * 1024
+_MAX_BUFFER_BYTES = 16 * 1024 * 1024
+
+
+class DmDevice(Struct, frozen=True, kw_only=True):
+    """A device with one thin-pool or thin target: its table and status parameters.
+
+    `status` is None for thin targets, whose status nobody asked for.
+    """
+
+    name: str
+    uuid: str
+    number: str
+    is_suspended: bool
+    event_number: int
+    kind: str
+    length_sectors: int
+    table: str
+    status: str | None
+
+
+class Kernel(Protocol):
+    """Device-mapper as the rest of the program sees it; the simulation is one too."""
+
+    def devices(self) -> tuple[DmDevice, ...]:
+        """Every thin pool and thin volume. Raises KernelError."""
+
+    def device(self, name: str) -> DmDevice | None:
+        """One of them by its name, None if it is gone or another kind. Raises KernelError."""
+
+    def arm(self) -> None:
+        """Make the next `wait` see every event from now on; call it before reading."""
+
+    def wait(self, timeout_seconds: float) -> bool:
+        """Sleep until a device-mapper event (True) or the timeout (False)."""
+
+
+def _request(number: int) -> int:
+    """_IOWR(DM_IOCTL, number, struct dm_ioctl)."""
+    return (3 << 30) | (_HEADER.size << 16) | (0xFD << 8) | number
+
+
+class IoctlKernel:
+    """Asks this host's kernel through /dev/mapper/control (needs CAP_SYS_ADMIN)."""
+
+    def __init__(self, dev_directory: str = "/dev") -> None:
+        self._path = os.path.join(dev_directory, CONTROL_NODE)  # noqa: PTH118 - no Path in the hot loop
+        self._descriptor = -1
+        self._can_arm = True
+
+    def devices(self) -> tuple[DmDevice, ...]:
+        """See Kernel.devices."""
+        found = (self.device(name) for name in self._names())
+        return tuple(device for device in found if device is not None)
+
+    def device(self, name: str) -> DmDevice | None:
+        """See Kernel.device."""
+        try:
+            header, targets = self._table_status(name, _STATUS_TABLE | _NOFLUSH)
+            if len(targets) != 1 or targets[0].kind not in TARGET_KINDS:
+                return None
+            table = targets[0]
+            status = None
+            if table.kind == "thin-pool":
+                header, targets = self._table_status(name, _NOFLUSH)
+                status = targets[0].parameters if targets else None
+        except FileNotFoundError:
+            return None  # removed meanwhile
+        return DmDevice(
+            name=name,
+            uuid=header.uuid,
+            number=header.number,
+            is_suspended=header.is_suspended,
+            event_number=header.event_number,
+            kind=table.kind,
+            length_sectors=table.length_sectors,
+            table=table.parameters,
+            status=status,
+        )
+
+    def arm(self) -> None:
+        """See Kernel.arm."""
+        if not self._can_arm:
+            return
+        try:
+            self._ioctl(_ARM_POLL, _pack(_HEADER.size))
+        except KernelError:
+            # Linux before 4.14 does not know the request: the timeout alone must do.
+            self._can_arm = False
+
+    def wait(self, timeout_seconds: float) -> bool:
+        """See Kernel.wait."""
+        poll = select.poll()
+        if self._can_arm and self._descriptor >= 0:
+            poll.register(self._descriptor, select.POLLIN)
+        return bool(poll.poll(max(0.0, timeout_seconds) * 1000))
+
+    def _names(self) -> list[str]:
+        buffer = self._ioctl_growing(_LIST_DEVICES, "", 0)
+        offset = _Header.of(buffer).data_start
+        names = []
+        while True:
+            device, following = _LIST_ENTRY.unpack_from(buffer, offset)
+            if device:  # an empty list is one entry of zeroes
+                names.append(_c_string(buffer, offset + _LIST_ENTRY.size))
+            if not following:
+                return names
+            offset += following
+
+    def _table_status(self, name: str, flags: int) -> tuple[_Header, list[_Target]]:
+        buffer = self._ioctl_growing(_TABLE_STATUS, name, flags)
+        header = _Header.of(buffer)
+        return header, list(_targets(buffer, header))
+
+    def _ioctl_growing(self, number: int, name: str, flags: int) -> bytearray:
+        """Repeat the request with a larger buffer until the answer fits."""
+        size = _FIRST_BUFFER_BYTES
+        while size <= _MAX_BUFFER_BYTES:
+            buffer = _pack(size, name, flags)
+            self._ioctl(number, buffer)
+            if not _Header.of(buffer).flags & _BUFFER_FULL:
+                return buffer
+            size *= 4
+        raise KernelError(f"device-mapper's answer on {name or 'the device list'} is too large")
+
+    def _ioctl(self, number: int, buffer: bytearray) -> None:
+        try:
+            fcntl.ioctl(self._control(), _request(number), buffer)
+        except OSError as error:
+            if error.errno == errno.ENXIO:
+                raise FileNotFoundError from error
+            raise KernelError(f"device-mapper request {number}: {error.strerror}") from error
+
+    def _control(self) -> int:
+        if self._descriptor < 0:
+            try:
+                self._descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+            except OSError as error:
+                missing = error.errno in {errno.ENOENT, errno.ENODEV, errno.ENXIO}
+                kind = DeviceMapperMissingError if missing else KernelError
+                raise kind(f"cannot open {self._path}: {error.strerror}") from error
+        return self._descriptor
+
+
+class _Header(Struct):
+    data_start: int
+    target_count: int
+    flags: int
+    event_number: int
+    number: str
+    uuid: str
+
+    @property
+    def is_suspended(self) -> bool:
+        return bool(self.flags & _SUSPENDED)
+
+    @classmethod
+    def of(cls, buffer: bytearray) -> _Header:
+        fields = _HEADER.unpack_from(buffer)
+        _, _, _, _, data_start, targets, _, flags, event_number, _, device, _, uuid = fields
+        # kdev_t.h, new_encode_dev: 12 bits of major between the two parts of the minor
+        major, minor = (device >> 8) & 0xFFF, (device & 0xFF) | ((device >> 12) & 0xFFF00)
+        return cls(
+            data_start,
+            targets,
+            flags,
+            event_number,
+            f"{major}:{minor}",
+            _c_string(uuid, 0),
+        )
+
+
+class _Target(Struct):
+    kind: str
+    length_sectors: int
+    parameters: str
+
+
+def _pack(size: int, name: str = "", flags: int = 0) -> bytearray:
+    buffer = bytearray(size)
+    raw = os.fsencode(name)
+    _HEADER.pack_into(buffer, 0, *_VERSION, size, _HEADER.size, 0, 0, flags, 0, 0, 0, raw, b"")
+    return buffer
+
+
+def _targets(buffer: bytearray, header: _Header) -> Iterator[_Target]:
+    offset = header.data_start
+    for _ in range(header.target_count):
+        _, length, _, following, kind = _TARGET.unpack_from(buffer, offset)
+        parameters = _c_string(buffer, offset + _TARGET.size)
+        yield _Target(_c_string(kind, 0), length, parameters)
+        offset = header.data_start + following
+
+
+def _c_string(buffer: bytes | bytearray, offset: int) -> str:
+    end = buffer.find(b"\0", offset)
+    return bytes(buffer[offset : end if end >= 0 else None]).decode("utf-8", "backslashreplace")

@@ -1,0 +1,90 @@
+"""What the guard decides and has done."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from exporter.model.words import Device, Failure, GuardMode, Reason
+
+
+class Extension(Struct, frozen=True, kw_only=True):
+    """One LV that is to grow, to an absolute size so that a repetition does no harm.
+
+    `wanted_extents` is what the policy asks for, `extents` what fits.
+    """
+
+    device: Device
+    from_extents: int
+    wanted_extents: int
+    extents: int
+    extent_bytes: int
+
+    @property
+    def is_clamped(self) -> bool:
+        """Whether the VG, the reserve or a limit gives less than the policy asks for."""
+        return self.extents < self.wanted_extents
+
+    @property
+    def size_bytes(self) -> int:
+        """The LV's size after the extension."""
+        return self.extents * self.extent_bytes
+
+    @property
+    def added_bytes(self) -> int:
+        """What the extension adds."""
+        return (self.extents - self.from_extents) * self.extent_bytes
+
+
+class NextStep(Struct, frozen=True, kw_only=True):
+    """What the policy will ask for at the next crossing, and what the VG could give now."""
+
+    device: Device
+    wanted_bytes: int
+    possible_bytes: int
+
+
+class Decision(Struct, frozen=True, kw_only=True):
+    """What to do with one pool, and why. Metadata comes first in `extensions`."""
+
+    reason: Reason
+    extensions: tuple[Extension, ...] = ()
+    detail: str = ""
+
+
+class DeviceCounters(Struct, frozen=True, kw_only=True):
+    """What the guard did to one device of one pool since it started."""
+
+    extends: int = 0
+    extended_bytes: int = 0
+    failures: dict[Failure, int] = {}
+
+
+class PoolGuard(Struct, frozen=True, kw_only=True):
+    """The guard's view of one pool."""
+
+    mode: GuardMode
+    is_responsible: bool
+    reason: Reason
+    detail: str = ""
+    steps: tuple[NextStep, ...] = ()
+    counters: dict[Device, DeviceCounters] = {}
+    clamped_extends: int = 0
+    anticipated_extends: int = 0
+    takeovers: int = 0
+    last_extend_at: float | None = None
+
+
+class Histogram(Struct, frozen=True, kw_only=True):
+    """Durations in seconds: counts per upper bound (not cumulative; the last is +Inf)."""
+
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+    total_seconds: float = 0.0
+
+
+class GuardReport(Struct, frozen=True, kw_only=True):
+    """The guard as a whole; `pools` by the pool's label (`vg/pool`)."""
+
+    last_cycle_at: float | None
+    extend_durations: Histogram
+    pools: dict[str, PoolGuard] = {}

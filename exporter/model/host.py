@@ -1,0 +1,239 @@
+"""What the sources return: LVM's, the kernel's, dmeventd's and Docker's own accounts."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from exporter.model.words import PoolMode
+
+
+class Usage(Struct, frozen=True, kw_only=True):
+    """Blocks of one device, as the kernel counts them."""
+
+    used_blocks: int
+    total_blocks: int
+    block_bytes: int
+
+    @property
+    def used_bytes(self) -> int:
+        """Space in use."""
+        return self.used_blocks * self.block_bytes
+
+    @property
+    def total_bytes(self) -> int:
+        """Space that the kernel can use, which may be less than the LV's size."""
+        return self.total_blocks * self.block_bytes
+
+
+class PoolStatus(Struct, frozen=True, kw_only=True):
+    """One reading of a pool's device-mapper status line.
+
+    Source: kernel admin-guide/device-mapper/thin-provisioning.rst. Old kernels leave
+    out trailing words, and `Fail` or `Error` stand alone: those fields are None.
+    """
+
+    mode: PoolMode
+    transaction_id: int | None = None
+    data: Usage | None = None
+    metadata: Usage | None = None
+    held_root_block: int | None = None
+    discard: str | None = None
+    queue_if_no_space: bool | None = None
+    needs_check: bool | None = None
+    is_suspended: bool = False
+    event_number: int = 0
+
+
+class LoopBacking(Struct, frozen=True, kw_only=True):
+    """The file under a loop device; free bytes are those of the file's file system."""
+
+    device: str
+    file: str | None
+    free_bytes: int | None
+
+
+class KernelPool(Struct, frozen=True, kw_only=True):
+    """A live thin-pool target: its table and its status."""
+
+    dm_name: str
+    dm_uuid: str
+    device_number: str  # "253:4"
+    data_device_number: str
+    metadata_device_number: str
+    chunk_bytes: int
+    low_water_mark_blocks: int
+    status: PoolStatus
+    loop: LoopBacking | None = None
+
+
+class KernelThin(Struct, frozen=True, kw_only=True):
+    """A live thin target."""
+
+    dm_name: str
+    dm_uuid: str
+    pool_device_number: str
+    thin_id: int
+    size_bytes: int
+
+
+class KernelReading(Struct, frozen=True, kw_only=True):
+    """Every thin pool and thin volume that device-mapper knows."""
+
+    pools: tuple[KernelPool, ...] = ()
+    thins: tuple[KernelThin, ...] = ()
+
+
+class LvmPool(Struct, frozen=True, kw_only=True):
+    """A thin pool as LVM describes it (lvs).
+
+    Sizes are those of the LVs; `data_stripes` and `data_areas` describe the last
+    segment of the data LV: areas is the number of PVs that one extension step needs
+    at the same time, stripes how many of these add to the size.
+    """
+
+    vg_name: str
+    vg_uuid: str
+    name: str
+    lv_uuid: str
+    size_bytes: int
+    metadata_size_bytes: int
+    chunk_bytes: int
+    discards: str | None
+    profile: str | None
+    data_percent: float | None
+    metadata_percent: float | None
+    when_full: str | None
+    is_active: bool | None
+    is_suspended: bool | None
+    is_locked: bool
+    is_writable: bool
+    needs_check: bool | None
+    health: str | None
+    data_segment_type: str | None = None
+    data_stripes: int = 1
+    data_areas: int = 1
+    data_stripe_bytes: int = 0
+    metadata_segment_type: str | None = None
+    metadata_areas: int = 1
+
+
+class LvmThin(Struct, frozen=True, kw_only=True):
+    """A thin volume that LVM owns."""
+
+    vg_name: str
+    name: str
+    lv_uuid: str
+    pool_name: str
+    size_bytes: int
+
+
+class PhysicalVolume(Struct, frozen=True, kw_only=True):
+    """One PV; only those that are allocatable and present can serve an extension."""
+
+    name: str
+    vg_name: str
+    is_allocatable: bool
+    is_missing: bool
+    extents: int
+    allocated_extents: int
+
+    @property
+    def usable_free_extents(self) -> int:
+        """Extents that lvextend may take from this PV."""
+        if not self.is_allocatable or self.is_missing:
+            return 0
+        return max(0, self.extents - self.allocated_extents)
+
+
+class VolumeGroup(Struct, frozen=True, kw_only=True):
+    """A VG with its PVs. `spare_extents` is the size of the pool metadata spare LV."""
+
+    name: str
+    uuid: str
+    size_bytes: int
+    free_bytes: int
+    extent_bytes: int
+    seqno: int
+    profile: str | None
+    is_writable: bool
+    is_exported: bool
+    is_partial: bool
+    is_foreign: bool
+    is_shared: bool
+    is_clustered: bool = False
+    spare_extents: int = 0
+    largest_metadata_extents: int = 0
+    physical_volumes: tuple[PhysicalVolume, ...] = ()
+
+    @property
+    def usable_free_extents(self) -> int:
+        """Extents on present PVs that may be allocated from."""
+        return sum(volume.usable_free_extents for volume in self.physical_volumes)
+
+
+class LvmLayout(Struct, frozen=True, kw_only=True):
+    """Everything that LVM says about the VGs of the host, at one time."""
+
+    version: tuple[int, int, int] | None
+    pools: tuple[LvmPool, ...] = ()
+    thins: tuple[LvmThin, ...] = ()
+    volume_groups: tuple[VolumeGroup, ...] = ()
+    # (VG, pool) → seg_monitor's own word; empty where dmeventd could not be asked
+    monitoring: dict[str, str] = {}
+
+
+class Policy(Struct, frozen=True, kw_only=True):
+    """The autoextend policy in force for one profile (percent, as LVM writes it).
+
+    `threshold_percent` 100 or more means never. LVM uses 50 for anything lower.
+    """
+
+    threshold_percent: int
+    step_percent: int
+    is_monitoring_enabled: bool | None = None
+
+    @property
+    def is_off(self) -> bool:
+        """Whether LVM would never extend, neither data nor metadata."""
+        return self.threshold_percent >= 100  # noqa: PLR2004 - LVM's own constant
+
+
+class Policies(Struct, frozen=True, kw_only=True):
+    """Policy by profile name ("" without one), and the profiles LVM cannot read."""
+
+    by_profile: dict[str, Policy]
+    unreadable_profiles: dict[str, str] = {}
+
+
+class Dmeventd(Struct, frozen=True, kw_only=True):
+    """Whether a dmeventd process lives; `state` is its letter in /proc/PID/stat."""
+
+    is_alive: bool | None
+    pid: int | None = None
+    state: str | None = None
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether it may be asked: a stopped or dead one never replies."""
+        return bool(self.is_alive) and self.state not in {"T", "t", "Z", "X"}
+
+
+class DockerInfo(Struct, frozen=True, kw_only=True):
+    """What Docker says of itself. Sizes are rounded to four digits: never decide on them."""
+
+    server_version: str | None = None
+    storage_driver: str | None = None
+    root_directory: str | None = None
+    pool_name: str | None = None
+    has_loop_files: bool = False
+    data_loop_file: str | None = None
+    metadata_loop_file: str | None = None
+    data_used_bytes: int | None = None
+    data_size_bytes: int | None = None
+    data_available_bytes: int | None = None
+    metadata_used_bytes: int | None = None
+    metadata_size_bytes: int | None = None
+    metadata_available_bytes: int | None = None
+    min_free_space_bytes: int | None = None
+    base_device_size_bytes: int | None = None
+    deferred_deleted_devices: int | None = None
