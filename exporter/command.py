@@ -116,7 +116,7 @@ class HostRunner:
                 self._undead[tuple(argv)] = child
         stdout, stderr = (_text(stream) for stream in streams)
         if status != 0:
-            raise CommandFailedError(argv, status, stderr or stdout)
+            raise CommandFailedError(argv, status, stderr, stdout=stdout)
         return Output(argv=tuple(argv), status=status, stdout=stdout, stderr=stderr)
 
     def start(self, argv: Sequence[str], *, environment: Mapping[str, str]) -> Running:

@@ -124,7 +124,7 @@ class IoctlKernel:
             self._ioctl(_ARM_POLL, _pack(_HEADER.size))
         except KernelError:
             # Linux before 4.14 does not know the request: the timeout alone must do.
-            self._can_arm = False
+            self._can_arm = self._descriptor < 0
 
     def wait(self, timeout_seconds: float) -> bool:
         """See Kernel.wait."""

@@ -23,6 +23,13 @@ class ConfigError(ExporterError):
         self.faults = tuple(faults)
 
 
+class ListenError(ExporterError):
+    """The web side cannot listen on an address; start-up ends."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(f"cannot listen on {address}: {reason}")
+
+
 class HostError(ExporterError):
     """One source could not be read: its last good part ages, the others go on."""
 
@@ -37,11 +44,15 @@ class CommandMissingError(HostError):
 class CommandFailedError(HostError):
     """The program ended with a status other than 0, or was killed by a signal."""
 
-    def __init__(self, argv: Sequence[str], status: int, stderr: str) -> None:
+    def __init__(
+        self, argv: Sequence[str], status: int, stderr: str, *, stdout: str = ""
+    ) -> None:
         how = f"exit status {status}" if status >= 0 else f"killed by signal {-status}"
-        super().__init__(f"{shlex.join(argv)}: {how}: {quote(stderr) or 'no message'}")
+        message = quote(stderr) or quote(stdout) or "no message"
+        super().__init__(f"{shlex.join(argv)}: {how}: {message}")
         self.status = status
         self.stderr = stderr
+        self.stdout = stdout
 
 
 class CommandStuckError(HostError):

@@ -4,15 +4,19 @@ A field of None is unknown, which is never the same as 0 or empty.
 """
 
 from exporter.model.guard import (
+    Attempt,
     Decision,
     DeviceCounters,
     Extension,
     GuardReport,
     Histogram,
     NextStep,
+    Outcome,
     PoolGuard,
 )
 from exporter.model.host import (
+    METADATA_BLOCK_BYTES,
+    SECTOR_BYTES,
     Dmeventd,
     DockerInfo,
     KernelPool,
@@ -26,10 +30,11 @@ from exporter.model.host import (
     Policies,
     Policy,
     PoolStatus,
+    Problem,
     Usage,
     VolumeGroup,
 )
-from exporter.model.snapshot import CollectorState, Problem, Snapshot, ThinPool
+from exporter.model.snapshot import CollectorState, Snapshot, ThinPool
 from exporter.model.words import (
     Collector,
     Device,
@@ -41,6 +46,9 @@ from exporter.model.words import (
 )
 
 __all__ = [
+    "METADATA_BLOCK_BYTES",
+    "SECTOR_BYTES",
+    "Attempt",
     "Collector",
     "CollectorState",
     "Decision",
@@ -61,6 +69,7 @@ __all__ = [
     "LvmPool",
     "LvmThin",
     "NextStep",
+    "Outcome",
     "PhysicalVolume",
     "Policies",
     "Policy",

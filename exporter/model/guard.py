@@ -30,6 +30,11 @@ class Extension(Struct, frozen=True, kw_only=True):
         return self.extents * self.extent_bytes
 
     @property
+    def wanted_bytes(self) -> int:
+        """The LV's size if all that the policy asks for were possible."""
+        return self.wanted_extents * self.extent_bytes
+
+    @property
     def added_bytes(self) -> int:
         """What the extension adds."""
         return (self.extents - self.from_extents) * self.extent_bytes
@@ -49,6 +54,29 @@ class Decision(Struct, frozen=True, kw_only=True):
     reason: Reason
     extensions: tuple[Extension, ...] = ()
     detail: str = ""
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What became of one LV: the kernel's totals before and after, or why it failed."""
+
+    extension: Extension
+    before_bytes: int
+    after_bytes: int
+    failure: Failure | None = None
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """One lvextend, ended: its outcomes, how long it took, and what it said."""
+
+    outcomes: tuple[Outcome, ...]
+    duration_seconds: float
+    exit_status: int
+    message: str
+
+    @property
+    def failures(self) -> tuple[Outcome, ...]:
+        """The LVs that did not grow as they should."""
+        return tuple(outcome for outcome in self.outcomes if outcome.failure)
 
 
 class DeviceCounters(Struct, frozen=True, kw_only=True):

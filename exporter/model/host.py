@@ -6,6 +6,16 @@ from msgspec import Struct
 
 from exporter.model.words import PoolMode
 
+SECTOR_BYTES = 512
+METADATA_BLOCK_BYTES = 4096  # dm-thin-metadata.h: THIN_METADATA_BLOCK_SIZE
+
+
+class Problem(Struct, frozen=True, kw_only=True):
+    """Something that could not be read or makes no sense; `subject` names the thing."""
+
+    subject: str
+    message: str
+
 
 class Usage(Struct, frozen=True, kw_only=True):
     """Blocks of one device, as the kernel counts them."""
@@ -81,6 +91,7 @@ class KernelReading(Struct, frozen=True, kw_only=True):
 
     pools: tuple[KernelPool, ...] = ()
     thins: tuple[KernelThin, ...] = ()
+    problems: tuple[Problem, ...] = ()
 
 
 class LvmPool(Struct, frozen=True, kw_only=True):
@@ -158,7 +169,6 @@ class VolumeGroup(Struct, frozen=True, kw_only=True):
     is_writable: bool
     is_exported: bool
     is_partial: bool
-    is_foreign: bool
     is_shared: bool
     is_clustered: bool = False
     spare_extents: int = 0
@@ -171,15 +181,29 @@ class VolumeGroup(Struct, frozen=True, kw_only=True):
         return sum(volume.usable_free_extents for volume in self.physical_volumes)
 
 
+class Dmeventd(Struct, frozen=True, kw_only=True):
+    """Whether a dmeventd process lives; `state` is its letter in /proc/PID/stat."""
+
+    is_alive: bool | None
+    pid: int | None = None
+    state: str | None = None
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether it may be asked: a stopped or dead one never replies."""
+        return bool(self.is_alive) and self.state not in {"T", "t", "Z", "X"}
+
+
 class LvmLayout(Struct, frozen=True, kw_only=True):
     """Everything that LVM says about the VGs of the host, at one time."""
 
-    version: tuple[int, int, int] | None
     pools: tuple[LvmPool, ...] = ()
     thins: tuple[LvmThin, ...] = ()
     volume_groups: tuple[VolumeGroup, ...] = ()
-    # (VG, pool) → seg_monitor's own word; empty where dmeventd could not be asked
+    # by "vg/pool": seg_monitor's own word; nothing where dmeventd could not be asked
     monitoring: dict[str, str] = {}
+    dmeventd: Dmeventd = Dmeventd(is_alive=None)
+    problems: tuple[Problem, ...] = ()
 
 
 class Policy(Struct, frozen=True, kw_only=True):
@@ -203,19 +227,7 @@ class Policies(Struct, frozen=True, kw_only=True):
 
     by_profile: dict[str, Policy]
     unreadable_profiles: dict[str, str] = {}
-
-
-class Dmeventd(Struct, frozen=True, kw_only=True):
-    """Whether a dmeventd process lives; `state` is its letter in /proc/PID/stat."""
-
-    is_alive: bool | None
-    pid: int | None = None
-    state: str | None = None
-
-    @property
-    def is_answering(self) -> bool:
-        """Whether it may be asked: a stopped or dead one never replies."""
-        return bool(self.is_alive) and self.state not in {"T", "t", "Z", "X"}
+    lvm_version: tuple[int, int, int] | None = None
 
 
 class DockerInfo(Struct, frozen=True, kw_only=True):

@@ -11,17 +11,11 @@ from exporter.model.host import (
     KernelPool,
     LvmPool,
     Policy,
+    Problem,
     Usage,
     VolumeGroup,
 )
 from exporter.model.words import Collector, PoolMode, PoolSource
-
-
-class Problem(Struct, frozen=True, kw_only=True):
-    """Something that could not be read or makes no sense; `subject` names the thing."""
-
-    subject: str
-    message: str
 
 
 class CollectorState(Struct, frozen=True, kw_only=True):
@@ -47,6 +41,9 @@ class ThinPool(Struct, frozen=True, kw_only=True):
     lvm: LvmPool | None = None
     kernel: KernelPool | None = None
     policy: Policy | None = None
+    # What LVM makes of the policy; for metadata it depends on the LV's size as well.
+    effective_threshold_percent: int | None = None
+    metadata_threshold_percent: int | None = None
     profile: str | None = None
     is_profile_missing: bool | None = None
     is_monitored: bool | None = None

@@ -79,7 +79,6 @@ class Reason(Text):
     LOCKED = "locked"
     NOT_WRITABLE = "not_writable"
     VG_EXPORTED = "vg_exported"
-    VG_FOREIGN = "vg_foreign"
     VG_PARTIAL = "vg_partial"
     VG_SHARED = "vg_shared"
     NO_SPACE = "no_space"
