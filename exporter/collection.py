@@ -1,0 +1,229 @@
+"""Reads the sources and keeps of each its last good value, its age and its last error.
+
+Each source is read by one caller at a time; a failed or hung one leaves the others alone.
+Values are swapped in whole, so that readers need no lock.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from msgspec import Struct, structs
+
+from exporter.command import Output, Runner
+from exporter.devmapper import Kernel
+from exporter.errors import HostError, ParseError
+from exporter.model import (
+    Collector,
+    CollectorState,
+    Dmeventd,
+    DockerInfo,
+    KernelPool,
+    KernelReading,
+    LvmLayout,
+    Policies,
+    PoolMode,
+    PoolStatus,
+    Snapshot,
+)
+from exporter.snapshot import Readings, build
+from exporter.sources import device_mapper, docker, lvm, policy
+from exporter.sources.lvm_layout import merge
+
+
+class HostAccess(Struct, frozen=True, kw_only=True):
+    """Every way to the host that the sources use; the simulated host offers the same."""
+
+    runner: Runner
+    kernel: Kernel
+    loop_backing: device_mapper.LoopReader
+    dmeventd: Callable[[], Dmeventd]
+    is_simulated: bool = False
+
+
+class Programs(Struct, frozen=True, kw_only=True):
+    """Programs to run and how long to wait for them."""
+
+    lvm: str
+    docker: str
+    lvm_deadline_seconds: float
+    docker_deadline_seconds: float
+
+
+class Collection:
+    """The sources' last good values, and the Snapshot that they make."""
+
+    def __init__(
+        self,
+        host: HostAccess,
+        programs: Programs,
+        *,
+        wall_clock: Callable[[], float],
+        clock: Callable[[], float],
+        on_change: Callable[[Collector, CollectorState], None] = lambda *_: None,
+    ) -> None:
+        self._host = host
+        self._programs = programs
+        self._wall_clock = wall_clock
+        self._clock = clock
+        self._on_change = on_change
+        self._in_use = {name: threading.Lock() for name in Collector}
+        self._swap = threading.Lock()
+        self._states = {name: CollectorState() for name in Collector}
+        self._readings = Readings()
+        self._groups_read_at: dict[str, float] = {}
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every source has been tried at least once."""
+        return all(state.attempted_at is not None for state in self._states.values())
+
+    def snapshot(self) -> Snapshot:
+        """Merge the last good values."""
+        return build(
+            self._readings,
+            self._states,
+            taken_at=self._wall_clock(),
+            is_simulated=self._host.is_simulated,
+        )
+
+    def refresh_all(self) -> None:
+        """Read every source once; the policy after LVM, which names the profiles."""
+        for name in Collector:
+            self.refresh(name)
+
+    def refresh(self, name: Collector) -> bool:
+        """Read one source; false when it failed, or is still being read by another."""
+        readers: dict[Collector, Callable[[], None]] = {
+            Collector.DEVICE_MAPPER: self._read_kernel,
+            Collector.LVM: self._read_lvm,
+            Collector.POLICY: self._read_policy,
+            Collector.DOCKER: self._read_docker,
+        }
+        if not self._in_use[name].acquire(blocking=False):
+            return False
+        try:
+            return self._attempt(name, readers[name])
+        finally:
+            self._in_use[name].release()
+
+    def refresh_group(self, vg_name: str) -> None:
+        """Read one VG anew, for a decision that is to be acted on. Raises HostError."""
+        layout = lvm.read_layout(self._run_lvm, self._programs.lvm, (vg_name,))
+        with self._swap:
+            known = self._readings.lvm
+            if known is None:
+                return  # the first full reading is still to come, and shows the rest too
+            merged = merge(known, layout, keep=lambda name: name != vg_name)
+            merged = structs.replace(
+                merged, dmeventd=known.dmeventd, monitoring=known.monitoring
+            )
+            self._readings = structs.replace(self._readings, lvm=merged)
+            self._groups_read_at[vg_name] = self._clock()
+
+    def refresh_status(self) -> None:
+        """Read the status of the known pools, which takes microseconds. Raises HostError."""
+        reading = self._readings.kernel
+        if reading is None:
+            return
+        pools = (self._fresh(pool) for pool in reading.pools)
+        known = tuple(pool for pool in pools if pool is not None)
+        with self._swap:
+            current = self._readings.kernel
+            if current is reading:  # else a full reading came in between, newer than ours
+                fresh = structs.replace(reading, pools=known)
+                self._readings = structs.replace(self._readings, kernel=fresh)
+
+    def pool_status(self, dm_name: str) -> PoolStatus | None:
+        """Read one pool's status now. Raises HostError."""
+        device = self._host.kernel.device(dm_name)
+        if device is None or device.kind != "thin-pool":
+            return None
+        return device_mapper.kernel_pool(device, lambda _: None).status
+
+    def _fresh(self, pool: KernelPool) -> KernelPool | None:
+        device = self._host.kernel.device(pool.dm_name)
+        if device is None or device.kind != "thin-pool":
+            return None
+        try:
+            # The file system under a loop file is the slow reading's business.
+            return device_mapper.kernel_pool(device, lambda _: pool.loop)
+        except ParseError:
+            return structs.replace(pool, status=PoolStatus(mode=PoolMode.UNKNOWN))
+
+    def _attempt(self, name: Collector, read: Callable[[], None]) -> bool:
+        started, began = self._wall_clock(), self._clock()
+        old = self._states[name]
+        try:
+            read()
+        except HostError as error:
+            state = structs.replace(old, is_ok=False, error=str(error))
+        else:
+            state = structs.replace(old, is_ok=True, error=None, succeeded_at=started)
+        state = structs.replace(
+            state, attempted_at=started, duration_seconds=self._clock() - began
+        )
+        self._states = {**self._states, name: state}
+        if old.attempted_at is None or old.is_ok != state.is_ok:
+            self._on_change(name, state)
+        return state.is_ok
+
+    def _run_lvm(self, argv: Sequence[str]) -> Output:
+        return self._host.runner.run(argv, deadline_seconds=self._programs.lvm_deadline_seconds)
+
+    def _run_docker(self, argv: Sequence[str]) -> Output:
+        return self._host.runner.run(
+            argv, deadline_seconds=self._programs.docker_deadline_seconds
+        )
+
+    def _read_kernel(self) -> None:
+        reading = device_mapper.read(self._host.kernel, self._host.loop_backing)
+        self._take(kernel=reading)
+
+    def _read_lvm(self) -> None:
+        began = self._clock()
+        dmeventd = self._host.dmeventd()
+        layout = lvm.read(self._run_lvm, self._programs.lvm, dmeventd=dmeventd)
+        with self._swap:
+            known = self._readings.lvm or layout
+            # A VG that the guard read while this took its time is newer than ours.
+            merged = merge(
+                known, layout, keep=lambda name: self._groups_read_at.get(name, began) > began
+            )
+            self._readings = structs.replace(self._readings, lvm=merged)
+        unread = self._profiles() - set(self._known_profiles())
+        if unread and self._readings.policies is not None:
+            self.refresh(Collector.POLICY)
+
+    def _read_policy(self) -> None:
+        policies = policy.read(self._run_lvm, self._programs.lvm, self._profiles())
+        self._take(policies=policies)
+
+    def _read_docker(self) -> None:
+        self._take(docker=docker.read(self._run_docker, self._programs.docker))
+
+    def _profiles(self) -> set[str]:
+        layout = self._readings.lvm or LvmLayout()
+        named = [pool.profile for pool in layout.pools]
+        named += [group.profile for group in layout.volume_groups]
+        return {profile for profile in named if profile}
+
+    def _known_profiles(self) -> Sequence[str]:
+        policies = self._readings.policies
+        return tuple(policies.by_profile) if policies else ()
+
+    def _take(
+        self,
+        *,
+        kernel: KernelReading | None = None,
+        policies: Policies | None = None,
+        docker: DockerInfo | None = None,
+    ) -> None:
+        with self._swap:
+            self._readings = structs.replace(
+                self._readings,
+                kernel=kernel or self._readings.kernel,
+                policies=policies or self._readings.policies,
+                docker=docker or self._readings.docker,
+            )

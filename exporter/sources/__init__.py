@@ -1,0 +1,1 @@
+"""The sources: a module for each origin; argv_* builds, parse_* is pure, read does I/O."""

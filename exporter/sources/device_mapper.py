@@ -1,0 +1,143 @@
+"""Thin pools and thin volumes as the kernel sees them: text of tables and status lines.
+
+The kernel's block counts are the truth about usage; LVM's percentages derive from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import structs
+
+from exporter.devmapper import DmDevice, Kernel
+from exporter.errors import ParseError
+from exporter.model import (
+    METADATA_BLOCK_BYTES,
+    SECTOR_BYTES,
+    KernelPool,
+    KernelReading,
+    KernelThin,
+    LoopBacking,
+    PoolMode,
+    PoolStatus,
+    Problem,
+    Usage,
+)
+
+LoopReader = Callable[[str], "LoopBacking | None"]
+
+_MODES = {word.value: word for word in (PoolMode.RW, PoolMode.RO, PoolMode.OUT_OF_DATA_SPACE)}
+_DISCARDS = frozenset({"ignore_discard", "no_discard_passdown", "discard_passdown"})
+_NO_SPACE = {"queue_if_no_space": True, "error_if_no_space": False}
+_UNUSABLE = frozenset({"Fail", "Error"})
+_FIXED_WORDS = 4
+
+
+def read(kernel: Kernel, loop_backing: LoopReader) -> KernelReading:
+    """Read every thin pool and thin volume; one that makes no sense becomes a Problem.
+
+    Raises KernelError when device-mapper itself cannot be asked.
+    """
+    pools: list[KernelPool] = []
+    thins: list[KernelThin] = []
+    problems: list[Problem] = []
+    for device in kernel.devices():
+        try:
+            if device.kind == "thin-pool":
+                pools.append(kernel_pool(device, loop_backing))
+            else:
+                thins.append(_kernel_thin(device))
+        except ParseError as error:
+            problems.append(Problem(subject=device.name, message=str(error)))
+    return KernelReading(pools=tuple(pools), thins=tuple(thins), problems=tuple(problems))
+
+
+def kernel_pool(device: DmDevice, loop_backing: LoopReader) -> KernelPool:
+    """Make a record of one thin-pool device.
+
+    Shape of the table: `META_DEV DATA_DEV CHUNK_SECTORS LOW_WATER_BLOCKS N FEATURE…`.
+    Units: chunk in 512-byte sectors, low water mark in chunks.
+    Raises ParseError. Source: thin-provisioning.rst, "thin-pool", "Constructor".
+    """
+    words = device.table.split()
+    try:
+        metadata_device, data_device, chunk_sectors, low_water = words[:4]
+        chunk_bytes = int(chunk_sectors) * SECTOR_BYTES
+        low_water_blocks = int(low_water)
+    except ValueError as error:
+        raise ParseError(f"the table of {device.name}", device.table) from error
+    return KernelPool(
+        dm_name=device.name,
+        dm_uuid=device.uuid,
+        device_number=device.number,
+        data_device_number=data_device,
+        metadata_device_number=metadata_device,
+        chunk_bytes=chunk_bytes,
+        low_water_mark_blocks=low_water_blocks,
+        status=pool_status(device, chunk_bytes),
+        loop=loop_backing(data_device) or loop_backing(metadata_device),
+    )
+
+
+def pool_status(device: DmDevice, chunk_bytes: int) -> PoolStatus:
+    """Read the status of one thin-pool device. Raises ParseError."""
+    status = parse_pool_status(device.status or "", chunk_bytes=chunk_bytes)
+    return structs.replace(
+        status, is_suspended=device.is_suspended, event_number=device.event_number
+    )
+
+
+def parse_pool_status(text: str, *, chunk_bytes: int) -> PoolStatus:
+    """Read the parameters of a thin-pool status line.
+
+    Shape: `TXID META DATA HELD_ROOT|- [MODE] [DISCARD] [NO_SPACE] [needs_check|-] [LWM]`,
+        or `Fail` or `Error` alone, which have no usage. Kernels before 4.x leave out
+        words at the end; what is not there is None.
+    Units: DATA in chunks, META in 4 KiB blocks; both used/total.
+    Raises ParseError holding the text.
+    Source: kernel admin-guide/device-mapper/thin-provisioning.rst, "Status".
+    """
+    words = text.split()
+    if words and words[0] in _UNUSABLE:
+        return PoolStatus(mode=PoolMode.FAILED)
+    # The words after the counts are told by what they are, not by their position.
+    flags = words[_FIXED_WORDS:]
+    no_space = next((word for word in flags if word in _NO_SPACE), None)
+    after = flags[flags.index(no_space) + 1 :] if no_space else []
+    try:
+        transaction, metadata, data, held_root = words[:_FIXED_WORDS]
+        return PoolStatus(
+            transaction_id=int(transaction),
+            metadata=_usage(metadata, METADATA_BLOCK_BYTES),
+            data=_usage(data, chunk_bytes),
+            held_root_block=None if held_root == "-" else int(held_root),
+            mode=next((_MODES[word] for word in flags if word in _MODES), PoolMode.UNKNOWN),
+            discard=next((word for word in flags if word in _DISCARDS), None),
+            queue_if_no_space=_NO_SPACE[no_space] if no_space else None,
+            needs_check=after[0] == "needs_check" if after else None,
+        )
+    except ValueError as error:
+        raise ParseError("the thin-pool status", text) from error
+
+
+def _usage(text: str, block_bytes: int) -> Usage:
+    used, _, total = text.partition("/")
+    usage = Usage(used_blocks=int(used), total_blocks=int(total), block_bytes=block_bytes)
+    if usage.used_blocks < 0 or usage.total_blocks <= 0:
+        raise ValueError(text)
+    return usage
+
+
+def _kernel_thin(device: DmDevice) -> KernelThin:
+    """Make a record of a thin device; its table is `POOL_DEV THIN_ID [ORIGIN]`."""
+    try:
+        pool_device, thin_id = device.table.split()[:2]
+        return KernelThin(
+            dm_name=device.name,
+            dm_uuid=device.uuid,
+            pool_device_number=pool_device,
+            thin_id=int(thin_id),
+            size_bytes=device.length_sectors * SECTOR_BYTES,
+        )
+    except ValueError as error:
+        raise ParseError(f"the table of {device.name}", device.table) from error

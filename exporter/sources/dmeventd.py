@@ -1,0 +1,71 @@
+"""Whether dmeventd lives, found without talking to it.
+
+Asking it would start it: `lvs -o seg_monitor` does, and so does opening its FIFO where
+systemd listens on it. So: its pid file, else the process table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import psutil
+
+from exporter.model import Dmeventd
+
+NAME = "dmeventd"
+PID_FILES = (Path("/run/dmeventd.pid"), Path("/var/run/dmeventd.pid"))
+
+# psutil's words for the states in which a process never answers; /proc's letters
+_LETTERS = {
+    psutil.STATUS_STOPPED: "T",
+    psutil.STATUS_TRACING_STOP: "t",
+    psutil.STATUS_ZOMBIE: "Z",
+    psutil.STATUS_DEAD: "X",
+    psutil.STATUS_DISK_SLEEP: "D",
+    psutil.STATUS_SLEEPING: "S",
+    psutil.STATUS_RUNNING: "R",
+}
+
+
+def read(
+    *,
+    pid_files: Iterable[Path] = PID_FILES,
+    processes: Callable[[], Iterable[psutil.Process]] = psutil.process_iter,
+) -> Dmeventd:
+    """Find dmeventd's process. `is_alive` is None where processes cannot be seen."""
+    try:
+        found = _from_pid_files(pid_files) or _from_process_table(processes)
+    except (psutil.Error, OSError):
+        return Dmeventd(is_alive=None)
+    return found or Dmeventd(is_alive=False)
+
+
+def _from_pid_files(files: Iterable[Path]) -> Dmeventd | None:
+    for file in files:
+        try:
+            pid = int(file.read_text())
+            found = _describe(psutil.Process(pid))
+        except (OSError, ValueError, psutil.NoSuchProcess):
+            continue  # absent or left over from a dead one
+        if found:
+            return found
+    return None
+
+
+def _from_process_table(processes: Callable[[], Iterable[psutil.Process]]) -> Dmeventd | None:
+    for process in processes():
+        try:
+            found = _describe(process)
+        except psutil.NoSuchProcess:
+            continue
+        if found:
+            return found
+    return None
+
+
+def _describe(process: psutil.Process) -> Dmeventd | None:
+    if process.name() != NAME:
+        return None
+    state = _LETTERS.get(process.status(), "?")
+    return Dmeventd(is_alive=state not in {"Z", "X"}, pid=process.pid, state=state)

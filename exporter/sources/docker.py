@@ -1,0 +1,261 @@
+"""What Docker says of itself: `docker info` in, a DockerInfo out.
+
+Docker may hang for as long as its storage does, and rounds every figure to four
+digits: nothing from here may delay or steer a decision.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+
+import msgspec
+from msgspec import Struct
+
+from exporter.command import Output
+from exporter.errors import CommandFailedError, HostError, ParseError
+from exporter.model import DockerInfo
+
+SOURCE = "docker info"
+DRIVER_KEYS = ("Storage Driver", "Driver")  # the latter before 0.9
+MIN_FREE = "Thin Pool Minimum Free Space"
+DEVICES = "/dev/"
+LOOP_DEVICES = "/dev/loop"
+
+# A client before 1.3 divides by 1024 and writes a small b; all later ones divide by
+# 1000. The iB words belong to its figures of memory, and cost nothing to know.
+MULTIPLIERS = {"B": 1} | {
+    word: base**power
+    for power, letter in enumerate("KMGTPEZY", start=1)
+    for word, base in (
+        ("kB" if letter == "K" else f"{letter}B", 1000),
+        (f"{letter}b", 1024),
+        (f"{letter}iB", 1024),
+    )
+}
+SIZE = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?) ?([A-Za-z]{1,3})")
+COUNT = re.compile(r"[0-9]{1,18}")
+
+Line = tuple[int, str, str]  # indent, key, value
+
+
+class _DaemonDownError(ParseError):
+    """The client works and says that its daemon does not: text would say the same."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(SOURCE, message, "the daemon did not answer")
+
+
+class _Info(Struct, frozen=True, rename="pascal"):
+    """The fields that we use of Docker's JSON."""
+
+    driver: str | None = None
+    driver_status: list[tuple[str, str]] | None = None
+    server_version: str | None = None
+    docker_root_dir: str | None = None
+    server_errors: list[str] | None = None
+
+
+_decoder = msgspec.json.Decoder(_Info)
+
+
+def argv_info_json(docker: str) -> tuple[str, ...]:
+    """Ask for JSON, as clients since 1.13 can; `--format json` needs 23.0."""
+    return (docker, "info", "--format", "{{json .}}")
+
+
+def argv_info_text(docker: str) -> tuple[str, ...]:
+    """Ask for the text that every client prints."""
+    return (docker, "info")
+
+
+def read(run: Callable[[Sequence[str]], Output], docker: str) -> DockerInfo:
+    """Ask the daemon through its client; `run` brings the deadline.
+
+    An old client refuses `--format` with status 1, 2 or 125, or prints its usage with
+    status 0, so whatever is no JSON leads to the text. Raises HostError.
+    """
+    try:
+        return parse_info_json(run(argv_info_json(docker)).stdout)
+    except _DaemonDownError:
+        raise
+    except (CommandFailedError, ParseError) as error:
+        json_error = error
+    try:
+        return parse_info_text(run(argv_info_text(docker)).stdout)
+    except CommandFailedError as text_error:
+        raise _telling(json_error, text_error) from json_error
+
+
+def parse_info_json(text: str) -> DockerInfo:
+    """Read what `docker info --format '{{json .}}'` printed.
+
+    Shape: one object; `DriverStatus` holds [key, value] pairs, the lines of the text.
+    Units: four digits and a decimal unit, `65.54kB` (with a space before 17.04).
+    Raises ParseError; also where only `ServerErrors` tell, beside exit status 0, that
+        the daemon is down (19.03 to 28).
+    Source: moby api/swagger.yaml, SystemInfo; docker/cli command/system/info.go.
+    """
+    try:
+        info = _decoder.decode(text.encode("utf-8", "backslashreplace"))
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ParseError(SOURCE, text, f"not its JSON ({error})") from error
+    if info.server_errors:
+        raise _DaemonDownError("; ".join(info.server_errors))
+    if not info.driver:
+        raise ParseError(SOURCE, text, "names no storage driver")
+    return _record(info)
+
+
+def parse_info_text(text: str) -> DockerInfo:
+    """Read what `docker info` printed.
+
+    Shape: `Key: value` lines, what belongs to a key indented below it by one space
+        more. Since 19.03 all of the daemon's lines are indented below `Server:`. The
+        driver is `Driver` before 0.9, `Storage Driver` since. Warnings may stand
+        anywhere, and take part in nothing.
+    Units: four digits and a decimal unit, `65.54 kB`; before 1.3 MiB as `10.0 Mb`.
+    Raises ParseError, also where an `ERROR:` stands in the place of the daemon.
+    Source: docker/cli command/system/info.go; moby graphdriver/devmapper/driver.go.
+    """
+    base, lines = _server_lines(text)
+    daemon = _first_of_each((key, value) for indent, key, value in lines if indent == base)
+    driver = daemon.get("Storage Driver") or daemon.get("Driver")
+    if not driver:
+        raise _refusal(text)
+    return _record(
+        _Info(
+            driver=driver,
+            driver_status=list(_driver_status(lines, base)),
+            server_version=daemon.get("Server Version"),
+            docker_root_dir=daemon.get("Docker Root Dir"),
+        )
+    )
+
+
+def _server_lines(text: str) -> tuple[int, list[Line]]:
+    """Take the daemon's lines with their indent: all, or those below `Server:`."""
+    lines = [line for line in text.split("\n") if ":" in line]
+    server = next((n for n, line in enumerate(lines) if line.startswith("Server:")), None)
+    if server is None:
+        return 0, [_line(line) for line in lines if not _is_notice(line)]
+    return 1, [_line(line) for line in lines[server + 1 :] if not _is_notice(line)]
+
+
+def _is_notice(line: str) -> bool:
+    return line.lstrip().startswith(("WARNING:", "ERROR:"))
+
+
+def _line(line: str) -> Line:
+    key, _, value = line.partition(":")
+    return len(key) - len(key.lstrip(" ")), key.strip(), value.strip()
+
+
+def _driver_status(lines: Sequence[Line], base: int) -> Iterator[tuple[str, str]]:
+    """Take the lines that are indented below the storage driver's own."""
+    is_driver = False
+    for indent, key, value in lines:
+        if indent <= base:
+            is_driver = key in DRIVER_KEYS
+        elif is_driver:
+            yield key, value
+
+
+def _first_of_each(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Index by key; of a key seen again the first value stands."""
+    found: dict[str, str] = {}
+    for key, value in pairs:
+        found.setdefault(key, value)
+    return found
+
+
+def _refusal(text: str) -> ParseError:
+    """Say why there is no storage driver in the text."""
+    for line in text.split("\n"):
+        if line.startswith("ERROR:"):
+            return _DaemonDownError(line.removeprefix("ERROR:"))
+    return ParseError(SOURCE, text, "names no storage driver")
+
+
+def _telling(json_error: HostError, text_error: CommandFailedError) -> HostError:
+    """Choose the failure that tells more.
+
+    A usage error has another status than a failure. Where both are equal the client
+    knew the flag, and its text is no more than "errors pretty printing info".
+    """
+    is_same = getattr(json_error, "status", None) == text_error.status
+    return json_error if is_same else text_error
+
+
+def _record(info: _Info) -> DockerInfo:
+    status = _first_of_each(info.driver_status or ())
+    data, metadata = _space(status, "Data"), _space(status, "Metadata")
+    return DockerInfo(
+        server_version=info.server_version or None,
+        storage_driver=info.driver,
+        root_directory=info.docker_root_dir or None,
+        pool_name=status.get("Pool Name") or None,
+        has_loop_files=_is_on_loop(status),
+        data_loop_file=_loop_file(status, "Data"),
+        metadata_loop_file=_loop_file(status, "Metadata"),
+        data_used_bytes=data.used,
+        data_size_bytes=data.size,
+        data_available_bytes=data.available,
+        metadata_used_bytes=metadata.used,
+        metadata_size_bytes=metadata.size,
+        metadata_available_bytes=metadata.available,
+        min_free_space_bytes=_size(status, MIN_FREE) if data.size else None,
+        base_device_size_bytes=_size(status, "Base Device Size") or None,
+        deferred_deleted_devices=_count(status, "Deferred Deleted Device Count"),
+    )
+
+
+class _Space(Struct, frozen=True):
+    used: int | None = None
+    size: int | None = None
+    available: int | None = None
+
+
+def _space(status: Mapping[str, str], device: str) -> _Space:
+    """Read the figures of one device; all unknown where Docker could not read the pool.
+
+    It then prints 0 B for each and succeeds (moby deviceset.go, Status).
+    """
+    words = ("Used", "Total", "Available")
+    space = _Space(*(_size(status, f"{device} Space {word}") for word in words))
+    return space if space.size else _Space()
+
+
+def _is_on_loop(status: Mapping[str, str]) -> bool:
+    """Whether the pool's data lies on a loop device, by key and not by a warning's text."""
+    is_loop_device = status.get("Data file", "").startswith(LOOP_DEVICES)
+    return is_loop_device or _loop_file(status, "Data") is not None
+
+
+def _loop_file(status: Mapping[str, str], device: str) -> str | None:
+    """Name the file under the loop device; up to 1.4 it stands in the device's place."""
+    file = status.get(f"{device} loop file")
+    if not file:
+        named = status.get(f"{device} file", "")
+        file = None if named.startswith(DEVICES) else named
+    return file or None
+
+
+def _size(status: Mapping[str, str], key: str) -> int | None:
+    """Read a printed size in bytes; None without the key."""
+    if key not in status:
+        return None
+    match = SIZE.fullmatch(status[key])
+    multiplier = MULTIPLIERS.get(match[2]) if match else None
+    if match is None or multiplier is None:
+        raise ParseError(SOURCE, status[key], f"{key} is no size")
+    return int(Decimal(match[1]) * multiplier)
+
+
+def _count(status: Mapping[str, str], key: str) -> int | None:
+    if key not in status:
+        return None
+    if not COUNT.fullmatch(status[key]):
+        raise ParseError(SOURCE, status[key], f"{key} is no number")
+    return int(status[key])

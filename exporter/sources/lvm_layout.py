@@ -1,0 +1,169 @@
+"""Rows of LVM's reports into VGs, PVs, thin pools and thin volumes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from msgspec import structs
+
+from exporter.model import (
+    LvmLayout,
+    LvmPool,
+    LvmThin,
+    PhysicalVolume,
+    Problem,
+    VolumeGroup,
+)
+
+T = TypeVar("T")
+Row = Mapping[str, Any]
+Segments = Mapping[tuple[str, str], Row]
+
+# Segment types whose areas do not all add to the size: how many are parity.
+PARITY_AREAS = {"raid4": 1, "raid5": 1, "raid6": 2}
+
+
+def make_layout(
+    lvs: Sequence[Row], vgs: Iterable[Row], pvs: Iterable[Row], problems: Iterable[Problem]
+) -> LvmLayout:
+    """Join the three reports; `lvs` has a row for each segment, hidden LVs included."""
+    last = _last_segments(lvs)
+    metadata = _metadata_sizes(lvs)
+    volumes = defaultdict(list)
+    for row in pvs:
+        volumes[row["vg_name"]].append(_physical_volume(row))
+    return LvmLayout(
+        pools=tuple(_pool(row, last) for row in lvs if row["segtype"] == "thin-pool"),
+        thins=tuple(_thin(row) for row in lvs if row["segtype"] == "thin"),
+        volume_groups=tuple(
+            _volume_group(row, volumes[row["vg_name"]], metadata[row["vg_name"]]) for row in vgs
+        ),
+        problems=tuple(problems),
+    )
+
+
+def _last_segments(lvs: Iterable[Row]) -> Segments:
+    """Find each LV's last segment: an extension continues it."""
+    last: dict[tuple[str, str], Row] = {}
+    for row in lvs:
+        key = (row["vg_name"], row["lv_name"])
+        if key not in last or row["seg_start_pe"] >= last[key]["seg_start_pe"]:
+            last[key] = row
+    return last
+
+
+def _pool(row: Row, last: Segments) -> LvmPool:
+    data = last.get((row["vg_name"], row["data_lv"]), {})
+    metadata = last.get((row["vg_name"], row["metadata_lv"]), {})
+    return LvmPool(
+        vg_name=row["vg_name"],
+        vg_uuid=row["vg_uuid"],
+        name=row["lv_name"],
+        lv_uuid=row["lv_uuid"],
+        size_bytes=row["lv_size"],
+        metadata_size_bytes=row["lv_metadata_size"],
+        chunk_bytes=row["chunk_size"],
+        discards=row["discards"],
+        profile=row["lv_profile"],
+        data_percent=row["data_percent"],
+        metadata_percent=row["metadata_percent"],
+        when_full=row["lv_when_full"],
+        is_active=row["lv_active_locally"],
+        is_suspended=row["lv_suspended"],
+        is_locked=bool(row["lv_allocation_locked"] or row["lv_converting"]),
+        is_writable=row["lv_permissions"] == "writeable",
+        needs_check=row["lv_check_needed"],
+        health=row["lv_health_status"],
+        data_segment_type=data.get("segtype"),
+        data_stripes=_stripes(data),
+        data_areas=_areas(data),
+        data_stripe_bytes=data.get("stripe_size", 0),
+        metadata_segment_type=metadata.get("segtype"),
+        metadata_areas=_areas(metadata),
+    )
+
+
+def _areas(segment: Row) -> int:
+    """Count the PVs that one step of an extension needs side by side."""
+    return max(1, int(segment.get("stripes", 1)))
+
+
+def _stripes(segment: Row) -> int:
+    """Count the areas that add to the size."""
+    kind = segment.get("segtype", "linear")
+    family = next((name for name in PARITY_AREAS if kind.startswith(name)), "")
+    areas = _areas(segment) - PARITY_AREAS.get(family, 0)
+    return max(1, areas // max(1, int(segment.get("data_copies", 1))))
+
+
+def _thin(row: Row) -> LvmThin:
+    return LvmThin(
+        vg_name=row["vg_name"],
+        name=row["lv_name"],
+        lv_uuid=row["lv_uuid"],
+        pool_name=row["pool_lv"],
+        size_bytes=row["lv_size"],
+    )
+
+
+def _physical_volume(row: Row) -> PhysicalVolume:
+    return PhysicalVolume(
+        name=row["pv_name"],
+        vg_name=row["vg_name"],
+        is_allocatable=bool(row["pv_allocatable"]),
+        is_missing=bool(row["pv_missing"]),
+        extents=row["pv_pe_count"],
+        allocated_extents=row["pv_pe_alloc_count"],
+    )
+
+
+def _metadata_sizes(lvs: Iterable[Row]) -> Mapping[str, dict[str, int]]:
+    """Sizes in bytes of each VG's metadata spare and of its largest pool metadata LV."""
+    sizes: dict[str, dict[str, int]] = defaultdict(lambda: {"spare": 0, "metadata": 0})
+    for row in lvs:
+        if "pool" in row["lv_role"]:
+            for role in {"spare", "metadata"} & row["lv_role"]:
+                of_vg = sizes[row["vg_name"]]
+                of_vg[role] = max(of_vg[role], row["lv_size"])
+    return sizes
+
+
+def _volume_group(
+    row: Row, volumes: Iterable[PhysicalVolume], metadata: Mapping[str, int]
+) -> VolumeGroup:
+    return VolumeGroup(
+        name=row["vg_name"],
+        uuid=row["vg_uuid"],
+        size_bytes=row["vg_size"],
+        free_bytes=row["vg_free"],
+        extent_bytes=row["vg_extent_size"],
+        seqno=row["vg_seqno"],
+        profile=row["vg_profile"],
+        is_writable=row["vg_permissions"] == "writeable",
+        is_exported=bool(row["vg_exported"]),
+        is_partial=bool(row["vg_partial"]),
+        is_shared=bool(row["vg_shared"]),
+        is_clustered=bool(row["vg_clustered"]),
+        spare_extents=metadata["spare"] // row["vg_extent_size"],
+        largest_metadata_extents=metadata["metadata"] // row["vg_extent_size"],
+        physical_volumes=tuple(volumes),
+    )
+
+
+def merge(known: LvmLayout, fresh: LvmLayout, *, keep: Callable[[str], bool]) -> LvmLayout:
+    """Take the fresh layout, but the known one for the VGs whose name says `keep`."""
+    return structs.replace(
+        fresh,
+        pools=tuple(_pick(known.pools, fresh.pools, lambda pool: keep(pool.vg_name))),
+        thins=tuple(_pick(known.thins, fresh.thins, lambda thin: keep(thin.vg_name))),
+        volume_groups=tuple(
+            _pick(known.volume_groups, fresh.volume_groups, lambda group: keep(group.name))
+        ),
+    )
+
+
+def _pick(known: Iterable[T], fresh: Iterable[T], keep: Callable[[T], bool]) -> Iterable[T]:
+    yield from (item for item in known if keep(item))
+    yield from (item for item in fresh if not keep(item))
