@@ -1,0 +1,125 @@
+"""The only place that changes the host: runs lvextend and verifies its effect.
+
+lvextend gets absolute sizes, so that running it twice, or beside dmeventd, does no harm;
+it is never killed, and its exit status is not believed: the kernel's totals are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from exporter.command import Output, Runner
+from exporter.errors import HostError
+from exporter.model import (
+    METADATA_BLOCK_BYTES,
+    Attempt,
+    Decision,
+    Device,
+    Extension,
+    Failure,
+    Outcome,
+    PoolStatus,
+)
+
+# Without this a plain lvextend starts dmeventd (lvm2: since 2.02.169).
+ENVIRONMENT: Mapping[str, str] = {"LVM_RUN_BY_DMEVENTD": "1"}
+# Above this the kernel uses less of a metadata LV than its size says.
+MAX_KERNEL_METADATA_BLOCKS = 33161216 // 8
+
+ReadStatus = Callable[[], "PoolStatus | None"]
+
+
+def argv_lvextend(lvm: str, pool_label: str, decision: Decision) -> tuple[str, ...]:
+    """Extend a pool's LVs to the decided sizes, in one command as LVM's own policy does.
+
+    LVM extends and commits the metadata first. Naming its size also keeps LVM from
+    choosing another one by itself.
+    """
+    argv = [lvm, "lvextend"]
+    for extension in decision.extensions:
+        if extension.device is Device.DATA:
+            argv += ["-l", str(extension.extents)]
+        else:
+            argv += ["--poolmetadatasize", f"{extension.size_bytes}b"]
+    return (*argv, pool_label)
+
+
+class Extender:
+    """Runs lvextend for one pool at a time; the caller keeps it to one per VG."""
+
+    def __init__(
+        self, runner: Runner, lvm: str, *, deadline_seconds: float, clock: Callable[[], float]
+    ) -> None:
+        self._runner = runner
+        self._lvm = lvm
+        self._deadline_seconds = deadline_seconds
+        self._clock = clock
+
+    def extend(
+        self,
+        pool_label: str,
+        decision: Decision,
+        *,
+        read_status: ReadStatus,
+        on_stuck: Callable[[], None],
+    ) -> Attempt:
+        """Extend the pool and report what the kernel says of it afterwards.
+
+        At the deadline `on_stuck` is called, once; the wait goes on, because another
+        lvextend in the same VG would only queue behind this one.
+        Raises HostError when lvextend cannot be started or the pool cannot be read.
+        """
+        before = _status(read_status)
+        started = self._clock()
+        argv = argv_lvextend(self._lvm, pool_label, decision)
+        output = self._run(argv, on_stuck)
+        duration = self._clock() - started
+        after = _status(read_status)
+        return Attempt(
+            outcomes=tuple(
+                _outcome(extension, before, after, output) for extension in decision.extensions
+            ),
+            duration_seconds=duration,
+            exit_status=output.status,
+            message=(output.stderr.strip() or output.stdout.strip()),
+        )
+
+    def _run(self, argv: tuple[str, ...], on_stuck: Callable[[], None]) -> Output:
+        running = self._runner.start(argv, environment=ENVIRONMENT)
+        output = running.wait(self._deadline_seconds)
+        if output is None:
+            on_stuck()
+        while output is None:
+            output = running.wait(self._deadline_seconds)
+        return output
+
+
+def _status(read_status: ReadStatus) -> PoolStatus:
+    status = read_status()
+    if status is None or status.data is None or status.metadata is None:
+        raise HostError("the pool's size cannot be read from the kernel")
+    return status
+
+
+def _outcome(
+    extension: Extension, before: PoolStatus, after: PoolStatus, output: Output
+) -> Outcome:
+    old, new = _total_bytes(before, extension.device), _total_bytes(after, extension.device)
+    failure = None
+    if new < _expected_bytes(extension, after):
+        failure = Failure.REFUSED if output.status else Failure.INEFFECTIVE
+    return Outcome(extension=extension, before_bytes=old, after_bytes=new, failure=failure)
+
+
+def _total_bytes(status: PoolStatus, device: Device) -> int:
+    usage = status.data if device is Device.DATA else status.metadata
+    return usage.total_bytes if usage else 0
+
+
+def _expected_bytes(extension: Extension, after: PoolStatus) -> int:
+    """Compute the total that the kernel reports for an LV of the decided size."""
+    if extension.device is Device.METADATA:
+        blocks = min(extension.size_bytes // METADATA_BLOCK_BYTES, MAX_KERNEL_METADATA_BLOCKS)
+        return blocks * METADATA_BLOCK_BYTES
+    chunk = after.data.block_bytes if after.data else 1
+    return extension.size_bytes // chunk * chunk

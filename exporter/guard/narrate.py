@@ -1,0 +1,73 @@
+"""The guard's log lines: one for each transition and action, with names and sizes."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from exporter.model import Attempt, Decision, ThinPool
+
+
+class Log(Protocol):
+    """The part of a structlog logger that the guard uses."""
+
+    def info(self, event: str, **fields: object) -> object: ...  # noqa: D102 - structlog's
+    def warning(self, event: str, **fields: object) -> object: ...  # noqa: D102
+    def error(self, event: str, **fields: object) -> object: ...  # noqa: D102
+    def exception(self, event: str, **fields: object) -> object: ...  # noqa: D102
+
+
+def narrate_state(log: Log, pool: ThinPool, decision: Decision, was: object) -> None:
+    """Tell that the reason why the guard acts, or does not, has changed."""
+    log.info(
+        "pool_state",
+        vg=pool.vg_name,
+        pool=pool.name,
+        reason=str(decision.reason),
+        was=str(was) if was else None,
+        detail=decision.detail or None,
+        **_figures(pool),
+    )
+
+
+def narrate_attempt(log: Log, pool: ThinPool, decision: Decision, attempt: Attempt) -> None:
+    """Tell what an lvextend achieved, for each LV that was to grow."""
+    for outcome in attempt.outcomes:
+        say = log.error if outcome.failure else log.info
+        say(
+            "extend_failed" if outcome.failure else "pool_extended",
+            vg=pool.vg_name,
+            pool=pool.name,
+            device=str(outcome.extension.device),
+            reason=str(outcome.failure or decision.reason),
+            size_before_bytes=outcome.before_bytes,
+            size_after_bytes=outcome.after_bytes,
+            wanted_bytes=outcome.extension.wanted_bytes,
+            seconds=round(attempt.duration_seconds, 3),
+            exit_status=attempt.exit_status,
+            message=attempt.message if outcome.failure else None,
+        )
+
+
+def _figures(pool: ThinPool) -> dict[str, object]:
+    """Show what a reader of the log needs to judge a transition."""
+    return {
+        "data_used_bytes": pool.data.used_bytes if pool.data else None,
+        "data_size_bytes": pool.data.total_bytes if pool.data else None,
+        "metadata_used_bytes": pool.metadata.used_bytes if pool.metadata else None,
+        "metadata_size_bytes": pool.metadata.total_bytes if pool.metadata else None,
+    }
+
+
+def plan(pool: ThinPool, decision: Decision) -> dict[str, object]:
+    """Show what is about to be done."""
+    sizes = {
+        f"{extension.device}_to_bytes": extension.size_bytes
+        for extension in decision.extensions
+    }
+    return {
+        "vg": pool.vg_name,
+        "pool": pool.name,
+        "reason": str(decision.reason),
+        **sizes,
+        **_figures(pool),
+    }
