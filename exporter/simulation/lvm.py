@@ -1,0 +1,57 @@
+"""lvm's commands that only read: version, the reports, and the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from exporter.simulation.arguments import FAILED, INVALID_COMMAND_LINE, LvmError, parse
+from exporter.simulation.lvm_config import missing_profile
+from exporter.simulation.report import report
+from exporter.simulation.state import HostState
+
+VERSION = """\
+  LVM version:     2.03.16(2) (2022-05-18)
+  Library version: 1.02.185 (2022-05-18)
+  Driver version:  4.47.0
+"""
+REPORTS = frozenset({"lvs", "vgs", "pvs"})
+CONFIG_OPTIONS = {"--type": True, "--typeconfig": True, "--metadataprofile": True}
+NO_SUCH_COMMAND = 2  # tools/errors.h
+
+
+def lvm(state: HostState, command: str, words: Sequence[str]) -> tuple[int, str, str]:
+    """Run `lvm COMMAND …`: exit status, stdout and stderr."""
+    try:
+        stdout, warnings = _answer(state, command, words)
+    except LvmError as error:
+        return error.status, "", _text(error.lines)
+    return (FAILED if warnings else 0), stdout, _text(warnings)
+
+
+def _text(lines: Sequence[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _answer(state: HostState, command: str, words: Sequence[str]) -> tuple[str, list[str]]:
+    if command == "version":
+        return VERSION, []
+    if command in REPORTS:
+        return report(state, command, words)
+    if command in {"lvmconfig", "dumpconfig"}:
+        return _lvmconfig(state, words), []
+    raise LvmError("  No such command.  Try 'lvm help'.", status=NO_SUCH_COMMAND)
+
+
+def _lvmconfig(state: HostState, words: Sequence[str]) -> str:
+    arguments = parse("lvmconfig", words, CONFIG_OPTIONS)
+    if arguments.options.get("--type", "full") != "full":
+        line = "  The simulated host knows --type full only."
+        raise LvmError(line, status=INVALID_COMMAND_LINE)
+    profile = arguments.options.get("--metadataprofile")
+    if profile and profile not in state.config.profiles:
+        message = f"  Failed to apply metadata profile {profile}."
+        raise LvmError(missing_profile(profile).rstrip("\n"), message)
+    unknown = [name for name in arguments.names if name not in state.config.values]
+    if unknown:
+        raise LvmError(*(f"  Configuration node {name} not found" for name in unknown))
+    return "".join(state.config.line(name, profile) for name in arguments.names)

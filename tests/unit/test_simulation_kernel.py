@@ -1,0 +1,206 @@
+"""The simulated kernel: texts, modes and events, and how time moves them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from exporter.devmapper import DmDevice
+from exporter.simulation import ManualClock, PoolSpec, Sawtooth, SimulatedHost
+from exporter.simulation.figures import GIB, KIB, MIB
+
+REPORT = ("--reportformat", "json", "--units", "b", "--nosuffix", "--binary")
+POOL = "docker/thinpool"
+CHUNKS = 10 * GIB // (512 * KIB)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """Give a clock at a time that is not zero."""
+    return ManualClock()
+
+
+@pytest.fixture
+def host(clock: ManualClock) -> SimulatedHost:
+    """Give a host with one half-full pool of Docker's, and room to grow."""
+    host = SimulatedHost(clock)
+    host.set_profile("docker-thinpool", threshold=80, percent=20)
+    host.add_vg("docker", extents=5120)
+    spec = PoolSpec(
+        data_bytes=10 * GIB,
+        metadata_bytes=128 * MIB,
+        chunk_bytes=512 * KIB,
+        used_bytes=5 * GIB,
+        profile="docker-thinpool",
+    )
+    host.add_pool(POOL, spec)
+    host.add_docker_thin(POOL)
+    return host
+
+
+def rows(host: SimulatedHost, command: str, fields: str, *more: str) -> list[dict[str, str]]:
+    """Read a report as parsed JSON."""
+    argv = ("/sbin/lvm", command, *REPORT, "-o", fields, *more)
+    (section,) = json.loads(host.run(argv, deadline_seconds=1).stdout)["report"]
+    (found,) = section.values()
+    assert isinstance(found, list)
+    return found
+
+
+def pool_device(host: SimulatedHost, name: str = "docker-thinpool") -> DmDevice:
+    """Find a pool's device."""
+    device = host.device(name)
+    assert device is not None
+    return device
+
+
+def status(host: SimulatedHost) -> list[str]:
+    """Split the pool's status line."""
+    return (pool_device(host).status or "").split()
+
+
+def test_kernel_texts_of_dockers_pool(host: SimulatedHost) -> None:
+    """The pool is unlayered: its name has no suffix; its thin device has no UUID."""
+    pool, thin = host.devices()
+
+    assert pool.name == "docker-thinpool"
+    assert pool.table == "253:0 253:1 1024 4096 1 skip_block_zeroing "
+    assert pool.status == (
+        "1 256/32768 10240/20480 - rw discard_passdown queue_if_no_space - 1024 "
+    )
+    assert pool.uuid.startswith("LVM-")
+    assert len(pool.uuid.removesuffix("-tpool")) == len("LVM-") + 64
+    assert (thin.kind, thin.uuid, thin.table, thin.status) == ("thin", "", "253:2 1", None)
+
+
+def test_uuids_agree_between_lvm_and_kernel(host: SimulatedHost) -> None:
+    """The kernel's UUID is VG and LV UUID without their dashes."""
+    (row,) = rows(host, "lvs", "vg_uuid,lv_uuid", POOL)
+    both = (row["vg_uuid"] + row["lv_uuid"]).replace("-", "")
+
+    assert [len(group) for group in row["lv_uuid"].split("-")] == [6, 4, 4, 4, 4, 4, 6]
+    assert pool_device(host).uuid == f"LVM-{both}-tpool"
+
+
+def test_pool_with_lvms_own_volumes_is_layered(host: SimulatedHost) -> None:
+    """LVM's thin volumes move the target to a -tpool device, and dashes are doubled."""
+    host.add_vg("my-web", extents=5000)
+    host.add_pool("my-web/pool", PoolSpec(used_bytes=GIB, is_zeroing=True))
+    host.add_thin("my-web/pool", "db", size_bytes=2 * GIB, share=1.0)
+
+    names = {device.name for device in host.devices()}
+    (row,) = rows(host, "lvs", "lv_attr,pool_lv,data_percent,segtype", "my-web/db")
+
+    assert {"my--web-pool-tpool", "my--web-db"} <= names
+    assert list(row.values()) == ["Vwi-aotz--", "pool", "50.00", "thin"]
+    assert rows(host, "lvs", "thin_count", "my-web/pool") == [{"thin_count": "1"}]
+
+
+def test_pools_fill_with_the_clock(host: SimulatedHost, clock: ManualClock) -> None:
+    """Usage follows the rate in whole chunks, and LVM and the kernel agree."""
+    host.set_rate(POOL, 100 * MIB)
+    clock.now += 10
+
+    assert status(host)[2] == "12240/20480"
+    assert rows(host, "lvs", "data_percent", POOL) == [{"data_percent": "59.77"}]
+
+
+def test_cleanup_makes_a_sawtooth(host: SimulatedHost, clock: ManualClock) -> None:
+    """At its upper mark usage falls to the lower one, however much time passed."""
+    cleanup = Sawtooth(at_bytes=4 * GIB, to_bytes=2 * GIB)
+    spec = PoolSpec(used_bytes=3 * GIB, bytes_per_second=GIB, cleanup=cleanup)
+    host.add_vg("saw", extents=5000)
+    host.add_pool("saw/pool", spec)
+    seen = []
+
+    for seconds in (0.5, 1.0, 4.0):
+        clock.now += seconds
+        seen.append(host.pool("saw/pool").used_chunks * 64 * KIB / GIB)
+
+    assert seen == [3.5, 2.5, 2.5]
+
+
+def test_a_full_pool_queues_and_then_refuses(host: SimulatedHost, clock: ManualClock) -> None:
+    """A full pool queues writes for 60 s from the moment it was full."""
+    host.set_rate(POOL, GIB)
+    clock.now += 5 + 59
+    queueing = status(host)
+
+    clock.now += 2
+
+    assert queueing[2:7:2] == ["20480/20480", "out_of_data_space", "queue_if_no_space"]
+    assert status(host)[6] == "error_if_no_space"
+    assert rows(host, "lvs", "lv_health_status,lv_attr", POOL) == [
+        {"lv_health_status": "out_of_data", "lv_attr": "twi-aot-D-"}
+    ]
+
+
+def test_full_metadata_makes_the_pool_read_only(host: SimulatedHost) -> None:
+    """Metadata without a free block: ro, which LVM calls metadata_read_only."""
+    host.fill_metadata(POOL, 32768)
+
+    assert status(host)[4] == "ro"
+    assert rows(host, "lvs", "lv_health_status", POOL) == [
+        {"lv_health_status": "metadata_read_only"}
+    ]
+
+
+def test_low_water_and_modes_raise_events(host: SimulatedHost, clock: ManualClock) -> None:
+    """The mark at 20 % free is one event, a full pool another."""
+    host.set_rate(POOL, GIB)
+    numbers = []
+
+    for seconds in (1, 2.5, 0.5, 10):
+        host.arm()
+        clock.now += seconds
+        numbers.append((host.wait(0), pool_device(host).event_number))
+
+    assert numbers == [(False, 0), (True, 1), (False, 1), (True, 2)]
+
+
+def test_close_wakes_whoever_waits(host: SimulatedHost) -> None:
+    """After close, wait returns at once."""
+    host.close()
+
+    assert host.wait(60)
+
+
+def test_inactive_failed_and_suspended_pools(host: SimulatedHost) -> None:
+    """What cannot be read is blank in lvs, and says why in the kernel's words."""
+    host.suspend(POOL)
+    suspended = rows(host, "lvs", "lv_attr,lv_suspended", POOL)
+    is_suspended = pool_device(host).is_suspended
+    host.suspend(POOL, is_suspended=False)
+    host.set_failed(POOL)
+    failed = rows(host, "lvs", "lv_attr,data_percent", POOL)
+    text = pool_device(host).status
+    host.deactivate(POOL)
+
+    assert (suspended, is_suspended) == ([{"lv_attr": "twi-sot---", "lv_suspended": "1"}], True)
+    assert (failed, text) == (
+        [{"lv_attr": "twi-aot-F-", "data_percent": ""}],
+        "Fail",
+    )
+    assert host.devices() == ()
+    assert rows(host, "lvs", "lv_attr,lv_suspended", POOL) == [
+        {"lv_attr": "twi---t---", "lv_suspended": "-1"}
+    ]
+
+
+def test_needs_check_shows_everywhere(host: SimulatedHost) -> None:
+    """The flag makes the pool read-only, in the kernel's words and in LVM's."""
+    host.set_needs_check(POOL)
+
+    assert (status(host)[4], status(host)[7]) == ("ro", "needs_check")
+    assert rows(host, "lvs", "lv_attr,lv_check_needed", POOL) == [
+        {"lv_attr": "twi-cot-M-", "lv_check_needed": "1"}
+    ]
+
+
+def test_metadata_fills_with_the_clock(host: SimulatedHost, clock: ManualClock) -> None:
+    """Metadata has a rate of its own."""
+    host.set_metadata_rate(POOL, 1 * MIB)
+    clock.now += 4
+
+    assert status(host)[1] == "1280/32768"
