@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import structs
 
-from exporter.guard.ledger import PoolRecord, circumstances
+from exporter.guard.ledger import NO_DURATIONS, PoolRecord, circumstances
 from exporter.guard.rules import Clocks, Rules
 from exporter.model import Decision, GuardReport, Histogram, PoolGuard, Snapshot, ThinPool
 from exporter.policy import authorise, decide, is_left_to_dmeventd, next_steps
@@ -34,6 +34,13 @@ class Judge:
         is_due = since is not None and now >= since + self.rules.takeover_after_seconds
         mode = self.rules.mode_of(pool)
         return authorise(decision, pool, mode, is_takeover_due=is_due)
+
+    def foresee(self, snapshot: Snapshot) -> Snapshot:
+        """Add to a Snapshot what a guard by these rules would say of it."""
+        for pool in snapshot.pools:
+            decision, record = self.judge(pool, snapshot), self.record(pool)
+            record.reason, record.detail = decision.reason, decision.detail
+        return self.report(snapshot, durations=NO_DURATIONS, last_cycle_at=None)
 
     def is_takeover(self, pool: ThinPool) -> bool:
         """Whether acting on this pool means to do dmeventd's work."""

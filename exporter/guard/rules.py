@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
+from exporter.guard.lock import GuardNote
 from exporter.model import GuardMode, ThinPool
 from exporter.policy import Limits
 
@@ -38,6 +39,20 @@ class Rules(Struct, frozen=True, kw_only=True):
             max_size_bytes=rule.max_size_bytes if rule else None,
             reserve_bytes=self.reserve_bytes,
         )
+
+    def as_noted(self, note: GuardNote) -> Rules:
+        """Take the modes of the guard that runs, which may differ from the settings."""
+        labels = self.pools.keys() | note.pools.keys()
+        pools = {
+            label: PoolRule(
+                mode=note.pools.get(label),
+                max_size_bytes=self.pools[label].max_size_bytes
+                if label in self.pools
+                else None,
+            )
+            for label in labels
+        }
+        return structs.replace(self, mode=note.mode, pools=pools)
 
 
 class Clocks(Struct, frozen=True, kw_only=True):

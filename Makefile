@@ -1,0 +1,73 @@
+# Every task sets up what it needs in .venv; `make` alone lists the tasks.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+# What the virtual machine needs; `make test` leaves it out where one of these is missing.
+VM_PROGRAMS := qemu-system-x86_64 qemu-img mmdebstrap mke2fs ssh ssh-keygen
+VM_PACKAGES := qemu-system-x86 qemu-utils mmdebstrap e2fsprogs openssh-client
+MISSING_FOR_VM = $(strip $(foreach program,$(VM_PROGRAMS),$(if $(shell PATH="$$PATH:/usr/sbin:/sbin" command -v $(program)),,$(program))))
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test lint types unit end-to-end test-vm vm-shell record bench dist clean
+
+help: ## list the tasks
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(READY): pyproject.toml exporter/__init__.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed; name one with make PYTHON=…"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "On Debian: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+run: $(READY) ## watch and guard this host's pools, or a simulated host where there is none
+	@if $(BIN)/thinpool-exporter collect --log.level=error 2>/dev/null | grep -q '^thinpool_info'; then \
+	  exec $(BIN)/thinpool-exporter run; \
+	else \
+	  echo "No thin pool to watch here (or not root): this is a SIMULATED host."; \
+	  echo "Its pools fill within a minute: http://localhost:10128/  (Ctrl-C ends it)"; \
+	  exec $(BIN)/thinpool-exporter demo; \
+	fi
+
+demo: $(READY) ## the simulated host, whatever is here
+	@exec $(BIN)/thinpool-exporter demo
+
+test: lint types unit end-to-end ## everything that can run here; says what it leaves out
+	@if [ -z "$(MISSING_FOR_VM)" ] || [ -n "$$THINPOOL_REQUIRE_ALL" ]; then \
+	  $(MAKE) --no-print-directory test-vm; \
+	else \
+	  echo "LEFT OUT: the tests in the virtual machine, for want of: $(MISSING_FOR_VM)"; \
+	  echo "  apt-get install $(VM_PACKAGES), then make test"; \
+	fi
+
+lint: $(READY) ## style of the code
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY) ## types of the code
+	$(BIN)/mypy
+
+unit: $(READY) ## unit, golden and property tests
+	$(BIN)/pytest -q tests/test_architecture.py tests/unit tests/golden tests/properties \
+	  --cov --cov-report=term:skip-covered
+
+end-to-end: $(READY) ## the real program on the simulated host, with a real Prometheus
+	$(BIN)/pytest -q tests/end_to_end
+
+test-vm: $(READY) ## real LVM, device-mapper and Docker, in a virtual machine
+	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/pytest -q --vm tests/vm
+
+vm-shell: $(READY) ## a shell in a virtual machine with this version installed
+	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m tests.vm.shell
+
+record: $(READY) ## record what the real programs print, into tests/recordings
+	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m tests.vm.record
+
+bench: $(READY) ## speed and size, beside the commands that the program runs
+	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m tests.bench
+
+dist: $(READY) ## wheel and sdist
+	$(BIN)/python -m build --outdir dist .
+
+clean: ## remove what make has built here
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage

@@ -1,0 +1,290 @@
+"""The command line: flags in, an exit status out. Knows every module, does nothing itself."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import structlog
+from msgspec import structs
+
+from exporter import __version__, log
+from exporter.collection import Collection, HostAccess
+from exporter.command import HostRunner
+from exporter.config import Settings, load
+from exporter.devmapper import IoctlKernel
+from exporter.dmsetup import DmsetupKernel, FallbackKernel
+from exporter.errors import ConfigError, ExporterError
+from exporter.guard import Clocks
+from exporter.guard.lock import GuardLock, GuardNote, running_guard
+from exporter.model import GuardMode, Snapshot
+from exporter.service import Service, WebOptions, programs, rules
+from exporter.sources import dmeventd, loop
+
+DEFAULT_CONFIG = Path("/etc/thinpool-exporter/config.yml")
+DEFAULT_STATE = Path("/run/thinpool-exporter")
+DEFAULT_ADDRESS = ":10128"
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_UNKNOWN = 3
+
+CLOCKS = Clocks(monotonic=time.monotonic, wall=time.time)
+
+logger = structlog.get_logger("exporter")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    options = _parser().parse_args(argv)
+    log.configure(options.log_level, options.log_format)
+    threading.excepthook = _log_thread_death
+    try:
+        status: int = options.handler(options)
+    except ConfigError as error:
+        for fault in error.faults:
+            sys.stderr.write(f"{options.config_file or DEFAULT_CONFIG}: {fault}\n")
+        return EXIT_USAGE
+    except ExporterError as error:
+        sys.stderr.write(f"thinpool-exporter: {error}\n")
+        return EXIT_UNKNOWN if options.handler is _check else EXIT_FAILED
+    except BrokenPipeError:
+        # The reader has left (`… | head`): nobody is there to be told.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    finally:
+        log.flush()
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="thinpool-exporter",
+        description="Watches thin pools, and keeps them from filling up.",
+    )
+    version = f"thinpool-exporter {__version__} (Python {sys.version.split()[0]})"
+    parser.add_argument("--version", action="version", version=version)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    common = _common_flags()
+    serving = _serving_flags()
+
+    def add(
+        name: str,
+        handler: Callable[[argparse.Namespace], int],
+        text: str,
+        *parents: argparse.ArgumentParser,
+    ) -> argparse.ArgumentParser:
+        command = commands.add_parser(
+            name, help=text, description=text, parents=(common, *parents), allow_abbrev=False
+        )
+        command.set_defaults(handler=handler)
+        return command
+
+    add("run", _run, "Collect, guard and serve in one process.", serving)
+    add("demo", _demo, "Do what `run` does, on a simulated host.", serving)
+    add("check-config", _check_config, "Show every fault of the configuration.")
+    add("check", _check, "Report on every pool; exit 0 ok, 1 warning, 2 critical, 3 unknown.")
+    collect = add("collect", _collect, "Collect once and print the metrics.")
+    collect.add_argument(
+        "--output", type=Path, metavar="FILE", help="write to this file, atomically"
+    )
+    return parser
+
+
+def _common_flags() -> argparse.ArgumentParser:
+    flags = argparse.ArgumentParser(add_help=False)
+    flags.add_argument(
+        "--config.file",
+        dest="config_file",
+        type=Path,
+        metavar="FILE",
+        help=f"configuration (default {DEFAULT_CONFIG}, which need not exist)",
+    )
+    flags.add_argument(
+        "--guard.mode",
+        dest="guard_mode",
+        type=GuardMode,
+        choices=list(GuardMode),
+        metavar="MODE",
+        help="auto, always, observe or off; overrides the configuration",
+    )
+    flags.add_argument(
+        "--log.level",
+        dest="log_level",
+        choices=("debug", "info", "warning", "error"),
+        default="info",
+    )
+    flags.add_argument(
+        "--log.format",
+        dest="log_format",
+        choices=("auto", "json", "logfmt", "console"),
+        default="auto",
+    )
+    # For a second instance, and for tests: where the guard leaves its lock.
+    flags.add_argument(
+        "--state.directory", dest="state", type=Path, default=DEFAULT_STATE, metavar="DIR"
+    )
+    return flags
+
+
+def _serving_flags() -> argparse.ArgumentParser:
+    flags = argparse.ArgumentParser(add_help=False)
+    flags.add_argument(
+        "--web.listen-address",
+        dest="addresses",
+        action="append",
+        metavar="ADDRESS",
+        help=f"HOST:PORT to serve at, may be repeated (default {DEFAULT_ADDRESS})",
+    )
+    flags.add_argument(
+        "--web.telemetry-path", dest="telemetry_path", default="/metrics", metavar="PATH"
+    )
+    return flags
+
+
+def _settings(options: argparse.Namespace) -> Settings:
+    path = options.config_file or DEFAULT_CONFIG
+    settings = load(path, required=options.config_file is not None)
+    if options.guard_mode is None:
+        return settings
+    return structs.replace(
+        settings, guard=structs.replace(settings.guard, mode=options.guard_mode)
+    )
+
+
+def _host(settings: Settings) -> HostAccess:
+    runner = HostRunner()
+    return HostAccess(
+        runner=runner,
+        kernel=FallbackKernel(
+            IoctlKernel(os.environ.get("DM_DEV_DIR", "/dev")),
+            DmsetupKernel(runner, settings.commands.dmsetup),
+        ),
+        loop_backing=loop.read,
+        dmeventd=dmeventd.read,
+    )
+
+
+def _run(options: argparse.Namespace) -> int:
+    settings = _settings(options)
+    lock = GuardLock(options.state)
+    try:
+        settings = _lock(lock, settings)
+        return _serve(_host(settings), settings, options)
+    finally:
+        lock.release()
+
+
+def _lock(lock: GuardLock, settings: Settings) -> Settings:
+    """Become the host's one guard, or only observe where that cannot be made sure."""
+    modes = {label: pool.mode for label, pool in settings.pools.items() if pool.mode}
+    if {settings.guard.mode, *modes.values()} <= {GuardMode.OBSERVE, GuardMode.OFF}:
+        return settings
+    try:
+        lock.take(GuardNote(pid=os.getpid(), mode=settings.guard.mode, pools=modes))
+    except OSError as error:
+        logger.error("guard_only_observes", error=str(error), next_step="run as root")
+        pools = {
+            label: structs.replace(pool, mode=None) for label, pool in settings.pools.items()
+        }
+        guard = structs.replace(settings.guard, mode=GuardMode.OBSERVE)
+        return structs.replace(settings, guard=guard, pools=pools)
+    return settings
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from exporter.simulation.demo import demo_host  # noqa: PLC0415 - of use here alone
+
+    simulated = demo_host(time.monotonic)
+    logger.warning("simulated_host", note="nothing of this host is read or changed")
+    host = HostAccess(
+        runner=simulated,
+        kernel=simulated,
+        loop_backing=simulated.loop_backing,
+        dmeventd=simulated.dmeventd,
+        is_simulated=True,
+    )
+    try:
+        return _serve(host, _settings(options), options)
+    finally:
+        simulated.close()
+
+
+def _serve(host: HostAccess, settings: Settings, options: argparse.Namespace) -> int:
+    web = WebOptions(
+        addresses=options.addresses or [DEFAULT_ADDRESS],
+        telemetry_path=options.telemetry_path,
+    )
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    service = Service(host, settings, web, clocks=CLOCKS, log=logger)
+    service.run(
+        stop,
+        on_ready=lambda: logger.info(
+            "serving",
+            version=__version__,
+            addresses=list(service.addresses),
+            guard_mode=str(settings.guard.mode),
+        ),
+    )
+    logger.info("stopped")
+    return 0
+
+
+def _collect_once(settings: Settings) -> Snapshot:
+    collection = Collection(
+        _host(settings), programs(settings), wall_clock=time.time, clock=time.monotonic
+    )
+    collection.refresh_all()
+    return collection.snapshot()
+
+
+def _collect(options: argparse.Namespace) -> int:
+    from exporter.exposition import render, snapshot_collector  # noqa: PLC0415 - heavy
+    from exporter.textfile import write_atomically  # noqa: PLC0415 - same
+
+    snapshot = _collect_once(_settings(options))
+    body = render(snapshot_collector(lambda: snapshot).collect()).body
+    if options.output:
+        write_atomically(options.output, body)
+    else:
+        sys.stdout.buffer.write(body)
+        sys.stdout.buffer.flush()
+    return 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from exporter.guard.judge import Judge  # noqa: PLC0415 - of use here alone
+    from exporter.report import Report, print_report  # noqa: PLC0415 - heavy
+
+    settings = _settings(options)
+    snapshot = _collect_once(settings)
+    note = running_guard(options.state)
+    in_force = rules(settings).as_noted(note) if note else rules(settings)
+    report = Report.of(Judge(in_force, CLOCKS).foresee(snapshot), note)
+    print_report(report, sys.stdout)
+    return report.exit_status
+
+
+def _check_config(options: argparse.Namespace) -> int:
+    _settings(options)
+    path = options.config_file or DEFAULT_CONFIG
+    state = "is valid" if path.exists() else "is absent: the defaults hold"
+    sys.stdout.write(f"{path} {state}\n")
+    return 0
+
+
+def _log_thread_death(args: threading.ExceptHookArgs) -> None:
+    name = args.thread.name if args.thread else None
+    logger.error("thread_died", thread=name, exc_info=args.exc_value)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

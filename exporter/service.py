@@ -1,0 +1,187 @@
+"""One process that collects, guards and serves: wires the parts and runs them to the end."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Sequence
+
+from msgspec import Struct
+
+from exporter.collection import Collection, HostAccess, Programs
+from exporter.config import Settings
+from exporter.errors import ExporterError
+from exporter.exposition import Exposition
+from exporter.extend import Extender
+from exporter.guard import Clocks, Guard, PoolRule, Rules
+from exporter.guard.narrate import Log
+from exporter.model import Collector, CollectorState, Snapshot
+from exporter.schedule import Schedule, Tick
+from exporter.watch import ConfigurationWatch
+from exporter.web.app import build_app
+from exporter.web.server import WebServer
+
+WATCH_SECONDS = 2.0
+PUBLISH_SECONDS = 1.0
+# A hundred pools take tens of milliseconds to render: at most this share of one core.
+PUBLISH_SHARE = 0.05
+HEALTH_SECONDS = 1.0
+WORKER_GRACE_SECONDS = 1.0
+# The interpreter's default of 5 ms is what a scrape would wait for a thread that renders.
+SWITCH_SECONDS = 0.001
+
+
+class WebOptions(Struct, frozen=True, kw_only=True):
+    """Where to serve."""
+
+    addresses: Sequence[str]
+    telemetry_path: str
+
+
+def programs(settings: Settings) -> Programs:
+    """Take what the sources need from the settings."""
+    return Programs(
+        lvm=settings.commands.lvm,
+        docker=settings.commands.docker,
+        lvm_deadline_seconds=settings.collect.lvm_deadline_seconds,
+        docker_deadline_seconds=settings.collect.docker_deadline_seconds,
+    )
+
+
+def rules(settings: Settings) -> Rules:
+    """Take what the guard needs from the settings."""
+    return Rules(
+        mode=settings.guard.mode,
+        reserve_bytes=settings.guard.reserve_bytes,
+        takeover_after_seconds=settings.guard.takeover_after_seconds,
+        interval_seconds=settings.guard.interval_seconds,
+        pools={
+            label: PoolRule(mode=pool.mode, max_size_bytes=pool.max_size_bytes)
+            for label, pool in settings.pools.items()
+        },
+    )
+
+
+class Service:
+    """Collector, guard and web side of one host."""
+
+    def __init__(
+        self, host: HostAccess, settings: Settings, web: WebOptions, *, clocks: Clocks, log: Log
+    ) -> None:
+        self._log = log
+        self._clocks = clocks
+        self._latest: Snapshot | None = None
+        self._collection = Collection(
+            host,
+            programs(settings),
+            wall_clock=clocks.wall,
+            clock=clocks.monotonic,
+            on_change=self._say_state,
+        )
+        self._guard = Guard(
+            self._collection,
+            Extender(
+                host.runner,
+                settings.commands.lvm,
+                deadline_seconds=settings.collect.extend_deadline_seconds,
+                clock=clocks.monotonic,
+            ),
+            kernel=host.kernel,
+            rules=rules(settings),
+            clocks=clocks,
+            log=log,
+        )
+        self._watch = ConfigurationWatch()
+        self._schedule = Schedule(self._ticks(settings), clock=clocks.monotonic)
+        self._exposition = Exposition(lambda: self._latest)
+        app = build_app(
+            self._exposition, lambda: self._latest, telemetry_path=web.telemetry_path
+        )
+        self._server = WebServer(app, web.addresses)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where the web side listens, once it does."""
+        return self._server.addresses
+
+    def run(self, stop: threading.Event, on_ready: Callable[[], None] = lambda: None) -> None:
+        """Serve until `stop` is set. Raises ListenError, or ExporterError if a part dies."""
+        sys.setswitchinterval(SWITCH_SECONDS)
+        # First, so that a port that is taken is said before anything is touched.
+        self._server.start()
+        try:
+            self._start_collecting()
+            threads = (
+                threading.Thread(
+                    target=self._publish, args=(stop,), name="publish", daemon=True
+                ),
+                threading.Thread(
+                    target=self._guard.run, args=(stop,), name="guard", daemon=True
+                ),
+            )
+            for thread in threads:
+                thread.start()
+            on_ready()
+            while not stop.wait(HEALTH_SECONDS):
+                if not all(thread.is_alive() for thread in threads):
+                    raise ExporterError("a part of the service has died; its log line is above")
+        finally:
+            stop.set()
+            self._stop()
+
+    def _start_collecting(self) -> None:
+        """Read once before the guard's first cycle; a hung source must not delay that."""
+        first = threading.Thread(
+            target=self._collection.refresh_all, name="collect", daemon=True
+        )
+        self._collection.refresh(Collector.DEVICE_MAPPER)
+        first.start()
+        self._schedule.start()
+
+    def _stop(self) -> None:
+        self._schedule.stop()
+        self._server.stop()
+        if not self._guard.join_workers(WORKER_GRACE_SECONDS):
+            # It has its own session and keeps its output in memory: it goes on without us.
+            self._log.warning("stopped_while_extending")
+
+    def _ticks(self, settings: Settings) -> tuple[Tick, ...]:
+        collect = settings.collect
+        intervals = {
+            Collector.DEVICE_MAPPER: collect.lvm_interval_seconds,
+            Collector.LVM: collect.lvm_interval_seconds,
+            Collector.POLICY: collect.policy_interval_seconds,
+            Collector.DOCKER: collect.docker_interval_seconds,
+        }
+        sources = tuple(
+            Tick(name=str(name), interval_seconds=seconds, run=self._reader(name))
+            for name, seconds in intervals.items()
+        )
+        watch = Tick(name="watch", interval_seconds=WATCH_SECONDS, run=self._look_at_files)
+        return (*sources, watch)
+
+    def _reader(self, name: Collector) -> Callable[[], object]:
+        return lambda: self._collection.refresh(name)
+
+    def _look_at_files(self) -> None:
+        if self._watch.has_changed():
+            self._log.info("lvm_configuration_changed")
+            self._collection.refresh(Collector.POLICY)
+
+    def _publish(self, stop: threading.Event) -> None:
+        """Make and render the Snapshot that scrapes get, until `stop` is set."""
+        pause = 0.0
+        while not stop.wait(pause):
+            began = self._clocks.monotonic()
+            self._latest = self._guard.report(self._collection.snapshot())
+            self._exposition.refresh()
+            for name in self._schedule.repair():
+                self._log.warning("schedule_repaired", source=name)
+            took = self._clocks.monotonic() - began
+            pause = max(PUBLISH_SECONDS, took / PUBLISH_SHARE)
+
+    def _say_state(self, name: Collector, state: CollectorState) -> None:
+        if state.is_ok:
+            self._log.info("source_readable", source=str(name))
+        else:
+            self._log.warning("source_failed", source=str(name), error=state.error)

@@ -1,0 +1,131 @@
+"""The import directions that keep the house liveable, held by reading the code."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent / "exporter"
+
+# Each part may import only from parts above it (style: host → records → Snapshot → …).
+ORDER = (
+    "errors",
+    "model",
+    "units",
+    "autoextend",
+    "config",
+    "command",
+    "devmapper",
+    "dmsetup",
+    "sources",
+    "snapshot",
+    "collection",
+    "policy",
+    "extend",
+    "guard",
+    "watch",
+    "schedule",
+    "collectors",
+    "exposition",
+    "textfile",
+    "web",
+    "report",
+    "simulation",
+    "log",
+    "service",
+    "__main__",
+)
+# Pure parts: what they may import beside the standard library's harmless modules.
+PURE = {
+    "policy": {"model", "errors", "autoextend"},
+    "autoextend": {"model", "errors"},
+    "collectors": {"model", "errors"},
+    "snapshot": {"model", "errors", "autoextend"},
+}
+IMPURE_MODULES = {"os", "time", "subprocess", "logging", "structlog", "socket", "threading"}
+
+
+def parts() -> list[str]:
+    """List the modules and packages of the program."""
+    names = {path.stem for path in ROOT.glob("*.py")} - {"__init__"}
+    return sorted(names | {path.parent.name for path in ROOT.glob("*/__init__.py")})
+
+
+def files(part: str) -> list[Path]:
+    """List the files of one part."""
+    package = ROOT / part
+    return sorted(package.rglob("*.py")) if package.is_dir() else [ROOT / f"{part}.py"]
+
+
+def imports(part: str) -> Iterator[str]:
+    """Name every module that a part imports, at any depth of its functions."""
+    for path in files(part):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module == "exporter":
+                yield from (f"exporter.{alias.name}" for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                yield node.module
+
+
+def own_imports(part: str) -> set[str]:
+    """Name the parts of the program that a part imports."""
+    names = (name.split(".") for name in imports(part))
+    found = {name[1] for name in names if name[0] == "exporter" and len(name) > 1}
+    return found - {part, "__version__"}
+
+
+def test_every_part_has_its_place() -> None:
+    """A new module is put into the order on purpose."""
+    assert parts() == sorted(ORDER)
+
+
+@pytest.mark.parametrize("part", ORDER)
+def test_a_part_imports_only_from_parts_above_it(part: str) -> None:
+    """The data flows one way, and so do the imports."""
+    above = set(ORDER[: ORDER.index(part)])
+
+    assert own_imports(part) <= above
+
+
+@pytest.mark.parametrize("part", PURE)
+def test_pure_parts_have_no_way_to_the_host(part: str) -> None:
+    """Decisions and metrics follow from records alone."""
+    assert own_imports(part) <= PURE[part]
+    assert not {name.split(".")[0] for name in imports(part)} & IMPURE_MODULES
+
+
+def test_only_the_guard_extends() -> None:
+    """One place decides that the host is changed, another one changes it."""
+    users = {part for part in ORDER if "extend" in own_imports(part)}
+
+    assert users == {"guard", "service"}
+
+
+def test_only_command_starts_processes() -> None:
+    """So that every one has its deadline, its environment and its limits."""
+    users = {part for part in ORDER if "subprocess" in set(imports(part))}
+
+    assert users == {"command"}
+
+
+def test_the_web_side_never_touches_the_host() -> None:
+    """It serves Snapshots and knows neither sources nor guard."""
+    forbidden = {"sources", "guard", "extend", "command", "devmapper", "collection"}
+
+    assert not own_imports("web") & forbidden
+
+
+@pytest.mark.parametrize("part", ORDER)
+def test_nothing_happens_at_import(part: str) -> None:
+    """Modules define; only __main__ runs anything, when it is the program."""
+    for path in files(part):
+        for node in ast.parse(path.read_text()).body:
+            is_call = isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)
+            is_loop = isinstance(node, (ast.For, ast.While, ast.With))
+            assert not is_call, f"{path}:{node.lineno}"
+            assert not is_loop, f"{path}:{node.lineno}"

@@ -1,0 +1,154 @@
+"""LVM's arithmetic, against figures worked out from lvm2's source and seen in the VM."""
+
+from __future__ import annotations
+
+import pytest
+
+from exporter.autoextend import (
+    added_extents,
+    effective_threshold_percent,
+    max_metadata_extents,
+    metadata_extents_for,
+    metadata_step_percent,
+    metadata_threshold_percent,
+    round_to_stripes,
+    step_percent,
+    stripe_extents,
+    usage_percent,
+)
+from exporter.model import Usage
+
+MIB = 1024 * 1024
+
+
+def usage(used: int, total: int) -> Usage:
+    """Make a usage of 64 KiB chunks."""
+    return Usage(used_blocks=used, total_blocks=total, block_bytes=65536)
+
+
+@pytest.mark.parametrize(
+    ("used", "total", "percent"),
+    [
+        (0, 100, 0),
+        (100, 100, 100_000_000),
+        (75, 100, 75_000_000),
+        (1, 3, 33_333_333),
+        (1, 10**12, 1),
+        (10**12 - 1, 10**12, 99_999_999),
+        (0, 0, 100_000_000),
+        (101, 100, 101_000_000),
+    ],
+)
+def test_usage_is_counted_as_lvm_counts_it(used: int, total: int, percent: int) -> None:
+    """Millionths of a percent, biased away from 0 and 100 % like dm_make_percent."""
+    assert usage_percent(used, total) == percent
+
+
+@pytest.mark.parametrize(
+    ("used", "threshold", "policy", "step"),
+    [
+        (75, 75, 20, 0),  # strictly above: 75.00 does not fire at 75
+        (80, 80, 20, 0),
+        (81, 80, 20, 20),
+        (96, 70, 20, 38),
+        (100, 70, 20, 43),
+        (100, 50, 20, 100),
+        (50, 30, 20, 0),  # LVM uses 50 for a lower threshold
+        (51, 30, 20, 20),
+        (99, 100, 20, 0),  # 100 is never
+        (100, 80, 10, 25),
+    ],
+)
+def test_a_step_lands_at_or_below_the_threshold(
+    used: int, threshold: int, policy: int, step: int
+) -> None:
+    """At least the policy's percent, and as much more as it takes."""
+    assert (
+        step_percent(usage(used, 100), threshold_percent=threshold, policy_percent=policy)
+        == step
+    )
+
+
+def test_one_chunk_above_the_threshold_acts() -> None:
+    """Strictness is exact to the chunk, not to a printed percent."""
+    below, above = usage(800_000, 1_000_000), usage(800_001, 1_000_000)
+
+    assert step_percent(below, threshold_percent=80, policy_percent=20) == 0
+    assert step_percent(above, threshold_percent=80, policy_percent=20) == 20
+
+
+@pytest.mark.parametrize(
+    ("size_mib", "threshold", "effective"),
+    [
+        (2, 80, 75),
+        (4, 80, 75),
+        (16, 80, 75),
+        (32, 90, 87),
+        (32, 80, 80),
+        (100, 99, 96),
+        (100, 80, 80),
+        (8, 100, 100),
+        (8, 40, 50),
+    ],
+)
+def test_metadata_keeps_room_for_the_kernel(
+    size_mib: int, threshold: int, effective: int
+) -> None:
+    """4 MiB or 25 % stay free, and 100 still means never."""
+    assert metadata_threshold_percent(size_mib * MIB, threshold) == effective
+
+
+def test_metadata_gains_one_percent_more() -> None:
+    """LVM adds one percent for what the kernel itself uses while it grows."""
+    grown = metadata_step_percent(
+        usage(76, 100), size_bytes=4 * MIB, threshold_percent=80, policy_percent=20
+    )
+
+    assert grown == 21
+
+
+@pytest.mark.parametrize(
+    ("percent", "extents", "added"), [(20, 125, 25), (20, 126, 26), (1, 1, 1), (43, 100, 43)]
+)
+def test_percentages_of_extents_round_up(percent: int, extents: int, added: int) -> None:
+    """As percent_of_extents does."""
+    assert added_extents(percent, extents) == added
+
+
+def test_stripes_round_up_when_there_is_room_and_down_when_not() -> None:
+    """LVM makes whole stripes and does not fail for the rest of one."""
+    assert round_to_stripes(25, stripe_extents=2, free_extents=26) == 26
+    assert round_to_stripes(25, stripe_extents=2, free_extents=25) == 24
+    assert round_to_stripes(24, stripe_extents=2, free_extents=0) == 24
+
+
+def test_a_stripe_may_be_larger_than_an_extent() -> None:
+    """Then a whole stripe takes several extents from each PV."""
+    assert stripe_extents(1, 0, 4 * MIB) == 1
+    assert stripe_extents(2, 65536, 4 * MIB) == 2
+    assert stripe_extents(2, 8 * MIB, 4 * MIB) == 4
+
+
+def test_metadata_follows_data_with_64_bytes_a_chunk() -> None:
+    """A 1 TiB pool of 64 KiB chunks wants 1 GiB of metadata, a 512 KiB one 128 MiB."""
+    extents = 1024**4 // (4 * MIB)
+
+    assert metadata_extents_for(extents, extent_bytes=4 * MIB, chunk_bytes=65536) == 256
+    assert metadata_extents_for(extents, extent_bytes=4 * MIB, chunk_bytes=524288) == 32
+
+
+def test_the_largest_metadata_is_lvms() -> None:
+    """15.875 GiB less 64 blocks a bitmap, in whole extents."""
+    assert max_metadata_extents(4 * MIB) == 4065
+
+
+def test_thresholds_have_a_floor_and_a_ceiling() -> None:
+    """Below 50 is 50; above 100 is never, as 100."""
+    assert [effective_threshold_percent(value) for value in (0, 49, 50, 80, 100, 250)] == [
+        50,
+        50,
+        50,
+        80,
+        100,
+        100,
+    ]

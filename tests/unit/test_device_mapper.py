@@ -1,0 +1,187 @@
+"""Tables and status lines of thin pools, from old kernels to new."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from exporter.devmapper import DmDevice
+from exporter.errors import KernelError, ParseError
+from exporter.model import LoopBacking, PoolMode, PoolStatus, Usage
+from exporter.sources.device_mapper import parse_pool_status, read
+
+CHUNK = 65536
+
+
+def parse(text: str) -> PoolStatus:
+    """Parse with 64 KiB chunks."""
+    return parse_pool_status(text, chunk_bytes=CHUNK)
+
+
+def usages(data: tuple[int, int], metadata: tuple[int, int]) -> dict[str, Usage]:
+    """Make both usages."""
+    return {
+        "data": Usage(used_blocks=data[0], total_blocks=data[1], block_bytes=CHUNK),
+        "metadata": Usage(used_blocks=metadata[0], total_blocks=metadata[1], block_bytes=4096),
+    }
+
+
+BASE = PoolStatus(
+    mode=PoolMode.RW,
+    transaction_id=113,
+    discard="discard_passdown",
+    queue_if_no_space=True,
+    needs_check=False,
+    **usages((21000, 40960), (2048, 6144)),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        (
+            "113 2048/6144 21000/40960 - rw discard_passdown queue_if_no_space - 1024 ",
+            BASE,
+        ),
+        (
+            "113 2048/6144 21000/40960 1790 rw no_discard_passdown error_if_no_space - 1024",
+            replace(
+                BASE,
+                held_root_block=1790,
+                discard="no_discard_passdown",
+                queue_if_no_space=False,
+            ),
+        ),
+        (
+            "113 2048/6144 9/9 - out_of_data_space ignore_discard error_if_no_space - 9",
+            replace(
+                BASE,
+                mode=PoolMode.OUT_OF_DATA_SPACE,
+                discard="ignore_discard",
+                queue_if_no_space=False,
+                **usages((9, 9), (2048, 6144)),
+            ),
+        ),
+        (
+            "113 99/99 21000/40960 - ro discard_passdown queue_if_no_space needs_check 9",
+            replace(
+                BASE,
+                mode=PoolMode.RO,
+                needs_check=True,
+                **usages((21000, 40960), (99, 99)),
+            ),
+        ),
+        (
+            "113 2048/6144 21000/40960 - rw discard_passdown queue_if_no_space ",
+            replace(BASE, needs_check=None),
+        ),
+        (
+            "113 2048/6144 21000/40960 - rw discard_passdown",
+            replace(BASE, needs_check=None, queue_if_no_space=None),
+        ),
+        (
+            "113 2048/6144 21000/40960 -",
+            replace(
+                BASE,
+                mode=PoolMode.UNKNOWN,
+                discard=None,
+                needs_check=None,
+                queue_if_no_space=None,
+            ),
+        ),
+        ("Fail", PoolStatus(mode=PoolMode.FAILED)),
+        ("Error", PoolStatus(mode=PoolMode.FAILED)),
+    ],
+)
+def test_reads_every_form_of_the_status(text: str, status: PoolStatus) -> None:
+    """What a kernel does not say is None, never a guess."""
+    assert parse(text) == status
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "rw", "1 2 3 4", "0 1/2 3/x -", "0 1/2 3/0 - rw", "0 -1/2 3/4 - rw", "0 1/2 3/4 x rw"],
+)
+def test_says_what_it_could_not_read(text: str) -> None:
+    """Nonsense is an error that quotes it."""
+    with pytest.raises(ParseError, match="thin-pool status"):
+        parse(text)
+
+
+class Devices:
+    """A kernel with these devices."""
+
+    def __init__(self, *devices: DmDevice) -> None:
+        self._devices = devices
+
+    def devices(self) -> tuple[DmDevice, ...]:
+        """See Kernel.devices."""
+        if not self._devices:
+            raise KernelError("device-mapper request 2: Operation not permitted")
+        return self._devices
+
+    def device(self, name: str) -> DmDevice | None:
+        """See Kernel.device."""
+        return next((device for device in self._devices if device.name == name), None)
+
+    def arm(self) -> None:
+        """See Kernel.arm."""
+
+    def wait(self, timeout_seconds: float) -> bool:
+        """See Kernel.wait."""
+        return bool(timeout_seconds) and False
+
+
+POOL = DmDevice(
+    name="docker-thinpool",
+    uuid="LVM-x",
+    number="253:4",
+    is_suspended=True,
+    event_number=7,
+    kind="thin-pool",
+    length_sectors=40960 * 128,
+    table="253:2 253:3 128 8192 1 skip_block_zeroing ",
+    status="0 15/6144 39/40960 - rw discard_passdown queue_if_no_space - 1024 ",
+)
+THIN = replace(
+    POOL, name="docker-1", uuid="", kind="thin", table="253:4 1", status=None, length_sectors=8
+)
+
+
+def test_reads_pools_and_their_thin_volumes() -> None:
+    """Table, status and header come together in one record."""
+    reading = read(Devices(POOL, THIN), lambda _: None)
+
+    (pool,), (thin,) = reading.pools, reading.thins
+    assert (pool.chunk_bytes, pool.low_water_mark_blocks) == (65536, 8192)
+    assert (pool.metadata_device_number, pool.data_device_number) == ("253:2", "253:3")
+    assert (pool.status.is_suspended, pool.status.event_number) == (True, 7)
+    assert (thin.pool_device_number, thin.thin_id, thin.size_bytes) == ("253:4", 1, 4096)
+    assert reading.problems == ()
+
+
+def test_one_pool_that_makes_no_sense_does_not_hide_the_others() -> None:
+    """It becomes a problem that names it."""
+    odd = replace(POOL, name="odd", status="what?")
+
+    reading = read(
+        Devices(odd, replace(odd, name="odder", table="253:2"), POOL), lambda _: None
+    )
+
+    assert [pool.dm_name for pool in reading.pools] == ["docker-thinpool"]
+    assert [problem.subject for problem in reading.problems] == ["odd", "odder"]
+
+
+def test_a_loop_device_below_is_found_on_either_device() -> None:
+    """Data and metadata are looked up by their numbers."""
+    backing = LoopBacking(device="/dev/loop1", file="/f", free_bytes=1)
+
+    reading = read(Devices(POOL), {"253:2": backing}.get)
+
+    assert reading.pools[0].loop == backing
+
+
+def test_a_kernel_that_refuses_is_an_error() -> None:
+    """Nothing is invented."""
+    with pytest.raises(KernelError, match="not permitted"):
+        read(Devices(), lambda _: None)

@@ -1,0 +1,280 @@
+"""LVM's reports into records: what is there, what is odd, and what is no report at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pytest
+
+from exporter.command import Output
+from exporter.errors import CommandFailedError, CommandStuckError, HostError, ParseError
+from exporter.model import Dmeventd
+from exporter.sources.lvm import (
+    LV_FIELDS,
+    PV_FIELDS,
+    VG_FIELDS,
+    argv_lvs,
+    argv_monitoring,
+    parse_report,
+    read,
+    read_layout,
+)
+
+LV = {
+    "vg_name": "docker",
+    "vg_uuid": "Sx1nZv-0aQy-4bTd-WfKe-Jh2m-Gc9r-U7oPil",
+    "lv_name": "thinpool",
+    "lv_uuid": "k3VtQe-Yb5w-Lz8c-Rn1x-Ms6d-Hj0g-A4uFyo",
+    "lv_role": "private",
+    "lv_size": "20396900352",
+    "lv_metadata_size": "213909504",
+    "lv_profile": "docker-thinpool",
+    "lv_permissions": "writeable",
+    "lv_active_locally": "1",
+    "lv_suspended": "0",
+    "lv_allocation_locked": "0",
+    "lv_converting": "0",
+    "lv_check_needed": "0",
+    "lv_health_status": "",
+    "lv_when_full": "queue",
+    "data_percent": "0.19",
+    "metadata_percent": "0.03",
+    "pool_lv": "",
+    "data_lv": "[thinpool_tdata]",
+    "metadata_lv": "[thinpool_tmeta]",
+    "segtype": "thin-pool",
+    "seg_start_pe": "0",
+    "stripes": "1",
+    "stripe_size": "0",
+    "data_copies": "1",
+    "chunk_size": "524288",
+    "discards": "passdown",
+}
+VG = {
+    "vg_name": "docker",
+    "vg_uuid": LV["vg_uuid"],
+    "vg_size": "21470642176",
+    "vg_free": "645922816",
+    "vg_extent_size": "4194304",
+    "vg_seqno": "7",
+    "vg_profile": "",
+    "vg_permissions": "writeable",
+    "vg_exported": "0",
+    "vg_partial": "0",
+    "vg_shared": "0",
+    "vg_clustered": "0",
+}
+PV = {
+    "pv_name": "/dev/sdb",
+    "vg_name": "docker",
+    "pv_allocatable": "1",
+    "pv_missing": "0",
+    "pv_pe_count": "5119",
+    "pv_pe_alloc_count": "4965",
+}
+
+
+def hidden(name: str, **changes: str) -> dict[str, str]:
+    """Make the row of a hidden LV."""
+    return LV | {"lv_name": f"[{name}]", "segtype": "linear", "data_lv": ""} | changes
+
+
+LVS = [
+    LV,
+    hidden("thinpool_tdata", seg_start_pe="4863", segtype="striped", stripes="2"),
+    hidden("thinpool_tdata"),
+    hidden("thinpool_tmeta", lv_role="private,thin,pool,metadata", lv_size="213909504"),
+    hidden("lvol0_pmspare", lv_role="private,pool,spare", lv_size="213909504"),
+]
+
+
+def report(key: str, rows: Sequence[dict[str, str]], **more: object) -> str:
+    """Print a report as LVM does."""
+    return json.dumps({"report": [{key: list(rows)}], **more})
+
+
+class Lvm:
+    """Answers with these texts; an error is raised instead."""
+
+    def __init__(self, **answers: str | HostError) -> None:
+        self.answers: dict[str, str | HostError] = {
+            "lvs": report("lv", LVS),
+            "vgs": report("vg", [VG]),
+            "pvs": report("pv", [PV]),
+            "seg_monitor": report(
+                "seg",
+                [{"vg_name": "docker", "lv_name": "thinpool", "seg_monitor": "monitored"}],
+            ),
+        } | answers
+        self.asked: list[Sequence[str]] = []
+
+    def __call__(self, argv: Sequence[str]) -> Output:
+        """Run one command."""
+        self.asked.append(argv)
+        name = "seg_monitor" if "seg_monitor" in argv[-1] else argv[1]
+        answer = self.answers[name]
+        if isinstance(answer, HostError):
+            raise answer
+        return Output(argv=tuple(argv), status=0, stdout=answer, stderr="")
+
+
+ABSENT = Dmeventd(is_alive=False)
+ALIVE = Dmeventd(is_alive=True, pid=7, state="S")
+
+
+def test_reads_the_articles_pool() -> None:
+    """Sizes in bytes, percentages as printed, hidden LVs joined to their pool."""
+    layout = read(Lvm(), "/sbin/lvm", dmeventd=ABSENT)
+
+    (pool,), (group,) = layout.pools, layout.volume_groups
+    assert (pool.vg_name, pool.name, pool.profile) == ("docker", "thinpool", "docker-thinpool")
+    assert (pool.size_bytes, pool.metadata_size_bytes) == (20396900352, 213909504)
+    assert (pool.data_percent, pool.metadata_percent) == (0.19, 0.03)
+    assert (pool.is_active, pool.is_writable, pool.needs_check) == (True, True, False)
+    assert (group.spare_extents, group.largest_metadata_extents) == (51, 51)
+    assert group.usable_free_extents == 154
+    assert layout.problems == ()
+
+
+def test_the_last_segment_says_how_an_extension_is_laid_out() -> None:
+    """Whatever the order of the rows."""
+    (pool,) = read(Lvm(), "/sbin/lvm", dmeventd=ABSENT).pools
+
+    assert (pool.data_segment_type, pool.data_stripes, pool.data_areas) == ("striped", 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("segtype", "stripes", "copies", "expected"),
+    [
+        ("linear", "1", "1", (1, 1)),
+        ("striped", "3", "1", (3, 3)),
+        ("raid1", "2", "2", (1, 2)),
+        ("raid10", "4", "2", (2, 4)),
+        ("raid5_ls", "3", "1", (2, 3)),
+        ("raid6", "5", "1", (3, 5)),
+    ],
+)
+def test_areas_that_add_to_the_size(
+    segtype: str, stripes: str, copies: str, expected: tuple[int, int]
+) -> None:
+    """Copies and parity take space and give none."""
+    rows = [LV, hidden("thinpool_tdata", segtype=segtype, stripes=stripes, data_copies=copies)]
+
+    (pool,) = read(Lvm(lvs=report("lv", rows)), "/sbin/lvm", dmeventd=ABSENT).pools
+
+    assert (pool.data_stripes, pool.data_areas) == expected
+
+
+def test_what_lvm_does_not_say_is_unknown() -> None:
+    """An inactive or failed pool has no percentages, and -1 is neither yes nor no."""
+    row = LV | {"data_percent": "", "metadata_percent": "", "lv_check_needed": "-1"}
+
+    (pool,) = read(Lvm(lvs=report("lv", [row])), "/sbin/lvm", dmeventd=ABSENT).pools
+
+    assert (pool.data_percent, pool.metadata_percent, pool.needs_check) == (None, None, None)
+
+
+def test_dmeventd_is_asked_only_while_it_lives() -> None:
+    """Asking would start it; and it is asked without LVM's lock."""
+    absent, alive = Lvm(), Lvm()
+
+    without = read(absent, "/sbin/lvm", dmeventd=ABSENT)
+    layout = read(alive, "/sbin/lvm", dmeventd=ALIVE)
+
+    assert not any("seg_monitor" in argv[-1] for argv in absent.asked)
+    assert without.monitoring == {}
+    assert layout.monitoring == {"docker/thinpool": "monitored"}
+    assert "--nolocking" in argv_monitoring("/sbin/lvm")
+
+
+@pytest.mark.parametrize("state", ["T", "Z"])
+def test_a_stopped_dmeventd_is_not_asked(state: str) -> None:
+    """It would never answer."""
+    lvm = Lvm()
+
+    layout = read(lvm, "/sbin/lvm", dmeventd=Dmeventd(is_alive=True, pid=7, state=state))
+
+    assert layout.monitoring == {}
+    assert len(lvm.asked) == 3
+
+
+def test_a_dmeventd_that_does_not_answer_hides_nothing_else() -> None:
+    """The layout is known, and the problem is named."""
+    lvm = Lvm(seg_monitor=CommandStuckError(("lvm", "lvs"), 30))
+
+    layout = read(lvm, "/sbin/lvm", dmeventd=ALIVE)
+
+    assert [pool.name for pool in layout.pools] == ["thinpool"]
+    assert [problem.subject for problem in layout.problems] == ["seg_monitor"]
+
+
+def test_one_bad_vg_does_not_hide_the_others() -> None:
+    """LVM exits with 5, but what it could read is in its report."""
+    broken = CommandFailedError(
+        ("lvm", "lvs"), 5, "  Cannot process volume group bad", stdout=report("lv", LVS)
+    )
+
+    layout = read(Lvm(lvs=broken), "/sbin/lvm", dmeventd=ABSENT)
+
+    assert [pool.name for pool in layout.pools] == ["thinpool"]
+    assert "Cannot process volume group bad" in layout.problems[0].message
+
+
+def test_one_unreadable_row_becomes_a_problem() -> None:
+    """It names the LV; the other rows count."""
+    odd = LV | {"lv_name": "odd", "lv_size": "20.40g"}
+    short = {key: value for key, value in LV.items() if key != "lv_uuid"}
+
+    layout = read(Lvm(lvs=report("lv", [odd, short, *LVS])), "/sbin/lvm", dmeventd=ABSENT)
+
+    assert len(layout.pools) == 1
+    assert "docker/odd" in layout.problems[0].subject
+    assert "lv_uuid" in layout.problems[1].message
+
+
+def test_later_lvm_adds_a_log() -> None:
+    """2.03.26 and later print it beside the report; fields we do not know do no harm."""
+    rows = [row | {"lv_new": "x"} for row in LVS]
+
+    layout = read(Lvm(lvs=report("lv", rows, log=[])), "/sbin/lvm", dmeventd=ABSENT)
+
+    assert len(layout.pools) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"report": 1}',
+        '{"report": [{"lv": [1]}]}',
+        "[" * 100_000,
+        "é\\x",
+    ],
+)
+def test_what_is_no_report_is_an_error(text: str) -> None:
+    """One error that names the command, whatever the bytes."""
+    with pytest.raises(ParseError, match="lvs"):
+        parse_report(text, LV_FIELDS, source="lvs")
+
+
+@pytest.mark.parametrize("name", ["lvs", "vgs", "pvs"])
+def test_a_command_that_fails_is_the_sources_failure(name: str) -> None:
+    """Exit status 5 without a report, or any other status, gives no layout at all."""
+    error = CommandFailedError(("lvm", name), 3, "no such option")
+
+    with pytest.raises(CommandFailedError):
+        read_layout(Lvm(**{name: error}), "/sbin/lvm")
+
+
+def test_the_fields_asked_for_are_the_fields_read() -> None:
+    """One table makes both."""
+    argv = argv_lvs("/sbin/lvm", ["docker"])
+
+    assert argv[-1] == "docker"
+    assert set(argv[argv.index("-o") + 1].split(",")) == set(LV_FIELDS)
+    assert {"--binary", "--nosuffix"} <= set(argv)
+    assert set(VG_FIELDS) | set(PV_FIELDS)

@@ -1,0 +1,353 @@
+"""What the guard decides, from records alone."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from exporter.model import (
+    Decision,
+    Device,
+    Extension,
+    GuardMode,
+    PoolMode,
+    PoolSource,
+    Reason,
+    ThinPool,
+    Usage,
+    VolumeGroup,
+)
+from exporter.policy import Limits, authorise, decide, next_steps
+from tests.factories import (
+    DATA_EXTENTS,
+    EXTENT_BYTES,
+    METADATA_EXTENTS,
+    USED_EXTENTS,
+    make_kernel_pool,
+    make_lvm_pool,
+    make_metadata_usage,
+    make_physical_volume,
+    make_policy,
+    make_pool,
+    make_status,
+    make_usage,
+    make_volume_group,
+)
+
+NO_LIMITS = Limits()
+
+
+def share(usage: Usage, ratio: float) -> Usage:
+    """Use this share of a device."""
+    return replace(usage, used_blocks=round(usage.total_blocks * ratio))
+
+
+def pool_used(data: float = 0.1, metadata: float = 0.1, **status: object) -> ThinPool:
+    """Make the article's pool with this usage."""
+    return make_pool(
+        kernel=make_kernel_pool(
+            status=make_status(
+                data=share(make_usage(), data),
+                metadata=share(make_metadata_usage(), metadata),
+                **status,
+            )
+        )
+    )
+
+
+def group_with(free_extents: int, **changes: object) -> VolumeGroup:
+    """Make VG docker with this much free on its one PV."""
+    volume = make_physical_volume(extents=USED_EXTENTS + free_extents)
+    return make_volume_group(physical_volumes=(volume,), **changes)
+
+
+def by_device(decision: Decision) -> dict[Device, Extension]:
+    """Find extensions by their device."""
+    return {extension.device: extension for extension in decision.extensions}
+
+
+def test_nothing_below_the_threshold() -> None:
+    """A pool at exactly its threshold is left alone."""
+    decision = decide(pool_used(0.8), group_with(10_000), NO_LIMITS)
+
+    assert decision == Decision(reason=Reason.BELOW_THRESHOLD)
+
+
+def test_a_full_step_when_the_vg_has_room() -> None:
+    """20 % of 4,863 extents, rounded up, to an absolute size."""
+    decision = decide(pool_used(0.81), group_with(10_000), NO_LIMITS)
+
+    assert decision.reason is Reason.EXTEND
+    extension = by_device(decision)[Device.DATA]
+    assert extension.extents == DATA_EXTENTS + 973
+    assert not extension.is_clamped
+
+
+def test_the_articles_layout_gives_what_is_there() -> None:
+    """154 extents are free and 973 are asked for: LVM gives none, we give 154."""
+    decision = decide(pool_used(0.81), group_with(154), NO_LIMITS)
+
+    assert decision.reason is Reason.EXTEND_CLAMPED
+    extension = by_device(decision)[Device.DATA]
+    assert extension.extents - extension.from_extents == 154
+    assert extension.wanted_extents - extension.from_extents == 973
+
+
+def test_an_empty_vg_gives_nothing() -> None:
+    """Then there is nothing to run, and the reason says so."""
+    assert decide(pool_used(0.81), group_with(0), NO_LIMITS).reason is Reason.NO_SPACE
+
+
+def test_the_reserve_is_left_alone() -> None:
+    """Ten extents of reserve stay free, to the extent."""
+    limits = Limits(reserve_bytes=10 * EXTENT_BYTES - 1)
+
+    extension = by_device(decide(pool_used(0.81), group_with(154), limits))[Device.DATA]
+
+    assert extension.extents - extension.from_extents == 144
+
+
+def test_a_pool_never_exceeds_its_largest_size() -> None:
+    """max_size clamps, and then stops."""
+    most = Limits(max_size_bytes=(DATA_EXTENTS + 100) * EXTENT_BYTES + 1)
+    reached = Limits(max_size_bytes=DATA_EXTENTS * EXTENT_BYTES)
+
+    clamped = decide(pool_used(0.81), group_with(10_000), most)
+    stopped = decide(pool_used(0.81), group_with(10_000), reached)
+
+    assert by_device(clamped)[Device.DATA].extents == DATA_EXTENTS + 100
+    assert stopped.reason is Reason.AT_MAX_SIZE
+
+
+def test_metadata_comes_first_and_takes_its_spare_along() -> None:
+    """21 % of 51 extents is 11, and as much again for the spare; data gets the rest."""
+    decision = decide(pool_used(0.81, 0.81), group_with(154), NO_LIMITS)
+
+    assert [extension.device for extension in decision.extensions] == [
+        Device.METADATA,
+        Device.DATA,
+    ]
+    extensions = by_device(decision)
+    assert extensions[Device.METADATA].extents == METADATA_EXTENTS + 11
+    assert extensions[Device.DATA].extents == DATA_EXTENTS + 154 - 22
+
+
+def test_metadata_alone() -> None:
+    """Data below its threshold stays as it is."""
+    decision = decide(pool_used(0.1, 0.81), group_with(154), NO_LIMITS)
+
+    assert by_device(decision).keys() == {Device.METADATA}
+    assert decision.reason is Reason.EXTEND
+
+
+def test_metadata_gets_something_even_when_its_spare_cannot_grow() -> None:
+    """LVM ignores that the spare fails, and so may we when there is no room for it."""
+    group = group_with(5, spare_extents=0)
+
+    extension = by_device(decide(pool_used(0.1, 0.81), group, NO_LIMITS))[Device.METADATA]
+
+    assert extension.extents == METADATA_EXTENTS + 5
+
+
+def test_metadata_at_lvms_limit_is_said() -> None:
+    """LVM would report success and do nothing, for ever."""
+    size = 4065 * EXTENT_BYTES
+    pool = pool_used(0.1)
+    pool = replace(
+        pool,
+        lvm=make_lvm_pool(metadata_size_bytes=size),
+        kernel=make_kernel_pool(
+            status=make_status(metadata=make_metadata_usage(used_blocks=900, total_blocks=1000))
+        ),
+    )
+
+    decision = decide(pool, group_with(10_000), NO_LIMITS)
+
+    assert decision.reason is Reason.AT_METADATA_LIMIT
+
+
+def test_growing_data_leaves_room_for_the_metadata_that_lvm_adds() -> None:
+    """64 KiB chunks want 64 bytes each: LVM grows small metadata along with the data."""
+    lvm = make_lvm_pool(chunk_bytes=65536, metadata_size_bytes=4 * EXTENT_BYTES)
+    usage = Usage(
+        used_blocks=round(DATA_EXTENTS * 64 * 0.81),
+        total_blocks=DATA_EXTENTS * 64,
+        block_bytes=65536,
+    )
+    metadata = make_metadata_usage(used_blocks=10, total_blocks=4 * 1024)
+    kernel = make_kernel_pool(status=make_status(data=usage, metadata=metadata))
+    group = group_with(100, spare_extents=4, largest_metadata_extents=4)
+
+    decision = decide(replace(make_pool(), lvm=lvm, kernel=kernel), group, NO_LIMITS)
+
+    extension = by_device(decision)[Device.DATA]
+    # 4,961 extents of data want 5 extents of metadata: one more, and one for the spare
+    assert extension.extents - extension.from_extents == 98
+
+
+def test_a_striped_pool_takes_whole_stripes_from_enough_pvs() -> None:
+    """Two stripes need two PVs: what only one of them has is of no use."""
+    volumes = (
+        make_physical_volume(extents=1000, allocated_extents=990),
+        make_physical_volume(name="/dev/sdc", extents=1000, allocated_extents=500),
+    )
+    lvm = make_lvm_pool(data_stripes=2, data_areas=2, data_stripe_bytes=65536)
+    pool = replace(pool_used(0.81), lvm=lvm)
+
+    decision = decide(pool, make_volume_group(physical_volumes=volumes), NO_LIMITS)
+
+    extension = by_device(decision)[Device.DATA]
+    assert extension.extents - extension.from_extents == 20
+
+
+def test_pvs_that_may_not_be_used_do_not_count() -> None:
+    """Not allocatable or missing PVs give nothing, whatever is free on them."""
+    volumes = (
+        make_physical_volume(extents=USED_EXTENTS),
+        make_physical_volume(name="/dev/sdc", is_allocatable=False, allocated_extents=0),
+        make_physical_volume(name="/dev/sdd", is_missing=True, allocated_extents=0),
+    )
+
+    decision = decide(pool_used(0.81), make_volume_group(physical_volumes=volumes), NO_LIMITS)
+
+    assert decision.reason is Reason.NO_SPACE
+
+
+@pytest.mark.parametrize(
+    ("pool", "group", "reason"),
+    [
+        (pool_used(0.99, needs_check=True), group_with(99), Reason.NEEDS_CHECK),
+        (pool_used(0.99, mode=PoolMode.FAILED), group_with(99), Reason.FAILED),
+        (pool_used(0.99, mode=PoolMode.RO), group_with(99), Reason.READ_ONLY),
+        (pool_used(0.99, mode=PoolMode.UNKNOWN), group_with(99), Reason.USAGE_UNKNOWN),
+        (pool_used(0.99, is_suspended=True), group_with(99), Reason.SUSPENDED),
+        (pool_used(0.99), None, Reason.LAYOUT_UNKNOWN),
+        (pool_used(0.99), group_with(99, is_exported=True), Reason.VG_EXPORTED),
+        (pool_used(0.99), group_with(99, is_shared=True), Reason.VG_SHARED),
+        (pool_used(0.99), group_with(99, is_clustered=True), Reason.VG_SHARED),
+        (pool_used(0.99), group_with(99, is_partial=True), Reason.VG_PARTIAL),
+        (pool_used(0.99), group_with(99, is_writable=False), Reason.NOT_WRITABLE),
+        (
+            replace(pool_used(0.99), lvm=make_lvm_pool(is_locked=True)),
+            group_with(99),
+            Reason.LOCKED,
+        ),
+        (
+            replace(pool_used(0.99), lvm=make_lvm_pool(needs_check=True)),
+            group_with(99),
+            Reason.NEEDS_CHECK,
+        ),
+        (
+            replace(pool_used(0.99), lvm=make_lvm_pool(size_bytes=4 * EXTENT_BYTES)),
+            group_with(99),
+            Reason.LAYOUT_DIFFERS,
+        ),
+        (
+            replace(pool_used(0.99), source=PoolSource.DEVICE_MAPPER),
+            group_with(99),
+            Reason.NOT_LVM,
+        ),
+        (
+            replace(pool_used(0.99), kernel=None, mode=PoolMode.INACTIVE),
+            group_with(99),
+            Reason.INACTIVE,
+        ),
+        (
+            replace(pool_used(0.99), kernel=None, mode=PoolMode.UNKNOWN),
+            group_with(99),
+            Reason.USAGE_UNKNOWN,
+        ),
+        (replace(pool_used(0.99), policy=None), group_with(99), Reason.POLICY_UNKNOWN),
+        (
+            replace(pool_used(0.99), policy=make_policy(threshold_percent=100)),
+            group_with(99),
+            Reason.POLICY_OFF,
+        ),
+        (
+            replace(
+                pool_used(0.99),
+                policy=make_policy(threshold_percent=100),
+                is_profile_missing=True,
+            ),
+            group_with(99),
+            Reason.PROFILE_MISSING,
+        ),
+        (
+            replace(pool_used(0.99), policy=make_policy(step_percent=0)),
+            group_with(99),
+            Reason.POLICY_STEP_ZERO,
+        ),
+    ],
+)
+def test_what_is_never_touched(
+    pool: ThinPool, group: VolumeGroup | None, reason: Reason
+) -> None:
+    """Each obstacle has its own reason, and no extension comes with it."""
+    assert decide(pool, group, NO_LIMITS) == Decision(reason=reason)
+
+
+def test_a_pool_out_of_metadata_alone_is_mended() -> None:
+    """Read-only, metadata full and needs_check unset: the kernel recovers when it grows."""
+    decision = decide(pool_used(0.5, 1.0, mode=PoolMode.RO), group_with(154), NO_LIMITS)
+
+    assert by_device(decision).keys() == {Device.METADATA}
+
+
+GROWTH = Decision(
+    reason=Reason.EXTEND,
+    extensions=(
+        Extension(
+            device=Device.DATA, from_extents=1, wanted_extents=2, extents=2, extent_bytes=4096
+        ),
+    ),
+)
+CALM = Decision(reason=Reason.BELOW_THRESHOLD)
+
+
+@pytest.mark.parametrize(
+    ("decision", "mode", "is_monitored", "is_due", "reason"),
+    [
+        (GROWTH, GuardMode.AUTO, False, False, Reason.EXTEND),
+        (GROWTH, GuardMode.AUTO, True, False, Reason.DMEVENTD_MONITORS),
+        (GROWTH, GuardMode.AUTO, None, False, Reason.DMEVENTD_MONITORS),
+        (GROWTH, GuardMode.AUTO, True, True, Reason.EXTEND),
+        (GROWTH, GuardMode.ALWAYS, True, False, Reason.EXTEND),
+        (GROWTH, GuardMode.OBSERVE, False, False, Reason.OBSERVE_ONLY),
+        (GROWTH, GuardMode.OFF, False, True, Reason.GUARD_OFF),
+        (CALM, GuardMode.AUTO, True, False, Reason.DMEVENTD_MONITORS),
+        (CALM, GuardMode.AUTO, False, False, Reason.BELOW_THRESHOLD),
+        (CALM, GuardMode.OFF, False, False, Reason.GUARD_OFF),
+        (Decision(reason=Reason.NO_SPACE), GuardMode.AUTO, True, False, Reason.NO_SPACE),
+    ],
+)
+def test_the_mode_decides_who_acts(
+    decision: Decision,
+    mode: GuardMode,
+    is_monitored: bool | None,  # noqa: FBT001 - a column of the table
+    is_due: bool,  # noqa: FBT001 - same
+    reason: Reason,
+) -> None:
+    """Only an authorised growth keeps its extensions."""
+    pool = make_pool(is_monitored=is_monitored)
+
+    verdict = authorise(decision, pool, mode, is_takeover_due=is_due)
+
+    assert verdict.reason is reason
+    assert bool(verdict.extensions) == (reason is Reason.EXTEND)
+
+
+def test_the_next_step_is_told_before_it_is_needed() -> None:
+    """The article's VG will be asked for 973 extents and can give 154."""
+    steps = {step.device: step for step in next_steps(pool_used(), group_with(154), NO_LIMITS)}
+
+    assert steps[Device.DATA].wanted_bytes == 973 * EXTENT_BYTES
+    assert steps[Device.DATA].possible_bytes == 154 * EXTENT_BYTES
+    assert steps[Device.METADATA].wanted_bytes == 11 * EXTENT_BYTES
+    assert steps[Device.METADATA].possible_bytes == 11 * EXTENT_BYTES
+
+
+def test_no_next_step_where_the_policy_never_extends() -> None:
+    """Absent, not zero."""
+    pool = replace(pool_used(), policy=make_policy(threshold_percent=100))
+
+    assert next_steps(pool, group_with(154), NO_LIMITS) == ()
