@@ -85,8 +85,9 @@ class DeviceMapperMissingError(KernelError):
 
 
 def quote(text: str) -> str:
-    """Shorten foreign text so that it fits a log line."""
+    """Shorten foreign text so that it fits a log line; the end often says the most."""
     text = " ".join(text.split())
     if len(text) <= MAX_QUOTED_CHARACTERS:
         return text
-    return text[:MAX_QUOTED_CHARACTERS] + "…"
+    half = MAX_QUOTED_CHARACTERS // 2
+    return f"{text[:half]} … {text[-half:]}"

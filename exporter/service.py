@@ -19,7 +19,7 @@ from exporter.model import Collector, CollectorState, Snapshot
 from exporter.schedule import Schedule, Tick
 from exporter.watch import ConfigurationWatch
 from exporter.web.app import build_app
-from exporter.web.server import WebServer
+from exporter.web.server import SWITCH_INTERVAL_SECONDS, WebServer
 
 WATCH_SECONDS = 2.0
 PUBLISH_SECONDS = 1.0
@@ -27,8 +27,6 @@ PUBLISH_SECONDS = 1.0
 PUBLISH_SHARE = 0.05
 HEALTH_SECONDS = 1.0
 WORKER_GRACE_SECONDS = 1.0
-# The interpreter's default of 5 ms is what a scrape would wait for a thread that renders.
-SWITCH_SECONDS = 0.001
 
 
 class WebOptions(Struct, frozen=True, kw_only=True):
@@ -106,7 +104,7 @@ class Service:
 
     def run(self, stop: threading.Event, on_ready: Callable[[], None] = lambda: None) -> None:
         """Serve until `stop` is set. Raises ListenError, or ExporterError if a part dies."""
-        sys.setswitchinterval(SWITCH_SECONDS)
+        sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
         # First, so that a port that is taken is said before anything is touched.
         self._server.start()
         try:

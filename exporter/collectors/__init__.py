@@ -1,0 +1,5 @@
+"""A Snapshot in, metric families out; reads nothing and decides nothing."""
+
+from exporter.collectors.snapshot import SnapshotCollector, families
+
+__all__ = ["SnapshotCollector", "families"]

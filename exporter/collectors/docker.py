@@ -1,0 +1,166 @@
+"""Docker's account of itself, and pools on loop devices → metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client.core import Metric
+
+from exporter.collectors.families import (
+    Labels,
+    Row,
+    gauges,
+    pools_by_labels,
+    present,
+    printable,
+)
+from exporter.model import (
+    Collector,
+    CollectorState,
+    DockerInfo,
+    KernelPool,
+    Snapshot,
+    ThinPool,
+)
+
+INFO_LABELS = ("server_version", "storage_driver", "vg", "pool")
+DEVICEMAPPER = "devicemapper"
+ACTIVE_POOL_SUFFIX = "-tpool"  # of the device under an LVM pool that has thin LVs
+ROUNDED = (
+    ", as docker info prints it: rounded to four digits, never used for decisions. While "
+    "thinpool_docker_up is 0 it is the last known value; its age is in "
+    'thinpool_collector_last_success_timestamp_seconds{collector="docker"}.'
+)
+
+
+def _is_on_loopback(docker: DockerInfo) -> bool | None:
+    if docker.storage_driver is None:
+        return None
+    return docker.storage_driver == DEVICEMAPPER and docker.has_loop_files
+
+
+UP: tuple[Row[CollectorState], ...] = (
+    Row(
+        "thinpool_docker_up",
+        "1 if Docker answered docker info within its deadline at the last attempt, else 0.",
+        lambda state: state.is_ok,
+    ),
+)
+INFO: tuple[Row[DockerInfo], ...] = (
+    Row(
+        "thinpool_docker_info",
+        "Always 1. Labels: Docker's version and storage driver, and the pool that its data "
+        "is on, empty if that is not known; from docker info, the last that succeeded.",
+        present,
+    ),
+)
+DOCKER: tuple[Row[DockerInfo], ...] = (
+    Row(
+        "thinpool_docker_loopback_warning",
+        "1 if Docker runs devicemapper on loopback devices, which it discourages for "
+        "production, else 0; from docker info, the last that succeeded.",
+        _is_on_loopback,
+    ),
+    Row(
+        "thinpool_docker_data_size_bytes",
+        "Bytes of Docker's data space" + ROUNDED,
+        lambda docker: docker.data_size_bytes,
+    ),
+    Row(
+        "thinpool_docker_data_used_bytes",
+        "Bytes of Docker's data space in use" + ROUNDED,
+        lambda docker: docker.data_used_bytes,
+    ),
+    Row(
+        "thinpool_docker_data_available_bytes",
+        "Bytes that Docker's data space has left, on loopback limited by the file system "
+        "below" + ROUNDED,
+        lambda docker: docker.data_available_bytes,
+    ),
+    Row(
+        "thinpool_docker_metadata_size_bytes",
+        "Bytes of Docker's metadata space" + ROUNDED,
+        lambda docker: docker.metadata_size_bytes,
+    ),
+    Row(
+        "thinpool_docker_metadata_used_bytes",
+        "Bytes of Docker's metadata space in use" + ROUNDED,
+        lambda docker: docker.metadata_used_bytes,
+    ),
+    Row(
+        "thinpool_docker_metadata_available_bytes",
+        "Bytes that Docker's metadata space has left" + ROUNDED,
+        lambda docker: docker.metadata_available_bytes,
+    ),
+    Row(
+        "thinpool_docker_min_free_space_bytes",
+        "Free data space in bytes below which Docker makes no new device" + ROUNDED,
+        lambda docker: docker.min_free_space_bytes,
+    ),
+    Row(
+        "thinpool_docker_base_device_size_bytes",
+        "Size in bytes of the device that a new image or container starts from" + ROUNDED,
+        lambda docker: docker.base_device_size_bytes,
+    ),
+    Row(
+        "thinpool_docker_deferred_deleted_devices",
+        "Number of devices that Docker has yet to delete; from docker info, the last that "
+        "succeeded.",
+        lambda docker: docker.deferred_deleted_devices,
+    ),
+)
+LOOP: tuple[Row[KernelPool], ...] = (
+    Row(
+        "thinpool_loopback",
+        "1 if the pool's devices are loop devices over files, else 0; from the kernel.",
+        lambda kernel: kernel.loop is not None,
+    ),
+    Row(
+        "thinpool_loopback_backing_free_bytes",
+        "Free bytes of the file system that holds the file under a pool on loop devices: a "
+        "sparse file may promise more. From statvfs.",
+        lambda kernel: kernel.loop.free_bytes if kernel.loop else None,
+    ),
+)
+
+
+def families(snapshot: Snapshot) -> Iterator[Metric]:
+    """Describe Docker, and which pools are on loop devices."""
+    pools = pools_by_labels(snapshot.pools)
+    yield from _docker_up(snapshot)
+    if snapshot.docker:
+        info = {_info(snapshot.docker, pools): snapshot.docker}
+        yield from gauges(INFO, info, INFO_LABELS)
+        yield from gauges(DOCKER, {(): snapshot.docker}, ())
+    kernels = {labels: pool.kernel for labels, pool in pools.items() if pool.kernel}
+    yield from gauges(LOOP, kernels)
+
+
+def _docker_up(snapshot: Snapshot) -> Iterator[Metric]:
+    state = snapshot.collectors.get(Collector.DOCKER)
+    if state and state.attempted_at is not None:
+        yield from gauges(UP, {(): state}, ())
+
+
+def _info(docker: DockerInfo, pools: dict[Labels, ThinPool]) -> Labels:
+    mine = (labels for labels, pool in pools.items() if _is_pool_of(docker, pool))
+    vg_and_pool = next(mine, ("", ""))
+    return (printable(docker.server_version), printable(docker.storage_driver), *vg_and_pool)
+
+
+def _is_pool_of(docker: DockerInfo, pool: ThinPool) -> bool:
+    """Docker names the device that it was given; LVM may keep the pool in one below."""
+    if not docker.pool_name:
+        return False
+    names = (docker.pool_name, _dm_name(pool))
+    docker_s, ours = (name.removesuffix(ACTIVE_POOL_SUFFIX) for name in names)
+    return docker_s == ours
+
+
+def _dm_name(pool: ThinPool) -> str:
+    """Name the pool's device, by LVM's rule where the kernel does not tell."""
+    if pool.kernel:
+        return pool.kernel.dm_name
+    if not pool.vg_name:
+        return pool.name
+    return "-".join(word.replace("-", "--") for word in (pool.vg_name, pool.name))

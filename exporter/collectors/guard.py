@@ -1,0 +1,199 @@
+"""The guard's report → what it may do, what it decided and what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import accumulate
+from math import isinf
+
+from prometheus_client.core import HistogramMetricFamily, Metric
+
+from exporter.collectors.families import (
+    POOL,
+    Labels,
+    Row,
+    counters,
+    first_of_each,
+    gauges,
+    present,
+)
+from exporter.model import (
+    Device,
+    DeviceCounters,
+    Failure,
+    GuardReport,
+    Histogram,
+    NextStep,
+    PoolGuard,
+    Snapshot,
+)
+
+DEVICE = (*POOL, "device")
+SINCE_START = ", since the guard started."
+
+Guards = dict[Labels, PoolGuard]
+
+MODE: tuple[Row[PoolGuard], ...] = (
+    Row(
+        "thinpool_guard_mode",
+        "Always 1. The mode label says what the guard may do to the pool: auto (act where no "
+        "live dmeventd does), always, observe (decide, never act) or off.",
+        present,
+    ),
+)
+STATE: tuple[Row[PoolGuard], ...] = (
+    Row(
+        "thinpool_guard_state",
+        "Always 1. The reason label says why the guard's last decision was to act on the "
+        "pool, or not to.",
+        present,
+    ),
+)
+POOL_GAUGES: tuple[Row[PoolGuard], ...] = (
+    Row(
+        "thinpool_guard_responsible",
+        "1 if the guard is what extends this pool, 0 if dmeventd is or nothing is.",
+        lambda guard: guard.is_responsible,
+    ),
+    Row(
+        "thinpool_guard_last_extend_timestamp_seconds",
+        "Time of the guard's last extension of the pool, in seconds since the epoch; absent "
+        "before the first.",
+        lambda guard: guard.last_extend_at,
+    ),
+)
+POOL_COUNTERS: tuple[Row[PoolGuard], ...] = (
+    Row(
+        "thinpool_guard_clamped_extends_total",
+        "Extensions that gave less than the policy asked for, because the VG, the reserve or "
+        "max_size allowed no more" + SINCE_START,
+        lambda guard: guard.clamped_extends,
+    ),
+    Row(
+        "thinpool_guard_anticipated_extends_total",
+        "Extensions made before the threshold, because the pool filled so fast that it would "
+        "have been full before the guard's next look" + SINCE_START,
+        lambda guard: guard.anticipated_extends,
+    ),
+    Row(
+        "thinpool_guard_takeovers_total",
+        "Times that the guard extended a pool in the place of a dmeventd that monitors it "
+        "but left it over its threshold" + SINCE_START,
+        lambda guard: guard.takeovers,
+    ),
+)
+STEP_GAUGES: tuple[Row[NextStep], ...] = (
+    Row(
+        "thinpool_next_extend_bytes",
+        "Bytes that the autoextend policy will ask for when the device next crosses its "
+        "threshold; from the policy and the present size.",
+        lambda step: step.wanted_bytes,
+    ),
+    Row(
+        "thinpool_next_extend_possible_bytes",
+        "Bytes of that extension that the VG could give now; less than "
+        "thinpool_next_extend_bytes means that the policy cannot be followed.",
+        lambda step: step.possible_bytes,
+    ),
+)
+DEVICE_COUNTERS: tuple[Row[DeviceCounters], ...] = (
+    Row(
+        "thinpool_guard_extends_total",
+        "Extensions of the device by the guard that took effect" + SINCE_START,
+        lambda done: done.extends,
+    ),
+    Row(
+        "thinpool_guard_extended_bytes_total",
+        "Bytes that the guard added to the device, as the kernel confirmed" + SINCE_START,
+        lambda done: done.extended_bytes,
+    ),
+)
+FAILURES: tuple[Row[int], ...] = (
+    Row(
+        "thinpool_guard_extend_failures_total",
+        "Extensions of the device that failed, by reason: refused by lvextend, ineffective "
+        "(the kernel's size did not change), stuck, or unreadable afterwards" + SINCE_START,
+        float,
+    ),
+)
+REPORT: tuple[Row[GuardReport], ...] = (
+    Row(
+        "thinpool_guard_last_cycle_timestamp_seconds",
+        "Time of the guard's last complete look at all pools, in seconds since the epoch.",
+        lambda report: report.last_cycle_at,
+    ),
+)
+DURATION = "thinpool_guard_extend_duration_seconds"
+DURATION_HELP = "Time that lvextend took, start to end, in seconds" + SINCE_START
+
+
+def families(snapshot: Snapshot) -> Iterator[Metric]:
+    """Describe the guard; nothing where none runs."""
+    if snapshot.guard is None:
+        return
+    guards = first_of_each(
+        (_labels(label), guard) for label, guard in snapshot.guard.pools.items()
+    )
+    yield from _states(guards)
+    yield from gauges(STEP_GAUGES, _by_step(guards), DEVICE)
+    yield from _counts(guards)
+    yield from gauges(REPORT, {(): snapshot.guard}, ())
+    yield _durations(snapshot.guard.extend_durations)
+
+
+def _labels(label: str) -> Labels:
+    """Take `vg/pool` apart; a device-mapper name alone has no VG, and never a slash."""
+    vg_name, _, name = label.rpartition("/")
+    return vg_name, name
+
+
+def _states(guards: Guards) -> Iterator[Metric]:
+    modes = {(*labels, guard.mode.value): guard for labels, guard in guards.items()}
+    reasons = {(*labels, guard.reason.value): guard for labels, guard in guards.items()}
+    yield from gauges(MODE, modes, (*POOL, "mode"))
+    yield from gauges(STATE, reasons, (*POOL, "reason"))
+    yield from gauges(POOL_GAUGES, guards)
+
+
+def _counts(guards: Guards) -> Iterator[Metric]:
+    devices = _by_device(guards)
+    yield from counters(DEVICE_COUNTERS, devices, DEVICE)
+    yield from counters(FAILURES, _by_failure(devices), (*DEVICE, "reason"))
+    yield from counters(POOL_COUNTERS, guards)
+
+
+def _by_step(guards: Guards) -> dict[Labels, NextStep]:
+    return first_of_each(
+        ((*labels, step.device.value), step)
+        for labels, guard in guards.items()
+        for step in guard.steps
+    )
+
+
+def _by_device(guards: Guards) -> dict[Labels, DeviceCounters]:
+    """Every device of every pool: a counter that appears with its first event hides it."""
+    return {
+        (*labels, device.value): guard.counters.get(device, DeviceCounters())
+        for labels, guard in guards.items()
+        for device in Device
+    }
+
+
+def _by_failure(devices: dict[Labels, DeviceCounters]) -> dict[Labels, int]:
+    return {
+        (*labels, failure.value): done.failures.get(failure, 0)
+        for labels, done in devices.items()
+        for failure in Failure
+    }
+
+
+def _durations(histogram: Histogram) -> Metric:
+    bounds = [str(float(bound)) for bound in histogram.bounds if not isinf(bound)]
+    # The count of +Inf has no bound beside it.
+    buckets = [
+        *zip(bounds, accumulate(histogram.counts), strict=False),
+        ("+Inf", sum(histogram.counts)),
+    ]
+    return HistogramMetricFamily(
+        DURATION, DURATION_HELP, buckets=buckets, sum_value=histogram.total_seconds
+    )

@@ -1,0 +1,161 @@
+"""The latest Snapshot in, Prometheus' text formats out, rendered before it is asked for.
+
+A hundred pools take tens of milliseconds to render: a scrape gets what the publisher
+rendered when the Snapshot came. Never reads the host, except /proc about this process.
+"""
+
+from __future__ import annotations
+
+import gzip
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator
+from enum import Enum
+from typing import NamedTuple
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import Metric
+from prometheus_client.exposition import choose_encoder
+
+from exporter import __version__
+from exporter.collectors import SnapshotCollector
+from exporter.model import Snapshot
+
+REMEMBERED_SECONDS = 300.0
+COMPRESSION_LEVEL = 3  # 6 takes three times as long for a tenth less
+# A sleep gives up the interpreter's lock, which a rendering thread otherwise keeps
+# for sys.getswitchinterval() each time that the web's thread wants it.
+PAUSE_SECONDS = 0.001
+
+
+class Format(Enum):
+    """A text format; the value is the Accept header that asks for it."""
+
+    TEXT = "text/plain; version=0.0.4"
+    OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+
+
+class Variant(NamedTuple):
+    """A format, compressed or not."""
+
+    format: Format
+    is_gzip: bool = False
+
+
+class Page(NamedTuple):
+    """A rendered exposition, and what HTTP has to say about it."""
+
+    content_type: str
+    body: bytes
+    content_encoding: str | None = None
+
+
+class Families:
+    """What `generate_latest` takes for a registry: families that are there already."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the families."""
+        return self._families
+
+
+class Exposition:
+    """Renders the latest Snapshot once, for all who ask until the next `refresh`.
+
+    `pause` is called between the families, so that rendering in one thread does not
+    hold up the others.
+    """
+
+    def __init__(
+        self,
+        latest: Callable[[], Snapshot | None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        pause: Callable[[], None] = lambda: time.sleep(PAUSE_SECONDS),
+    ) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(snapshot_collector(latest))
+        ProcessCollector(registry=self._registry)
+        self._clock = clock
+        self._pause = pause
+        self._pages: dict[Variant, Page] = {}
+        self._asked_at: dict[Variant, float] = {}
+
+    def refresh(self) -> None:
+        """Render the latest Snapshot, in every variant asked for in the last minutes."""
+        families = list(self._calmly(self._registry.collect()))
+        pages = {Variant(Format.TEXT): render(self._calmly(families), Format.TEXT)}
+        for variant in self._wanted():
+            plain = Variant(variant.format)
+            if plain not in pages:
+                pages[plain] = render(self._calmly(families), variant.format)
+            if variant.is_gzip:
+                pages[variant] = compressed(pages[plain])
+        self._pages = pages
+
+    def page(self, accept: str = "", accept_encoding: str = "") -> Page:
+        """Answer with what is rendered; uncompressed while gzip was not asked for lately.
+
+        A format that nobody asked for lately is rendered on the spot.
+        """
+        pages = self._pages
+        variant = Variant(format_for(accept), is_gzip_accepted(accept_encoding))
+        self._asked_at[variant] = self._clock()
+        plain = Variant(variant.format)
+        if plain not in pages:
+            pages[plain] = render(self._registry.collect(), variant.format)
+        return pages.get(variant, pages[plain])
+
+    def _wanted(self) -> list[Variant]:
+        oldest = self._clock() - REMEMBERED_SECONDS
+        return [variant for variant, at in list(self._asked_at.items()) if at >= oldest]
+
+    def _calmly(self, families: Iterable[Metric]) -> Iterator[Metric]:
+        for family in families:
+            yield family
+            self._pause()
+
+
+def snapshot_collector(latest: Callable[[], Snapshot | None]) -> SnapshotCollector:
+    """Make the collector of this program, with the versions that run."""
+    return SnapshotCollector(
+        latest, version=__version__, python_version=platform.python_version()
+    )
+
+
+def render(families: Iterable[Metric], format_: Format = Format.TEXT) -> Page:
+    """Render families in one format."""
+    encode, content_type = choose_encoder(format_.value)
+    return Page(content_type.partition("; escaping")[0], encode(Families(families)))
+
+
+def compressed(page: Page) -> Page:
+    """Compress a page."""
+    body = gzip.compress(page.body, COMPRESSION_LEVEL, mtime=0)
+    return page._replace(body=body, content_encoding="gzip")
+
+
+def format_for(accept: str) -> Format:
+    """Choose the format for an Accept header, as Prometheus' own library does."""
+    try:
+        _, content_type = choose_encoder(accept)
+    except TypeError:  # it compares versions that are no numbers: version=x
+        return Format.TEXT
+    is_openmetrics = content_type.startswith("application/openmetrics-text")
+    return Format.OPENMETRICS if is_openmetrics else Format.TEXT
+
+
+def is_gzip_accepted(accept_encoding: str) -> bool:
+    """Whether an Accept-Encoding header allows gzip; `gzip;q=0` forbids it."""
+    for choice in accept_encoding.lower().split(","):
+        coding, *parameters = (part.strip() for part in choice.split(";"))
+        if coding == "gzip":
+            return not any(_is_zero_quality(parameter) for parameter in parameters)
+    return False
+
+
+def _is_zero_quality(parameter: str) -> bool:
+    name, _, value = parameter.partition("=")
+    return name.strip() == "q" and not value.strip(" 0.")

@@ -1,0 +1,1 @@
+"""The web side: serves what was published; never touches the host."""

@@ -1,0 +1,122 @@
+"""The ASGI application: a path and a method in, the page's response out."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+
+import structlog
+
+from exporter.exposition import Exposition
+from exporter.model import Snapshot
+from exporter.web import health
+from exporter.web.landing import landing
+from exporter.web.message import Handler, Request, Response, text
+from exporter.web.metrics import metrics
+
+# ASGI's own shapes: open dictionaries whose keys depend on "type".
+Event = dict[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
+
+DEFAULT_TELEMETRY_PATH = "/metrics"
+MAX_BODY_BYTES = 65536  # nobody has to send one
+READ_METHODS = ("GET", "HEAD")
+
+log = structlog.get_logger(__name__)
+
+
+class App:
+    """Answers each path with its handler; handlers are quick and never wait."""
+
+    def __init__(self, routes: Mapping[str, Handler]) -> None:
+        self._routes = routes
+
+    async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
+        """Serve one connection's event, as ASGI 3 calls it."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close"})
+        else:
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: Event, receive: Receive, send: Send) -> None:
+        # Read to its end even where it is of no use: what waits in the server's queue
+        # would otherwise keep the connection from ending.
+        size = await _body_size(receive)
+        if size is None:
+            return
+        if size > MAX_BODY_BYTES:
+            await _send(text("Request too large", 413, connection="close"), send)
+        else:
+            await _send(self.answer(_request(scope)), send)
+
+    def answer(self, request: Request) -> Response:
+        """Answer one request."""
+        handler = self._routes.get(request.path)
+        if handler is None:
+            return text("Not found", 404)
+        if request.method not in READ_METHODS:
+            return text("Method not allowed", 405, allow=", ".join(READ_METHODS))
+        try:
+            return handler(request)
+        except Exception:
+            log.exception("web_request_failed", path=request.path)
+            return text("Internal error", 500)
+
+
+def build_app(
+    exposition: Exposition,
+    latest: Callable[[], Snapshot | None],
+    *,
+    telemetry_path: str = DEFAULT_TELEMETRY_PATH,
+) -> App:
+    """Make the application with its pages; metrics win where two want one path."""
+    return App(
+        {
+            "/": landing(latest, telemetry_path),
+            "/-/healthy": health.healthy,
+            "/-/ready": health.ready(latest),
+            telemetry_path: metrics(exposition),
+        }
+    )
+
+
+async def _body_size(receive: Receive) -> int | None:
+    """Count the body's bytes and forget them, up to the limit; None: the client left."""
+    size, is_complete = 0, False
+    while not is_complete and size <= MAX_BODY_BYTES:
+        event = await receive()
+        if event["type"] == "http.disconnect":
+            return None
+        size += len(event.get("body", b""))
+        is_complete = not event.get("more_body", False)
+    return size
+
+
+def _request(scope: Event) -> Request:
+    return Request(
+        method=scope["method"],
+        path=scope["path"],
+        query=scope["query_string"].decode("latin-1"),
+        headers=_headers(scope["headers"]),
+    )
+
+
+def _headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Join headers sent more than once, as RFC 9110 section 5.3 reads them."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in pairs:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
+
+
+async def _send(response: Response, send: Send) -> None:
+    headers = (
+        ("content-type", response.content_type),
+        ("content-length", str(len(response.body))),
+        *response.headers,
+    )
+    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    await send({"type": "http.response.start", "status": response.status, "headers": raw})
+    await send({"type": "http.response.body", "body": response.body})

@@ -1,0 +1,86 @@
+"""Whole expositions, compared with the files beside this one, and linted."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+
+from exporter.collectors import SnapshotCollector
+from exporter.exposition import Format, render
+from exporter.model import Snapshot
+from tests.golden.snapshots import SNAPSHOTS
+
+FOLDER = Path(__file__).parent
+
+
+def exposition(snapshot: Snapshot, format_: Format = Format.TEXT) -> bytes:
+    """Render without what differs between hosts: versions, and this process."""
+    collector = SnapshotCollector(lambda: snapshot, version="0.0.0", python_version="3.x")
+    return render(collector.collect(), format_).body
+
+
+@pytest.mark.parametrize("name", SNAPSHOTS)
+def test_renders_what_is_kept(name: str, *, is_updating: bool) -> None:
+    """Each Snapshot gives exactly the exposition kept beside it."""
+    golden = FOLDER / f"{name}.prom"
+    rendered = exposition(SNAPSHOTS[name]())
+    if is_updating:
+        golden.write_bytes(rendered)
+
+    assert rendered.decode() == golden.read_bytes().decode()
+
+
+@pytest.mark.parametrize("name", SNAPSHOTS)
+def test_promtool_has_nothing_to_say(name: str) -> None:
+    """Each golden is what Prometheus can read, and follows its conventions."""
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        require("promtool")
+    checked = subprocess.run(
+        ["promtool", "check", "metrics"],
+        input=(FOLDER / f"{name}.prom").read_bytes(),
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize("name", SNAPSHOTS)
+def test_repeats_no_series(name: str) -> None:
+    """No series occurs twice: Prometheus would drop the whole scrape."""
+    lines = (FOLDER / f"{name}.prom").read_text().splitlines()
+    series = [line.rpartition(" ")[0] for line in lines if not line.startswith("#")]
+
+    assert len(series) == len(set(series))
+
+
+@pytest.mark.parametrize("name", SNAPSHOTS)
+def test_openmetrics_holds_the_same_samples(name: str) -> None:
+    """The strict OpenMetrics parser finds every sample of the text format."""
+    text = exposition(SNAPSHOTS[name](), Format.OPENMETRICS).decode()
+    # mypy: the library's parser carries no types.
+    families = text_string_to_metric_families(text)  # type: ignore[no-untyped-call]
+    parsed = [sample for family in families for sample in family.samples]
+    lines = (FOLDER / f"{name}.prom").read_text().splitlines()
+
+    assert len(parsed) == sum(not line.startswith("#") for line in lines)
+
+
+def test_every_golden_has_its_snapshot() -> None:
+    """No file is left behind when its Snapshot is renamed."""
+    assert {path.stem for path in FOLDER.glob("*.prom")} == set(SNAPSHOTS)
+
+
+def require(tool: str) -> None:
+    """Skip where the tool is missing, unless this run has to test everything."""
+    missing = f"{tool} is not installed"
+    if os.environ.get("THINPOOL_REQUIRE_ALL") == "1":
+        pytest.fail(missing)
+    pytest.skip(missing)

@@ -1,0 +1,340 @@
+"""Snapshot → samples: what is exported, and what is left out."""
+
+from __future__ import annotations
+
+import pytest
+
+from exporter.collectors import families
+from exporter.model import (
+    Collector,
+    CollectorState,
+    Device,
+    DeviceCounters,
+    Dmeventd,
+    Failure,
+    LoopBacking,
+    PoolMode,
+    Snapshot,
+)
+from tests.factories import (
+    make_collector_state,
+    make_collectors,
+    make_docker,
+    make_failed_state,
+    make_guard_report,
+    make_histogram,
+    make_kernel_pool,
+    make_lvm_pool,
+    make_physical_volume,
+    make_policy,
+    make_pool,
+    make_pool_guard,
+    make_snapshot,
+    make_status,
+    make_volume_group,
+)
+
+MUTE_KERNEL = make_collectors(device_mapper=make_failed_state())
+
+
+def values(snapshot: Snapshot, name: str, *labels: str) -> list[float]:
+    """Values of a series, in order, of those that have these label values."""
+    return [
+        sample.value
+        for family in families(snapshot)
+        for sample in family.samples
+        if sample.name == name and set(labels) <= set(sample.labels.values())
+    ]
+
+
+def labels_of(snapshot: Snapshot, name: str) -> list[dict[str, str]]:
+    """Return the label sets of a metric."""
+    return [
+        sample.labels
+        for family in families(snapshot)
+        for sample in family.samples
+        if sample.name == name
+    ]
+
+
+def of_pool(**changes: object) -> Snapshot:
+    """Return a host with one pool that differs from the article's."""
+    return make_snapshot(pools=(make_pool(**changes),))
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "name", "expected"),
+    [
+        (make_snapshot(), "thinpool_data_used_bytes", [39 * 524288]),
+        (make_snapshot(), "thinpool_low_water_mark_bytes", [7780 * 524288]),
+        (of_pool(is_monitored=None), "thinpool_monitored", []),
+        (of_pool(is_monitored=True), "thinpool_monitored", [1]),
+        (of_pool(virtual_size_bytes=0), "thinpool_virtual_size_bytes", [0]),
+        (of_pool(kernel=None), "thinpool_data_size_bytes", []),
+        (of_pool(kernel=None), "thinpool_chunk_size_bytes", [524288]),
+        (of_pool(kernel=None), "thinpool_loopback", []),
+        (of_pool(), "thinpool_loopback", [0]),
+        (
+            of_pool(kernel=make_kernel_pool(status=make_status(needs_check=None))),
+            "thinpool_needs_check",
+            [],
+        ),
+        (make_snapshot(dmeventd=Dmeventd(is_alive=None)), "thinpool_dmeventd_up", []),
+        (make_snapshot(dmeventd=Dmeventd(is_alive=True)), "thinpool_dmeventd_up", [1]),
+        (make_snapshot(guard=None), "thinpool_guard_mode", []),
+    ],
+)
+def test_unknown_is_absent_and_zero_is_zero(
+    snapshot: Snapshot, name: str, expected: list[float]
+) -> None:
+    """A value that is not known has no sample; one that is known has, 0 included."""
+    assert values(snapshot, name) == expected
+
+
+@pytest.mark.parametrize("mode", PoolMode)
+def test_one_mode_is_present(mode: PoolMode) -> None:
+    """Every mode is a series, and only the pool's own is 1."""
+    snapshot = of_pool(mode=mode)
+
+    assert len(values(snapshot, "thinpool_mode")) == len(PoolMode)
+    assert sum(values(snapshot, "thinpool_mode")) == 1
+    assert values(snapshot, "thinpool_mode", mode.value) == [1]
+
+
+@pytest.mark.parametrize(
+    ("threshold", "effective", "metadata", "expected"),
+    [
+        (80, 80, 75, (0.8, 0.75)),
+        (30, 50, 50, (0.5, 0.5)),
+        (100, 100, None, (1, 1)),
+        (250, 250, 75, (1, 1)),
+    ],
+)
+def test_thresholds_are_the_effective_ones(
+    threshold: int, effective: int, metadata: int | None, expected: tuple[float, float]
+) -> None:
+    """A policy that is off is 1 for both devices, whatever else is known."""
+    snapshot = of_pool(
+        policy=make_policy(threshold_percent=threshold),
+        effective_threshold_percent=effective,
+        metadata_threshold_percent=metadata,
+    )
+
+    assert values(snapshot, "thinpool_autoextend_threshold_ratio") == [expected[0]]
+    assert values(snapshot, "thinpool_metadata_autoextend_threshold_ratio") == [expected[1]]
+
+
+def test_thresholds_of_an_unknown_policy_are_absent() -> None:
+    """No threshold is better than a made-up one."""
+    snapshot = of_pool(
+        policy=None, effective_threshold_percent=None, metadata_threshold_percent=None
+    )
+
+    assert values(snapshot, "thinpool_autoextend_threshold_ratio") == []
+    assert values(snapshot, "thinpool_metadata_autoextend_threshold_ratio") == []
+    assert values(snapshot, "thinpool_autoextend_step_ratio") == []
+
+
+def test_percentages_of_lvs_serve_while_the_kernel_is_mute() -> None:
+    """Usage is the percentage of the LV's size, rounded to bytes."""
+    lvm = make_lvm_pool(size_bytes=1000, data_percent=33.33, metadata_percent=None)
+    pool = make_pool(kernel=None, lvm=lvm)
+    snapshot = make_snapshot(pools=(pool,), collectors=MUTE_KERNEL)
+
+    assert values(snapshot, "thinpool_data_size_bytes") == [1000]
+    assert values(snapshot, "thinpool_data_used_bytes") == [333]
+    assert values(snapshot, "thinpool_metadata_used_bytes") == []
+    assert values(snapshot, "thinpool_needs_check") == [0]
+
+
+def test_what_the_kernel_last_said_outlives_its_silence() -> None:
+    """An old exact figure, whose age is exported, stays before a rounded one."""
+    snapshot = make_snapshot(collectors=MUTE_KERNEL)
+
+    assert values(snapshot, "thinpool_data_used_bytes") == [39 * 524288]
+
+
+def test_an_inactive_pool_has_no_size() -> None:
+    """Sizes are what the kernel can use, which is nothing."""
+    pool = make_pool(kernel=None, mode=PoolMode.INACTIVE)
+    snapshot = make_snapshot(pools=(pool,), collectors=MUTE_KERNEL)
+
+    assert values(snapshot, "thinpool_data_size_bytes") == []
+
+
+def test_of_two_pools_with_equal_labels_the_first_stays() -> None:
+    """Two VGs of one name give one series each, all of the first pool."""
+    pools = (make_pool(thin_volumes=None), make_pool(thin_volumes=9, profile="other"))
+    groups = (make_volume_group(), make_volume_group(size_bytes=1))
+    snapshot = make_snapshot(pools=pools, volume_groups=groups)
+
+    assert values(snapshot, "thinpool_thin_volumes") == []
+    assert [each["profile"] for each in labels_of(snapshot, "thinpool_info")] == [
+        "docker-thinpool"
+    ]
+    assert values(snapshot, "thinpool_vg_size_bytes") == [5119 * 4 * 1024**2]
+
+
+def test_allocatable_space_leaves_out_unusable_pvs() -> None:
+    """Free extents on a missing PV, or one closed to allocation, do not count."""
+    volumes = (
+        make_physical_volume(extents=10, allocated_extents=7),
+        make_physical_volume(extents=10, allocated_extents=0, is_missing=True),
+        make_physical_volume(extents=10, allocated_extents=0, is_allocatable=False),
+    )
+    group = make_volume_group(physical_volumes=volumes)
+
+    allocatable = values(make_snapshot(volume_groups=(group,)), "thinpool_vg_allocatable_bytes")
+
+    assert allocatable == [3 * 4 * 1024**2]
+
+
+@pytest.mark.parametrize(
+    ("dm_name", "docker_says"),
+    [
+        ("docker-thinpool", "docker-thinpool"),
+        ("docker-thinpool-tpool", "docker-thinpool"),
+        ("docker-thinpool", "docker-thinpool-tpool"),
+    ],
+)
+def test_finds_dockers_pool_by_its_device(dm_name: str, docker_says: str) -> None:
+    """The suffix of an LVM pool in use may be on either side."""
+    pool = make_pool(kernel=make_kernel_pool(dm_name=dm_name))
+    snapshot = make_snapshot(pools=(pool,), docker=make_docker(pool_name=docker_says))
+
+    info = labels_of(snapshot, "thinpool_docker_info")
+
+    assert [(each["vg"], each["pool"]) for each in info] == [("docker", "thinpool")]
+
+
+@pytest.mark.parametrize(
+    ("vg_name", "name", "docker_says", "expected"),
+    [
+        ("docker", "thinpool", None, ("", "")),
+        ("docker", "thinpool", "other", ("", "")),
+        ("my-vg", "pool-1", "my--vg-pool--1", ("my-vg", "pool-1")),
+        ("", "docker-8:1-42-pool", "docker-8:1-42-pool", ("", "docker-8:1-42-pool")),
+    ],
+)
+def test_finds_dockers_pool_by_lvms_rule_without_the_kernel(
+    vg_name: str, name: str, docker_says: str | None, expected: tuple[str, str]
+) -> None:
+    """LVM doubles hyphens in device names; an unknown pool is empty."""
+    pool = make_pool(vg_name=vg_name, name=name, kernel=None)
+    snapshot = make_snapshot(pools=(pool,), docker=make_docker(pool_name=docker_says))
+
+    (info,) = labels_of(snapshot, "thinpool_docker_info")
+
+    assert (info["vg"], info["pool"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        ({}, []),
+        ({Collector.DOCKER: CollectorState()}, []),
+        ({Collector.DOCKER: make_failed_state()}, [0]),
+        ({Collector.DOCKER: make_collector_state()}, [1]),
+    ],
+)
+def test_docker_is_up_once_it_answered(
+    states: dict[Collector, CollectorState], expected: list[float]
+) -> None:
+    """Not asked, not known; figures of the last answer stay in any case."""
+    snapshot = make_snapshot(collectors=states)
+
+    assert values(snapshot, "thinpool_docker_up") == expected
+    assert values(snapshot, "thinpool_docker_data_size_bytes") == [20_400_000_000]
+
+
+@pytest.mark.parametrize(
+    ("driver", "has_loop_files", "expected"),
+    [
+        ("devicemapper", True, [1]),
+        ("devicemapper", False, [0]),
+        ("overlay2", False, [0]),
+        (None, False, []),
+    ],
+)
+def test_warns_of_loopback(
+    driver: str | None, *, has_loop_files: bool, expected: list[float]
+) -> None:
+    """The warning is about devicemapper on loop devices alone."""
+    docker = make_docker(storage_driver=driver, has_loop_files=has_loop_files)
+
+    assert values(make_snapshot(docker=docker), "thinpool_docker_loopback_warning") == expected
+
+
+def test_loop_devices_show_what_is_under_them() -> None:
+    """A pool on loop devices has the free space of the file system below."""
+    loop = LoopBacking(device="/dev/loop0", file=None, free_bytes=0)
+    snapshot = of_pool(kernel=make_kernel_pool(loop=loop))
+
+    assert values(snapshot, "thinpool_loopback") == [1]
+    assert values(snapshot, "thinpool_loopback_backing_free_bytes") == [0]
+
+
+def test_counters_are_there_from_the_start() -> None:
+    """A pool that was never extended has a 0 for each device and each failure."""
+    guard = make_pool_guard(counters={})
+    snapshot = make_snapshot(guard=make_guard_report(pools={"docker/thinpool": guard}))
+
+    assert values(snapshot, "thinpool_guard_extends_total") == [0, 0]
+    assert values(snapshot, "thinpool_guard_extend_failures_total") == [0] * 2 * len(Failure)
+    assert values(snapshot, "thinpool_guard_takeovers_total") == [0]
+
+
+def test_counters_name_device_and_reason() -> None:
+    """A failure counts for its device and reason alone."""
+    counters = {Device.METADATA: DeviceCounters(failures={Failure.STUCK: 3})}
+    guard = make_pool_guard(counters=counters)
+    snapshot = make_snapshot(guard=make_guard_report(pools={"docker/thinpool": guard}))
+
+    stuck = values(snapshot, "thinpool_guard_extend_failures_total", "metadata", "stuck")
+
+    assert stuck == [3]
+    assert sum(values(snapshot, "thinpool_guard_extend_failures_total")) == 3
+
+
+def test_counters_of_a_pool_that_left_the_snapshot_stay() -> None:
+    """The guard's account does not depend on what could be read this time."""
+    report = make_guard_report(pools={"gone/pool": make_pool_guard(), "dm": make_pool_guard()})
+    snapshot = make_snapshot(pools=(), guard=report)
+
+    modes = labels_of(snapshot, "thinpool_guard_mode")
+
+    assert [(each["vg"], each["pool"]) for each in modes] == [("gone", "pool"), ("", "dm")]
+
+
+@pytest.mark.parametrize("bounds", [(0.5, 1), (0.5, 1, float("inf"))])
+def test_histogram_is_cumulative(bounds: tuple[float, ...]) -> None:
+    """Counts add up from bucket to bucket; the bound +Inf may be written or not."""
+    histogram = make_histogram(bounds=bounds, counts=(2, 0, 1), total_seconds=9.5)
+    snapshot = make_snapshot(guard=make_guard_report(extend_durations=histogram))
+    name = "thinpool_guard_extend_duration_seconds"
+
+    assert [each["le"] for each in labels_of(snapshot, f"{name}_bucket")] == [
+        "0.5",
+        "1.0",
+        "+Inf",
+    ]
+    assert values(snapshot, f"{name}_bucket") == [2, 2, 3]
+    assert values(snapshot, f"{name}_count") == [3]
+    assert values(snapshot, f"{name}_sum") == [9.5]
+
+
+def test_a_source_that_was_never_read_is_neither_good_nor_bad() -> None:
+    """Success is 0 after a failure, and absent before the first attempt."""
+    states = {Collector.LVM: CollectorState(), Collector.POLICY: make_failed_state()}
+    snapshot = make_snapshot(collectors=states)
+
+    assert labels_of(snapshot, "thinpool_collector_success") == [{"collector": "policy"}]
+    assert values(snapshot, "thinpool_collector_success") == [0]
+
+
+def test_every_help_is_a_sentence() -> None:
+    """HELP texts are there, and none is used twice."""
+    helps = [family.documentation for family in families(make_snapshot())]
+
+    assert all(text.endswith(".") for text in helps)
+    assert len(set(helps)) == len(helps)

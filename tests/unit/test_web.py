@@ -1,0 +1,358 @@
+"""The web side over real HTTP: what each path answers, and how it holds up."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from exporter.exposition import Exposition
+from exporter.model import CollectorState, Snapshot
+from exporter.web.app import App, build_app
+from exporter.web.message import Request, Response
+from exporter.web.server import WebServer
+from tests.factories import make_collectors, make_large_snapshot, make_snapshot
+
+ANY_PORT = "127.0.0.1:0"
+
+
+class Site:
+    """A running web side, whose Snapshot the test sets."""
+
+    def __init__(self, snapshot: Snapshot | None = None) -> None:
+        self.snapshot = snapshot
+        self.exposition = Exposition(self.latest, pause=lambda: None)
+
+    def latest(self) -> Snapshot | None:
+        """Return the Snapshot."""
+        return self.snapshot
+
+    def app(self, telemetry_path: str = "/metrics") -> App:
+        """Make the application."""
+        return build_app(self.exposition, self.latest, telemetry_path=telemetry_path)
+
+
+@pytest.fixture
+def site() -> Site:
+    """Return the article's host."""
+    return Site(make_snapshot())
+
+
+@pytest.fixture
+def server(site: Site) -> Iterator[WebServer]:
+    """Return a server that runs, with room for three connections."""
+    server = WebServer(site.app(), [ANY_PORT], max_connections=3, idle_seconds=2)
+    server.start()
+    yield server
+    server.stop()
+    assert not server.is_running
+
+
+def connect(server: WebServer) -> socket.socket:
+    """Open a connection of its own."""
+    host, _, port = server.addresses[0].rpartition(":")
+    return socket.create_connection((host, int(port)), timeout=10)
+
+
+def fetch(
+    server: WebServer, path: str, method: str = "GET", **headers: str
+) -> tuple[http.client.HTTPResponse, bytes]:
+    """Send one request on a connection of its own."""
+    with closing(http.client.HTTPConnection(server.addresses[0], timeout=10)) as connection:
+        connection.request(method, path, headers=headers)
+        response = connection.getresponse()
+        return response, response.read()
+
+
+def read_all(connection: socket.socket) -> bytes:
+    """Read until the server ends the connection."""
+    received = b""
+    while data := connection.recv(65536):
+        received += data
+    return received
+
+
+def test_serves_metrics(server: WebServer) -> None:
+    """The telemetry path answers with the exposition."""
+    response, body = fetch(server, "/metrics")
+
+    assert response.status == 200
+    assert response.getheader("content-type") == "text/plain; version=0.0.4; charset=utf-8"
+    assert response.getheader("content-length") == str(len(body))
+    assert b"thinpool_data_used_bytes{" in body
+
+
+def test_serves_openmetrics(server: WebServer) -> None:
+    """Content is negotiated, and caches are told so."""
+    accept = "application/openmetrics-text; version=1.0.0"
+    response, body = fetch(server, "/metrics", Accept=accept)
+
+    assert str(response.getheader("content-type")).startswith("application/openmetrics-text")
+    assert response.getheader("vary") == "accept, accept-encoding"
+    assert body.endswith(b"# EOF\n")
+
+
+def test_serves_compressed(site: Site, server: WebServer) -> None:
+    """A scraper that accepts gzip gets it from the next refresh on."""
+    fetch(server, "/metrics", **{"Accept-Encoding": "gzip"})
+    site.exposition.refresh()
+    response, body = fetch(server, "/metrics", **{"Accept-Encoding": "gzip"})
+
+    assert response.getheader("content-encoding") == "gzip"
+    assert b"thinpool_info{" in gzip.decompress(body)
+
+
+def test_ignores_the_query(server: WebServer) -> None:
+    """Parameters change nothing."""
+    response, _ = fetch(server, "/metrics?name[]=up&x=%00")
+
+    assert response.status == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/-/healthy", "/-/ready", "/nothing"])
+def test_head_is_get_without_a_body(server: WebServer, path: str) -> None:
+    """HEAD answers the status and the length that GET does."""
+    get, _ = fetch(server, path)
+    head, body = fetch(server, path, "HEAD")
+
+    assert (head.status, body) == (get.status, b"")
+    assert head.getheader("content-type") == get.getheader("content-type")
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/-/ready"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "BREW"])
+def test_nothing_can_be_changed(server: WebServer, path: str, method: str) -> None:
+    """Any other method is refused, and the allowed ones are named."""
+    response, _ = fetch(server, path, method)
+
+    assert response.status == 405
+    assert response.getheader("allow") == "GET, HEAD"
+
+
+@pytest.mark.parametrize(
+    "path", ["/x", "/metrics/", "//metrics", "/../etc/passwd", "/%2e%2e", "/-/", "/%ff"]
+)
+def test_the_rest_is_not_found(server: WebServer, path: str) -> None:
+    """Only exact paths are pages."""
+    response, _ = fetch(server, path)
+
+    assert response.status == 404
+
+
+def test_landing_page_leads_to_the_metrics() -> None:
+    """The page names the program and links to the telemetry path, escaped."""
+    path = '/m"><script>'
+    request = Request(method="GET", path="/")
+    response = Site(make_snapshot()).app(path).answer(request)
+    body = response.body.decode()
+
+    assert "thinpool-exporter" in body
+    assert "1 thin pool on this host." in body
+    assert 'href="/m&quot;&gt;&lt;script&gt;"' in body
+    assert "Simulated" not in body
+
+
+def test_landing_page_says_what_is_simulated(site: Site, server: WebServer) -> None:
+    """A simulated host cannot be taken for a real one."""
+    site.snapshot = make_snapshot(is_simulated=True)
+    response, body = fetch(server, "/")
+
+    assert b"Simulated host." in body
+    assert response.getheader("x-content-type-options") == "nosniff"
+
+
+def test_is_healthy_without_a_snapshot(site: Site, server: WebServer) -> None:
+    """A process that answers is healthy, even before it has anything to show."""
+    site.snapshot = None
+
+    assert fetch(server, "/-/healthy")[0].status == 200
+    assert fetch(server, "/")[0].status == 200
+    assert fetch(server, "/metrics")[0].status == 200
+
+
+def test_is_ready_once_every_source_was_tried(site: Site, server: WebServer) -> None:
+    """Until then the answer is 503, with what is missing."""
+    answers = []
+    waiting = make_snapshot(collectors=make_collectors(lvm=CollectorState()))
+    for snapshot in (None, waiting, make_snapshot()):
+        site.snapshot = snapshot
+        response, body = fetch(server, "/-/ready")
+        answers.append((response.status, body.decode().strip()))
+
+    assert answers == [
+        (503, "thinpool-exporter is not ready: no snapshot yet."),
+        (503, "thinpool-exporter is not ready: not read yet: lvm."),
+        (200, "thinpool-exporter is ready."),
+    ]
+
+
+def test_a_broken_page_is_an_error_500() -> None:
+    """A page's fault ends its request, and nothing else."""
+
+    def broken(_request: Request) -> Response:
+        raise ZeroDivisionError
+
+    assert App({"/": broken}).answer(Request(method="GET", path="/")).status == 500
+
+
+def test_keeps_a_connection(server: WebServer) -> None:
+    """Several requests go over one connection."""
+    with closing(http.client.HTTPConnection(server.addresses[0], timeout=10)) as connection:
+        for _ in range(5):
+            connection.request("GET", "/-/healthy")
+            response = connection.getresponse()
+            response.read()
+            assert response.status == 200
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"nonsense\r\n\r\n", b"400"),
+        (b"GET /metrics HTTP/1.1\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 20_000, b"431"),
+        (
+            (
+                b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
+                b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+                b"AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+            ),
+            b"403",
+        ),
+    ],
+)
+def test_refuses_what_is_not_http(server: WebServer, sent: bytes, status: bytes) -> None:
+    """Malformed, oversized and foreign requests are answered and ended."""
+    with connect(server) as connection:
+        connection.sendall(sent)
+        answer = read_all(connection)
+
+    assert answer.split()[1] == status
+
+
+def flood(connection: socket.socket, piece: bytes) -> None:
+    """Send the same again and again, more than any buffer holds."""
+    for _ in range(100_000):
+        connection.sendall(piece)
+
+
+@pytest.mark.parametrize("chunk", [b"1\r\nx\r\n", b"1000\r\n" + b"x" * 4096 + b"\r\n"])
+def test_a_body_of_many_chunks_ends_its_connection(server: WebServer, chunk: bytes) -> None:
+    """A body without end is refused, however small its pieces are."""
+    head = b"POST /metrics HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with connect(server) as connection:
+        connection.sendall(head)
+        with pytest.raises(OSError, match=r"reset|pipe"):
+            flood(connection, chunk * 100)
+
+    assert fetch(server, "/-/healthy")[0].status == 200
+
+
+def test_reads_a_body_that_is_of_no_use(server: WebServer) -> None:
+    """A small body is skipped, and the connection goes on."""
+    request = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
+    last = b"GET /-/ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with connect(server) as connection:
+        connection.sendall(request + last)
+        answer = read_all(connection)
+
+    assert answer.count(b"HTTP/1.1 200") == 2
+
+
+def test_cuts_off_a_client_that_sends_nothing(server: WebServer) -> None:
+    """A request that does not come to its end in time loses its connection."""
+    start = time.monotonic()
+    with connect(server) as connection:
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost:")
+        read_all(connection)
+
+    assert 1 < time.monotonic() - start < 8
+
+
+def test_hangs_up_above_the_limit(server: WebServer) -> None:
+    """The fourth connection ends at once; when one leaves there is room again."""
+    crowd = [connect(server) for _ in range(3)]
+    for member in crowd:
+        member.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert member.recv(65536).startswith(b"HTTP/1.1 200")
+
+    with pytest.raises(OSError, match=r"reset|without response"):
+        fetch(server, "/-/healthy")
+    for member in crowd:
+        member.close()
+    time.sleep(0.5)
+    assert fetch(server, "/-/healthy")[0].status == 200
+
+
+def test_many_connections_one_after_the_other(server: WebServer) -> None:
+    """A connection that its client closed counts no longer, at once."""
+    for _ in range(20):
+        assert fetch(server, "/-/healthy")[0].status == 200
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"GET /metrics HTTP/1.1\r\nHo",
+        b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 40,  # answers that nobody reads
+    ],
+)
+def test_stops_in_time_with_open_connections(sent: bytes) -> None:
+    """Idle, half a request, half a body, or a full pipe: stopping takes 2 s at most."""
+    server = WebServer(Site(make_large_snapshot(20)).app(), [ANY_PORT])
+    server.start()
+    with connect(server) as connection:
+        connection.sendall(sent)
+        time.sleep(0.3)
+        start = time.monotonic()
+        server.stop(2)
+
+        assert time.monotonic() - start < 2
+        assert not server.is_running
+    with pytest.raises(ConnectionRefusedError):
+        connect(server)
+
+
+def test_finishes_an_answer_that_is_under_way() -> None:
+    """Stopping leaves a slow reader some time."""
+    server = WebServer(Site(make_large_snapshot(100)).app(), [ANY_PORT])
+    server.start()
+    with connect(server) as connection:
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+        start = connection.recv(1000)
+        server.stop()
+        answer = start + read_all(connection)
+
+    length = int(answer.partition(b"content-length: ")[2].split()[0])
+    assert len(answer.partition(b"\r\n\r\n")[2]) == length
+
+
+def test_is_silent(capfd: pytest.CaptureFixture[str], server: WebServer) -> None:
+    """The server itself writes nothing, whatever comes in."""
+    for path in ("/metrics", "/nothing"):
+        fetch(server, path)
+    with connect(server) as connection:
+        connection.sendall(b"nonsense\r\n\r\n")
+        read_all(connection)
+    server.stop()
+
+    assert capfd.readouterr() == ("", "")
+
+
+def test_stopping_what_never_ran_does_nothing() -> None:
+    """A server may be stopped before its start, and twice."""
+    server = WebServer(Site().app(), [ANY_PORT])
+    server.stop()
+    server.start()
+    server.stop()
+    server.stop()
+
+    assert not server.is_running
