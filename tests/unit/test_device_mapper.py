@@ -18,21 +18,24 @@ def parse(text: str) -> PoolStatus:
     return parse_pool_status(text, chunk_bytes=CHUNK)
 
 
-def usages(data: tuple[int, int], metadata: tuple[int, int]) -> dict[str, Usage]:
-    """Make both usages."""
-    return {
-        "data": Usage(used_blocks=data[0], total_blocks=data[1], block_bytes=CHUNK),
-        "metadata": Usage(used_blocks=metadata[0], total_blocks=metadata[1], block_bytes=4096),
-    }
+def data(used: int, total: int) -> Usage:
+    """Make a data usage."""
+    return Usage(used_blocks=used, total_blocks=total, block_bytes=CHUNK)
+
+
+def metadata(used: int, total: int) -> Usage:
+    """Make a metadata usage."""
+    return Usage(used_blocks=used, total_blocks=total, block_bytes=4096)
 
 
 BASE = PoolStatus(
     mode=PoolMode.RW,
     transaction_id=113,
+    data=data(21000, 40960),
+    metadata=metadata(2048, 6144),
     discard="discard_passdown",
     queue_if_no_space=True,
     needs_check=False,
-    **usages((21000, 40960), (2048, 6144)),
 )
 
 
@@ -59,7 +62,7 @@ BASE = PoolStatus(
                 mode=PoolMode.OUT_OF_DATA_SPACE,
                 discard="ignore_discard",
                 queue_if_no_space=False,
-                **usages((9, 9), (2048, 6144)),
+                data=data(9, 9),
             ),
         ),
         (
@@ -68,7 +71,7 @@ BASE = PoolStatus(
                 BASE,
                 mode=PoolMode.RO,
                 needs_check=True,
-                **usages((21000, 40960), (99, 99)),
+                metadata=metadata(99, 99),
             ),
         ),
         (

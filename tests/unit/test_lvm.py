@@ -98,7 +98,7 @@ class Lvm:
     """Answers with these texts; an error is raised instead."""
 
     def __init__(self, **answers: str | HostError) -> None:
-        self.answers: dict[str, str | HostError] = {
+        defaults: dict[str, str | HostError] = {
             "lvs": report("lv", LVS),
             "vgs": report("vg", [VG]),
             "pvs": report("pv", [PV]),
@@ -106,7 +106,8 @@ class Lvm:
                 "seg",
                 [{"vg_name": "docker", "lv_name": "thinpool", "seg_monitor": "monitored"}],
             ),
-        } | answers
+        }
+        self.answers = defaults | answers
         self.asked: list[Sequence[str]] = []
 
     def __call__(self, argv: Sequence[str]) -> Output:

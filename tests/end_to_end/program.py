@@ -1,0 +1,133 @@
+"""Starts the real program as a user does, and asks it over HTTP."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+T = TypeVar("T")
+
+START_SECONDS = 30.0
+STOP_SECONDS = 10.0
+PROGRAM = (sys.executable, "-m", "exporter")
+
+
+def wait_for(probe: Callable[[], T | None], *, seconds: float, what: str) -> T:
+    """Ask again until there is an answer; AssertionError at the deadline."""
+    ends_at = time.monotonic() + seconds
+    pause = threading.Event()
+    while True:
+        answer = probe()
+        if answer is not None:
+            return answer
+        assert time.monotonic() < ends_at, f"not within {seconds} s: {what}"
+        pause.wait(0.1)
+
+
+def run(
+    *arguments: str, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run one command of the program to its end."""
+    return subprocess.run(
+        [*PROGRAM, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=os.environ | dict(env or {}),
+    )
+
+
+class Program:
+    """A serving command, from `with` to the end of its block."""
+
+    def __init__(
+        self, *arguments: str, directory: Path, env: Mapping[str, str] | None = None
+    ) -> None:
+        flags = (
+            "--web.listen-address=127.0.0.1:0",
+            "--log.format=json",
+            f"--state.directory={directory}",
+        )
+        self._log_path = directory / "log"
+        with self._log_path.open("wb") as log:
+            self.process = subprocess.Popen(
+                [*PROGRAM, *arguments, *flags],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=os.environ | dict(env or {}),
+            )
+
+    def __enter__(self) -> Program:
+        self.address = wait_for(self._address, seconds=START_SECONDS, what="serving")
+        wait_for(self._is_ready, seconds=START_SECONDS, what="/-/ready")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.process.kill()
+        self.process.wait()
+        if error is not None:
+            sys.stderr.write(self.log_text())
+
+    def log_text(self) -> str:
+        """Return everything that it has logged."""
+        return self._log_path.read_text()
+
+    def events(self, name: str) -> list[dict[str, object]]:
+        """Find its log lines of one event."""
+        found = []
+        for line in self.log_text().splitlines():
+            fields = json.loads(line) if line.startswith("{") else {}
+            if fields.get("event") == name:
+                found.append(fields)
+        return found
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Ask for a page; status and text."""
+        try:
+            with urllib.request.urlopen(f"http://{self.address}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def metrics(self) -> dict[str, float]:
+        """Scrape, by series as it is written."""
+        return parse_metrics(self.get("/metrics")[1])
+
+    def stop(self) -> int:
+        """End it as systemd does, and return its exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(STOP_SECONDS)
+
+    def _address(self) -> str | None:
+        assert self.process.poll() is None, self.log_text()
+        lines = self.events("serving")
+        addresses = lines[0]["addresses"] if lines else None
+        return str(addresses[0]) if isinstance(addresses, list) else None
+
+    def _is_ready(self) -> bool | None:
+        return self.get("/-/ready")[0] == 200 or None
+
+
+def parse_metrics(text: str) -> dict[str, float]:
+    """Read an exposition into values by series."""
+    lines = (line for line in text.splitlines() if line and not line.startswith("#"))
+    pairs = (line.rpartition(" ") for line in lines)
+    return {series: float(value) for series, _, value in pairs}

@@ -1,0 +1,188 @@
+"""A host where something is missing, hangs or talks nonsense: the rest goes on."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.program import Program, parse_metrics, run, wait_for
+
+NO_DEVICE_MAPPER = {"DM_DEV_DIR": "/nonexistent"}
+
+# What a hostile or broken lvm might do instead of answering.
+SCRIPTS = {
+    "garbage": "#!/bin/sh\necho '{\"report\": [{'; head -c 1000 /dev/urandom\n",
+    "megabytes": "#!/bin/sh\nexec head -c 100000000 /dev/zero\n",
+    "hanging": "#!/bin/sh\nexec sleep 600\n",
+    "stopped": "#!/bin/sh\nkill -STOP $$\n",
+    "dying midway": '#!/bin/sh\necho \'{"report": [{"lv": [\'; kill -KILL $$\n',
+    "failing in French": '#!/bin/sh\nprintf "  Erreur d\'entr\\351e/sortie\\n" >&2; exit 5\n',
+    "not a program": "MZ\x00\x01",
+}
+
+
+def write_script(path: Path, text: str) -> None:
+    """Write a script that may be executed."""
+    path.write_bytes(text.encode("latin-1"))
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+def config(path: Path, lvm: Path) -> str:
+    """Write a configuration with short deadlines and this lvm; returns its flag."""
+    text = (
+        "collect: {lvm_deadline: 1s, docker_deadline: 1s, lvm_interval: 1s}\n"
+        f"commands: {{lvm: {lvm}, docker: /nonexistent/d, dmsetup: /nonexistent/dmsetup}}\n"
+    )
+    path.write_text(text)
+    return f"--config.file={path}"
+
+
+def test_a_host_with_nothing_of_it_all(tmp_path: Path) -> None:
+    """No device-mapper, LVM or Docker: metrics say so, and nothing is invented."""
+    flag = config(tmp_path / "config.yml", tmp_path / "absent")
+
+    result = run("collect", flag, env=NO_DEVICE_MAPPER)
+
+    metrics = parse_metrics(result.stdout)
+    assert result.returncode == 0
+    for name in ("device_mapper", "lvm", "policy", "docker"):
+        assert metrics[f'thinpool_collector_success{{collector="{name}"}}'] == 0
+    assert not any("thinpool_data" in series for series in metrics)
+
+
+@pytest.mark.parametrize("kind", SCRIPTS)
+def test_an_lvm_that_does_not_answer_leaves_the_rest_alone(
+    kind: str, tmp_path: Path, fake_lvm: Path
+) -> None:
+    """The failed part shows itself, one log line is written, and scrapes go on."""
+    write_script(fake_lvm, SCRIPTS[kind])
+    flag = config(tmp_path / "config.yml", fake_lvm)
+
+    with Program("run", flag, directory=tmp_path, env=NO_DEVICE_MAPPER) as program:
+        first = program.metrics()['thinpool_collector_duration_seconds{collector="lvm"}']
+        assert first >= 0
+        assert program.metrics()['thinpool_collector_success{collector="lvm"}'] == 0
+        scrapes = wait_for(
+            lambda: [program.get("/metrics")[0] for _ in range(20)], seconds=20, what="scrapes"
+        )
+
+        assert set(scrapes) == {200}
+        failures = [line for line in program.events("source_failed") if line["source"] == "lvm"]
+        assert len(failures) == 1
+        assert program.stop() == 0
+
+
+def test_check_says_what_it_does_not_know(tmp_path: Path) -> None:
+    """Exit status 3, and the next step."""
+    flag = config(tmp_path / "config.yml", tmp_path / "absent")
+
+    result = run("check", flag, env=NO_DEVICE_MAPPER)
+
+    assert result.returncode == 3
+    assert result.stdout.startswith("UNKNOWN")
+    assert "device-mapper" in result.stdout
+
+
+def test_every_fault_of_the_configuration_is_shown_at_once(tmp_path: Path) -> None:
+    """Each with its key; exit status 2; and nothing is started with it."""
+    path = tmp_path / "config.yml"
+    path.write_text("guard: {mode: autoo, reserve: -1}\ncollect: {lvm_intervall: 15s}\n")
+
+    for command in ("check-config", "run", "collect"):
+        result = run(command, f"--config.file={path}")
+
+        assert result.returncode == 2
+        for key in ("guard.mode", "guard.reserve", "collect.lvm_intervall"):
+            assert key in result.stderr
+
+
+def test_a_valid_or_absent_configuration_is_fine(tmp_path: Path) -> None:
+    """The default file need not exist; a named one must."""
+    path = tmp_path / "config.yml"
+    path.write_text("guard: {mode: off}\n")
+
+    assert run("check-config", f"--config.file={path}").returncode == 0
+    assert run("check-config", f"--config.file={tmp_path}/none.yml").returncode == 2
+
+
+def test_collect_writes_a_textfile_in_one_piece(tmp_path: Path) -> None:
+    """For node_exporter's directory: a whole file that others may read, and no rest."""
+    flag = config(tmp_path / "config.yml", tmp_path / "absent")
+    target = tmp_path / "textfile" / "thinpool.prom"
+    target.parent.mkdir()
+
+    result = run("collect", flag, f"--output={target}", env=NO_DEVICE_MAPPER)
+
+    assert result.returncode == 0
+    assert result.stdout == ""
+    assert [path.name for path in target.parent.iterdir()] == ["thinpool.prom"]
+    assert target.stat().st_mode & 0o777 == 0o644
+    assert "thinpool_exporter_build_info" in target.read_text()
+
+
+def test_a_directory_that_is_not_there_is_said(tmp_path: Path) -> None:
+    """One line, no traceback."""
+    flag = config(tmp_path / "config.yml", tmp_path / "absent")
+
+    result = run("collect", flag, f"--output={tmp_path}/none/x.prom", env=NO_DEVICE_MAPPER)
+
+    assert result.returncode == 1
+    assert "none/x.prom" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
+    """Before anything is touched."""
+    with Program("demo", directory=tmp_path) as program:
+        result = run("demo", f"--web.listen-address={program.address}")
+
+    assert result.returncode == 1
+    assert program.address.rpartition(":")[2] in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_host_has_one_guard(tmp_path: Path, fake_lvm: Path) -> None:
+    """A second one says which lock it met, and leaves."""
+    write_script(fake_lvm, SCRIPTS["failing in French"])
+    flag = config(tmp_path / "config.yml", fake_lvm)
+
+    with Program("run", flag, directory=tmp_path, env=NO_DEVICE_MAPPER):
+        second = run(
+            "run",
+            flag,
+            f"--state.directory={tmp_path}",
+            "--web.listen-address=127.0.0.1:0",
+            env=NO_DEVICE_MAPPER,
+        )
+
+    assert second.returncode == 1
+    assert "guard.lock" in second.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "collect", "check", "check-config", "demo"])
+def test_every_command_has_help(command: str) -> None:
+    """With the exporters' flags."""
+    result = run(command, "--help")
+
+    assert result.returncode == 0
+    assert "--config.file" in result.stdout
+
+
+def test_the_version_is_told() -> None:
+    """As the exporters do."""
+    assert run("--version").stdout.startswith("thinpool-exporter ")
+
+
+def test_log_lines_are_json_when_asked_for(tmp_path: Path, fake_lvm: Path) -> None:
+    """Every line, whoever wrote it."""
+    write_script(fake_lvm, SCRIPTS["failing in French"])
+    flag = config(tmp_path / "config.yml", fake_lvm)
+
+    with Program("run", flag, directory=tmp_path, env=NO_DEVICE_MAPPER) as program:
+        program.stop()
+
+        for line in program.log_text().splitlines():
+            assert "event" in json.loads(line)

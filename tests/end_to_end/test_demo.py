@@ -1,0 +1,171 @@
+"""What a newcomer sees within a minute, through the real program and a real Prometheus."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.program import Program, wait_for
+
+POOLS = {
+    ("docker", "thinpool"),
+    ("ci", "pool"),
+    ("registry", "pool"),
+    ("web", "pool"),
+    ("", "docker-253:0-201549152-pool"),
+}
+
+
+def need(program: str) -> str:
+    """Find a program, which must be there where nothing may be left out."""
+    path = shutil.which(program)
+    if path is None and os.environ.get("THINPOOL_REQUIRE_ALL") != "1":
+        pytest.skip(f"{program} is missing: apt-get install prometheus")
+    assert path, f"{program} is missing"
+    return path
+
+
+def test_it_says_that_it_is_simulated(demo: Program) -> None:
+    """On the page and in the log."""
+    assert "simulated host" in demo.get("/")[1]
+    assert demo.events("simulated_host")
+
+
+def test_it_has_one_pool_of_each_kind(demo: Program) -> None:
+    """LVM's and Docker's own on loopback."""
+    sizes = [series for series in demo.metrics() if "thinpool_data_size_bytes" in series]
+
+    for vg, pool in POOLS:
+        assert any(f'vg="{vg}"' in series and f'pool="{pool}"' in series for series in sizes)
+
+
+def test_the_loopback_pool_is_shown_and_left_alone(demo: Program) -> None:
+    """Loopback metrics are 1, and the reason is that it is not LVM's."""
+    metrics = demo.metrics()
+    pool = 'pool="docker-253:0-201549152-pool"'
+
+    assert metrics["thinpool_docker_loopback_warning"] == 1
+    assert (
+        metrics[f'thinpool_loopback{{{pool},vg=""}}'] == 1
+        or metrics[f'thinpool_loopback{{vg="",{pool}}}']
+    )
+    assert any(
+        series.startswith("thinpool_guard_state")
+        and pool in series
+        and 'reason="not_lvm"' in series
+        for series in metrics
+    )
+
+
+def total(demo: Program, name: str, vg: str) -> float:
+    """Add up a counter of one VG."""
+    return sum(
+        value
+        for series, value in demo.metrics().items()
+        if series.startswith(name) and f'vg="{vg}"' in series
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "vg"),
+    [
+        ("thinpool_guard_extends_total", "docker"),
+        ("thinpool_guard_extends_total", "registry"),
+        ("thinpool_guard_clamped_extends_total", "ci"),
+    ],
+)
+def test_each_pool_in_need_is_extended(demo: Program, name: str, vg: str) -> None:
+    """Data, metadata, and as far as the VG goes."""
+    wait_for(lambda: total(demo, name, vg) or None, seconds=90, what=f"{name} of {vg}")
+
+
+def test_the_metrics_are_wellformed(demo: Program) -> None:
+    """Promtool has nothing to say."""
+    result = subprocess.run(
+        [need("promtool"), "check", "metrics"],
+        input=demo.get("/metrics")[1],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert (result.returncode, result.stdout + result.stderr) == (0, "")
+
+
+@pytest.fixture(scope="module")
+def prometheus(demo: Program, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start Debian's Prometheus on the demo, and give its address."""
+    directory = tmp_path_factory.mktemp("prometheus")
+    config = {
+        "global": {"scrape_interval": "1s"},
+        "scrape_configs": [
+            {"job_name": "thinpool", "static_configs": [{"targets": [demo.address]}]}
+        ],
+    }
+    (directory / "prometheus.yml").write_text(json.dumps(config))
+    port = free_port()
+    process = subprocess.Popen(
+        [
+            need("prometheus"),
+            f"--config.file={directory}/prometheus.yml",
+            f"--storage.tsdb.path={directory}/data",
+            f"--web.listen-address=127.0.0.1:{port}",
+        ],
+        stderr=(directory / "log").open("wb"),
+    )
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def free_port() -> int:
+    """Find a port that nobody listens on."""
+    import socket  # noqa: PLC0415 - of use here alone
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def query(prometheus: str, expression: str) -> list[dict[str, object]] | None:
+    """Evaluate an expression; None while there is no result."""
+    arguments = urllib.parse.urlencode({"query": expression})
+    try:
+        with urllib.request.urlopen(
+            f"{prometheus}/api/v1/query?{arguments}", timeout=10
+        ) as page:
+            result: list[dict[str, object]] = json.load(page)["data"]["result"]
+    except OSError:
+        return None
+    return result or None
+
+
+def test_a_real_prometheus_scrapes_it(prometheus: str) -> None:
+    """Every pool arrives with its labels, and the target is up."""
+    found = wait_for(
+        lambda: query(prometheus, "thinpool_data_used_bytes > 0 and on () up == 1"),
+        seconds=60,
+        what="a scrape",
+    )
+
+    names = {(row["metric"].get("vg", ""), row["metric"]["pool"]) for row in found}
+    assert names == POOLS
+
+
+def test_it_stops_when_told(tmp_path: Path) -> None:
+    """SIGTERM ends it with status 0."""
+    with Program("demo", directory=tmp_path) as program:
+        assert program.stop() == 0
+        assert program.events("stopped")

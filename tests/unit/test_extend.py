@@ -1,0 +1,180 @@
+"""The command that changes the host, and what is believed of its outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from exporter.command import Output, Running
+from exporter.errors import HostError
+from exporter.extend import Extender, argv_lvextend
+from exporter.model import (
+    Attempt,
+    Decision,
+    Device,
+    Extension,
+    Failure,
+    PoolMode,
+    PoolStatus,
+    Reason,
+    Usage,
+)
+
+EXTENT = 4 * 1024 * 1024
+CHUNK = 192 * 1024
+
+
+def extension(device: Device, before: int, after: int) -> Extension:
+    """Make an extension that wants what it gets."""
+    return Extension(
+        device=device,
+        from_extents=before,
+        wanted_extents=after,
+        extents=after,
+        extent_bytes=EXTENT,
+    )
+
+
+BOTH = Decision(
+    reason=Reason.EXTEND,
+    extensions=(extension(Device.METADATA, 2, 3), extension(Device.DATA, 125, 150)),
+)
+
+
+def status(data_extents: int, metadata_extents: int) -> PoolStatus:
+    """Make the status that a kernel reports for LVs of these sizes."""
+    return PoolStatus(
+        mode=PoolMode.RW,
+        data=Usage(
+            used_blocks=1, total_blocks=data_extents * EXTENT // CHUNK, block_bytes=CHUNK
+        ),
+        metadata=Usage(
+            used_blocks=1, total_blocks=metadata_extents * EXTENT // 4096, block_bytes=4096
+        ),
+    )
+
+
+class Lvextend:
+    """Ends with this status after this many waits."""
+
+    def __init__(self, exit_status: int = 0, waits: int = 0, stderr: str = "") -> None:
+        self.output = Output(argv=(), status=exit_status, stdout="done", stderr=stderr)
+        self.waits = waits
+        self.started: list[tuple[Sequence[str], Mapping[str, str]]] = []
+
+    def run(self, argv: Sequence[str], *, deadline_seconds: float) -> Output:
+        """Refuse: nothing is only read here."""
+        raise AssertionError((argv, deadline_seconds))
+
+    def start(self, argv: Sequence[str], *, environment: Mapping[str, str]) -> Running:
+        """See Runner.start."""
+        self.started.append((argv, environment))
+        return self
+
+    def wait(self, timeout_seconds: float) -> Output | None:
+        """See Running.wait."""
+        assert timeout_seconds > 0
+        self.waits -= 1
+        return None if self.waits >= 0 else self.output
+
+
+def extend(lvextend: Lvextend, before: PoolStatus | None, after: PoolStatus | None) -> Attempt:
+    """Extend both LVs, with these readings of the kernel before and after."""
+    readings = iter((before, after))
+    extender = Extender(lvextend, "/sbin/lvm", deadline_seconds=60, clock=lambda: 0.0)
+    return extender.extend(
+        "docker/thinpool",
+        BOTH,
+        read_status=lambda: next(readings),
+        on_stuck=lambda: None,
+    )
+
+
+def test_both_sizes_are_absolute_and_go_in_one_command() -> None:
+    """A repetition then does nothing; a second command would let LVM choose by itself."""
+    assert argv_lvextend("/sbin/lvm", "docker/thinpool", BOTH) == (
+        "/sbin/lvm",
+        "lvextend",
+        "--poolmetadatasize",
+        "12582912b",
+        "-l",
+        "150",
+        "docker/thinpool",
+    )
+
+
+def test_lvm_is_told_not_to_start_dmeventd() -> None:
+    """A plain lvextend would."""
+    lvextend = Lvextend()
+
+    extend(lvextend, status(125, 2), status(150, 3))
+
+    ((_, environment),) = lvextend.started
+    assert environment["LVM_RUN_BY_DMEVENTD"] == "1"
+
+
+def test_the_kernels_totals_decide_what_has_grown() -> None:
+    """Chunks that do not divide the extents leave a rest at the end of the LV."""
+    attempt = extend(Lvextend(), status(125, 2), status(150, 3))
+
+    assert not attempt.failures
+    data = attempt.outcomes[1]
+    assert data.after_bytes == 150 * EXTENT // CHUNK * CHUNK
+
+
+def test_success_without_effect_is_a_failure() -> None:
+    """needs_check makes lvextend succeed and the kernel refuse."""
+    attempt = extend(Lvextend(), status(125, 2), status(125, 2))
+
+    assert [outcome.failure for outcome in attempt.outcomes] == [Failure.INEFFECTIVE] * 2
+
+
+def test_metadata_may_grow_and_data_not() -> None:
+    """Metadata is committed first: what it gained is kept and counted."""
+    attempt = extend(
+        Lvextend(5, stderr="  Insufficient free space"), status(125, 2), status(125, 3)
+    )
+
+    assert [outcome.failure for outcome in attempt.outcomes] == [None, Failure.REFUSED]
+    assert attempt.message == "Insufficient free space"
+
+
+def test_somebody_else_may_have_been_first() -> None:
+    """Exit status 5, but the pool is as large as it should be."""
+    attempt = extend(Lvextend(5), status(150, 3), status(150, 3))
+
+    assert not attempt.failures
+
+
+def test_a_slow_lvextend_is_told_once_and_waited_for() -> None:
+    """It is never killed."""
+    told = []
+    lvextend = Lvextend(waits=3)
+    readings = iter((status(125, 2), status(150, 3)))
+
+    attempt = Extender(lvextend, "lvm", deadline_seconds=60, clock=lambda: 0.0).extend(
+        "docker/thinpool",
+        BOTH,
+        read_status=lambda: next(readings),
+        on_stuck=lambda: told.append(1),
+    )
+
+    assert told == [1]
+    assert not attempt.failures
+
+
+def test_a_pool_that_cannot_be_read_is_not_extended() -> None:
+    """Without the size before, the effect could not be told."""
+    lvextend = Lvextend()
+
+    with pytest.raises(HostError, match="cannot be read"):
+        extend(lvextend, None, None)
+
+    assert lvextend.started == []
+
+
+def test_a_pool_that_vanishes_meanwhile_is_an_error() -> None:
+    """Nothing is claimed of it."""
+    with pytest.raises(HostError, match="cannot be read"):
+        extend(Lvextend(), status(125, 2), PoolStatus(mode=PoolMode.FAILED))
