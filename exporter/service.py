@@ -26,6 +26,7 @@ PUBLISH_SECONDS = 1.0
 # A hundred pools take tens of milliseconds to render: at most this share of one core.
 PUBLISH_SHARE = 0.05
 HEALTH_SECONDS = 1.0
+FIRST_READING_SECONDS = 3.0
 WORKER_GRACE_SECONDS = 1.0
 
 
@@ -128,12 +129,12 @@ class Service:
             self._stop()
 
     def _start_collecting(self) -> None:
-        """Read once before the guard's first cycle; a hung source must not delay that."""
+        """Read once before the guard's first cycle, which no hung source delays for long."""
         first = threading.Thread(
             target=self._collection.refresh_all, name="collect", daemon=True
         )
-        self._collection.refresh(Collector.DEVICE_MAPPER)
         first.start()
+        first.join(FIRST_READING_SECONDS)
         self._schedule.start()
 
     def _stop(self) -> None:

@@ -83,6 +83,7 @@ class PoolRecord:
 
     reason: Reason | None = None
     detail: str = ""
+    told: Reason | None = None  # the last reason that was logged
     latch: Latch | None = None
     above_since: float | None = None
     is_taken_over: bool = False

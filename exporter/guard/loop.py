@@ -23,6 +23,8 @@ from exporter.model import Collector, Decision, Reason, Snapshot, ThinPool
 REREAD_SECONDS = 5.0
 RESCAN_SECONDS = 1.0
 NEVER = float("-inf")
+# These end with a line of the worker's own.
+TOLD_BY_WORKERS = {Reason.EXTEND, Reason.EXTEND_CLAMPED, Reason.BUSY}
 
 
 class Guard:
@@ -103,11 +105,12 @@ class Guard:
         record = self._judge.record(pool)
         is_busy = self._workers.is_busy(pool.vg_name)
         decision = self._judge.judge(pool, snapshot)
-        if decision.extensions and is_busy:
-            decision = Decision(reason=Reason.BUSY)
-        if decision.reason is not record.reason:
-            narrate_state(self._log, pool, decision, record.reason)
+        if is_busy and (decision.extensions or decision.reason is Reason.LAYOUT_DIFFERS):
+            decision = Decision(reason=Reason.BUSY)  # sizes differ while lvextend works
         record.reason, record.detail = decision.reason, decision.detail
+        if decision.reason not in TOLD_BY_WORKERS and decision.reason is not record.told:
+            narrate_state(self._log, pool, decision, record.told)
+            record.told = decision.reason
         if not is_busy and (decision.extensions or self._is_reread_due(pool, decision)):
             self._workers.start(pool.vg_name)
 

@@ -18,14 +18,13 @@ class Log(Protocol):
 
 def narrate_state(log: Log, pool: ThinPool, decision: Decision, was: object) -> None:
     """Tell that the reason why the guard acts, or does not, has changed."""
+    fields = {"was": str(was) if was else "", "detail": decision.detail, **_figures(pool)}
     log.info(
         "pool_state",
         vg=pool.vg_name,
         pool=pool.name,
         reason=str(decision.reason),
-        was=str(was) if was else None,
-        detail=decision.detail or None,
-        **_figures(pool),
+        **{name: value for name, value in fields.items() if value != ""},
     )
 
 
@@ -44,18 +43,19 @@ def narrate_attempt(log: Log, pool: ThinPool, decision: Decision, attempt: Attem
             wanted_bytes=outcome.extension.wanted_bytes,
             seconds=round(attempt.duration_seconds, 3),
             exit_status=attempt.exit_status,
-            message=attempt.message if outcome.failure else None,
+            **({"message": attempt.message} if outcome.failure else {}),
         )
 
 
 def _figures(pool: ThinPool) -> dict[str, object]:
-    """Show what a reader of the log needs to judge a transition."""
-    return {
-        "data_used_bytes": pool.data.used_bytes if pool.data else None,
-        "data_size_bytes": pool.data.total_bytes if pool.data else None,
-        "metadata_used_bytes": pool.metadata.used_bytes if pool.metadata else None,
-        "metadata_size_bytes": pool.metadata.total_bytes if pool.metadata else None,
-    }
+    """Show what a reader of the log needs to judge a transition, as far as it is known."""
+    usages = {"data": pool.data, "metadata": pool.metadata}
+    figures: dict[str, object] = {}
+    for device, usage in usages.items():
+        if usage is not None:
+            figures[f"{device}_used_bytes"] = usage.used_bytes
+            figures[f"{device}_size_bytes"] = usage.total_bytes
+    return figures
 
 
 def plan(pool: ThinPool, decision: Decision) -> dict[str, object]:
