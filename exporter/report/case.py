@@ -1,0 +1,124 @@
+"""One pool with everything that the report judges it by."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from exporter.autoextend import NEVER_PERCENT, PERCENT_1, usage_percent
+from exporter.guard.lock import GuardNote
+from exporter.model import (
+    Decision,
+    Device,
+    Dmeventd,
+    DockerInfo,
+    GuardMode,
+    NextStep,
+    PoolGuard,
+    PoolSource,
+    Snapshot,
+    ThinPool,
+    Usage,
+    VolumeGroup,
+)
+from exporter.policy import Limits, decide, next_steps
+from exporter.report.text import shown
+
+
+class Case(Struct, frozen=True, kw_only=True):
+    """One pool and its surroundings.
+
+    `judged` and `note` are the guard's; `decision` and `steps` are LVM's own, without
+    the guard's modes and limits: what dmeventd would be up against.
+    """
+
+    pool: ThinPool
+    group: VolumeGroup | None
+    dmeventd: Dmeventd
+    docker: DockerInfo | None
+    vg_names: frozenset[str]
+    judged: PoolGuard | None
+    note: GuardNote | None
+    decision: Decision
+    steps: tuple[NextStep, ...]
+
+    @classmethod
+    def of(cls, pool: ThinPool, snapshot: Snapshot, note: GuardNote | None) -> Case:
+        """Gather what belongs to a pool."""
+        group = snapshot.volume_group(pool.vg_name)
+        guard = snapshot.guard
+        return cls(
+            pool=pool,
+            group=group,
+            dmeventd=snapshot.dmeventd,
+            docker=snapshot.docker,
+            vg_names=frozenset(known.name for known in snapshot.volume_groups),
+            judged=guard.pools.get(pool.label) if guard else None,
+            note=note,
+            decision=decide(pool, group, Limits()),
+            steps=next_steps(pool, group, Limits()),
+        )
+
+    @property
+    def name(self) -> str:
+        """The pool's label, safe to show."""
+        return shown(self.pool.label)
+
+    @property
+    def is_lvm(self) -> bool:
+        """Whether LVM's commands know the pool."""
+        return self.pool.source is PoolSource.LVM
+
+    @property
+    def dm_name(self) -> str:
+        """The device-mapper name, or the label where the kernel does not tell."""
+        return self.pool.kernel.dm_name if self.pool.kernel else self.pool.label
+
+    @property
+    def guard_name(self) -> str:
+        """How the report calls the guard that runs."""
+        if self.note is None:
+            return "no guard"
+        mode = self.judged.mode if self.judged else self.note.mode
+        return f"this guard ({mode}, pid {self.note.pid})"
+
+    @property
+    def fits(self) -> bool:
+        """Whether the VG can give the whole next extension, as LVM demands."""
+        return bool(self.steps) and all(
+            step.possible_bytes >= step.wanted_bytes for step in self.steps
+        )
+
+    @property
+    def is_takeover_likely(self) -> bool:
+        """Whether a guard in `auto` would give what there is when dmeventd does not."""
+        is_auto = self.judged is not None and self.judged.mode is GuardMode.AUTO
+        can_give = self.judged is not None and any(
+            step.possible_bytes for step in self.judged.steps
+        )
+        return self.note is not None and is_auto and can_give
+
+    def usage(self, device: Device) -> Usage | None:
+        """Exact usage of one device."""
+        return self.pool.data if device is Device.DATA else self.pool.metadata
+
+    def threshold(self, device: Device) -> int | None:
+        """Percentage above which LVM extends one device."""
+        if device is Device.DATA:
+            return self.pool.effective_threshold_percent
+        return self.pool.metadata_threshold_percent
+
+    def is_over(self, device: Device) -> bool:
+        """Whether one device is above its threshold, so far as that is known."""
+        usage, threshold = self.usage(device), self.threshold(device)
+        if usage is None or threshold is None or threshold >= NEVER_PERCENT:
+            return False
+        return usage_percent(usage.used_blocks, usage.total_blocks) > threshold * PERCENT_1
+
+    @property
+    def devices_over(self) -> tuple[Device, ...]:
+        """The devices above their thresholds."""
+        return tuple(device for device in Device if self.is_over(device))
+
+    def step(self, device: Device) -> NextStep | None:
+        """Find what the next extension of one device needs."""
+        return next((step for step in self.steps if step.device is device), None)

@@ -1,0 +1,177 @@
+"""What is to be said of the host: dmeventd, the guard, Docker, and the sources."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from exporter.guard.lock import GuardNote
+from exporter.model import Collector, CollectorState, Dmeventd, Problem, Snapshot
+from exporter.report.finding import Finding, Remedy, Severity, run, say
+from exporter.report.text import shown
+from exporter.units import format_duration
+
+SOURCES = {
+    Collector.DEVICE_MAPPER: "device-mapper",
+    Collector.LVM: "LVM",
+    Collector.POLICY: "LVM's policy",
+    Collector.DOCKER: "Docker",
+}
+# How errors.CommandMissingError begins; a test holds the two together.
+NOT_STARTED = "cannot start "
+STATES = {
+    "R": "running",
+    "S": "sleeping",
+    "D": "waits for a disk",
+    "T": "stopped",
+    "t": "stopped by a debugger",
+    "Z": "dead",
+}
+
+
+def host_lines(snapshot: Snapshot, note: GuardNote | None) -> tuple[str, ...]:
+    """Write what runs on the host."""
+    return (
+        f"dmeventd  {_dmeventd(snapshot.dmeventd)}",
+        f"guard     {_guard(note)}",
+        f"Docker    {_docker(snapshot)}",
+    )
+
+
+def _dmeventd(dmeventd: Dmeventd) -> str:
+    if dmeventd.is_alive is None:
+        return "unknown"
+    if not dmeventd.is_alive:
+        return "not running (this program never starts it)"
+    state = STATES.get(dmeventd.state or "", "state unknown")
+    return f"running, pid {dmeventd.pid}, {state}"
+
+
+def _guard(note: GuardNote | None) -> str:
+    if note is None:
+        return "not running"
+    others = (f"; {shown(label)}: {mode}" for label, mode in sorted(note.pools.items()))
+    return f"running, pid {note.pid}, mode {note.mode}{''.join(others)}"
+
+
+def _docker(snapshot: Snapshot) -> str:
+    docker = snapshot.docker
+    state = snapshot.collectors.get(Collector.DOCKER, CollectorState())
+    if docker is None:
+        return "not installed" if is_not_installed(state) else "unknown"
+    words = [shown(docker.server_version or "of unknown version")]
+    if docker.storage_driver:
+        words.append(f"storage driver {shown(docker.storage_driver)}")
+    if docker.pool_name:
+        words.append(f"pool {shown(docker.pool_name)}")
+    if not state.is_ok:
+        words.append(f"as of {_age(state, snapshot)}")
+    return ", ".join(words)
+
+
+def _age(state: CollectorState, snapshot: Snapshot) -> str:
+    if state.succeeded_at is None:
+        return "never"
+    return f"{format_duration(max(0.0, snapshot.taken_at - state.succeeded_at))} ago"
+
+
+def is_not_installed(state: CollectorState) -> bool:
+    """Whether the program of a source could not even be started.
+
+    Only a text is left of the error, and this decides no more than whether a host
+    without Docker is worth a warning.
+    """
+    return (state.error or "").startswith(NOT_STARTED)
+
+
+def host_findings(snapshot: Snapshot) -> Iterator[Finding]:
+    """Find what could not be read, and what Docker says of itself."""
+    for name in Collector:
+        state = snapshot.collectors.get(name, CollectorState())
+        if state.is_ok or (name is Collector.DOCKER and is_not_installed(state)):
+            continue
+        yield (
+            _docker_mute(state, snapshot)
+            if name is Collector.DOCKER
+            else _unreadable(name, state, snapshot)
+        )
+    yield from _docker_loopback(snapshot)
+    yield from (_problem(problem) for problem in _other_problems(snapshot))
+
+
+def _unreadable(name: Collector, state: CollectorState, snapshot: Snapshot) -> Finding:
+    return Finding(
+        severity=Severity.UNKNOWN,
+        brief=f"{SOURCES[name]} cannot be read",
+        text=f"{SOURCES[name]} cannot be read: {_error(state)}; last read "
+        f"{_age(state, snapshot)}",
+        remedy=_next_step(name),
+    )
+
+
+def _error(state: CollectorState) -> str:
+    return shown(state.error or "it was not asked yet")
+
+
+def _next_step(name: Collector) -> Remedy:
+    if name is Collector.DEVICE_MAPPER:
+        return (
+            say("Only root may ask: run this as root."),
+            run("sudo", "thinpool-exporter", "check"),
+            say("If /dev/mapper/control is missing: load the module; in a container, run this"),
+            say("on the host instead."),
+            run("modprobe", "dm_thin_pool"),
+        )
+    return (
+        say("Run this as root, on the host and not in a container, with lvm2 installed. What"),
+        say("LVM itself says:"),
+        run("lvs", "-a") if name is Collector.LVM else run("lvmconfig"),
+    )
+
+
+def _docker_mute(state: CollectorState, snapshot: Snapshot) -> Finding:
+    return Finding(
+        severity=_severity_of_silence(snapshot),
+        brief="Docker does not answer",
+        text=f"Docker does not answer: {_error(state)}; last answer {_age(state, snapshot)}",
+        remedy=(
+            say("It hangs when its pool is full or suspended: mend the pool first. Else:"),
+            run("systemctl", "status", "docker"),
+        ),
+    )
+
+
+def _severity_of_silence(snapshot: Snapshot) -> Severity:
+    """Docker's silence is a trouble of its own only where the pools could be read.
+
+    Else (a user without rights) it has the same cause, and nothing is known at all.
+    """
+    needed = (Collector.DEVICE_MAPPER, Collector.LVM)
+    states = (snapshot.collectors.get(name, CollectorState()) for name in needed)
+    return Severity.WARNING if all(state.is_ok for state in states) else Severity.UNKNOWN
+
+
+def _docker_loopback(snapshot: Snapshot) -> Iterator[Finding]:
+    """Believe Docker about loop files where the kernel shows no such pool."""
+    is_shown = any(pool.kernel and pool.kernel.loop for pool in snapshot.pools)
+    if snapshot.docker and snapshot.docker.has_loop_files and not is_shown:
+        yield Finding(
+            severity=Severity.WARNING,
+            brief="Docker on loop files",
+            text="Docker says that its pool lies on loop files: good for tests alone",
+        )
+
+
+def _other_problems(snapshot: Snapshot) -> Iterator[Problem]:
+    """Leave out what the failed sources have said already."""
+    said = {(str(name), state.error) for name, state in snapshot.collectors.items()}
+    return (p for p in snapshot.problems if (p.subject, p.message) not in said)
+
+
+def _problem(problem: Problem) -> Finding:
+    # Of a profile it is known what LVM does without it; of anything else nothing is.
+    is_known = problem.subject.startswith("profile ")
+    return Finding(
+        severity=Severity.WARNING if is_known else Severity.UNKNOWN,
+        brief="" if is_known else "not everything could be read",
+        text=f"{shown(problem.subject)}: {shown(problem.message)}",
+    )

@@ -1,0 +1,230 @@
+"""Findings about the state a pool is in: full, failed, to be checked, suspended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from exporter.model import Device, PoolMode, PoolStatus, Reason
+from exporter.policy import is_recoverable
+from exporter.report.case import Case
+from exporter.report.finding import Finding, Line, Remedy, Severity, run, say
+from exporter.report.room import grow_by_hand
+from exporter.report.text import operand, percent, whole_percent
+
+NEARLY_FULL_PERCENT = 95
+# lv_health_status in lvs
+HEALTH = {
+    "failed": PoolMode.FAILED,
+    "out_of_data": PoolMode.OUT_OF_DATA_SPACE,
+    "metadata_read_only": PoolMode.RO,
+}
+
+
+def state_findings(case: Case) -> Iterator[Finding]:
+    """Find what is wrong with a pool's state."""
+    status = _status(case)
+    yield from _mode_findings(case, status)
+    if status.is_suspended:
+        yield _suspended(case)
+    if case.decision.reason is Reason.LAYOUT_DIFFERS:
+        yield _differs(case)
+    if case.pool.mode is PoolMode.INACTIVE:
+        yield _inactive(case)
+    yield from (finding for device in Device for finding in _nearly_full(case, device))
+
+
+def _status(case: Case) -> PoolStatus:
+    """Take the kernel's word, or LVM's where the kernel gave none."""
+    lvm = case.pool.lvm
+    if case.pool.kernel:
+        return case.pool.kernel.status
+    if lvm is None:
+        return PoolStatus(mode=PoolMode.UNKNOWN)
+    mode = HEALTH.get(lvm.health or "", PoolMode.UNKNOWN)
+    return PoolStatus(mode=mode, is_suspended=bool(lvm.is_suspended))
+
+
+def _mode_findings(case: Case, status: PoolStatus) -> Iterator[Finding]:
+    """Find at most one: each of these hides the others."""
+    needs_check = bool(status.needs_check or (case.pool.lvm and case.pool.lvm.needs_check))
+    if status.mode is PoolMode.FAILED:
+        yield _failed(case)
+    elif needs_check:
+        yield _needs_check(case)
+    elif status.mode is PoolMode.RO:
+        yield _read_only(case, status)
+    elif status.mode is PoolMode.OUT_OF_DATA_SPACE:
+        yield _out_of_data_space(case, status)
+
+
+def _failed(case: Case) -> Finding:
+    return Finding(
+        severity=Severity.CRITICAL,
+        brief="failed",
+        text="the pool has failed: the kernel refuses every read and write of its volumes",
+        remedy=(
+            say("Find out why first: a disk that is gone, or metadata that cannot be read."),
+            *_look_at_kernel_log(),
+            say("When the disks are there again:"),
+            *repair(case),
+        ),
+    )
+
+
+def _needs_check(case: Case) -> Finding:
+    return Finding(
+        severity=Severity.CRITICAL,
+        brief="needs check",
+        text=(
+            "the kernel has marked the metadata as needs_check: until it is repaired nothing "
+            "extends the pool (lvextend says that it did, and the kernel ignores it)"
+        ),
+        remedy=repair(case),
+    )
+
+
+def _read_only(case: Case, status: PoolStatus) -> Finding:
+    if is_recoverable(status):
+        return Finding(
+            severity=Severity.CRITICAL,
+            brief="out of metadata space",
+            text="the metadata is full, and the pool is read-only until it is extended",
+            remedy=grow_by_hand(case, Device.METADATA),
+        )
+    return Finding(
+        severity=Severity.CRITICAL,
+        brief="read-only",
+        text="the pool is read-only, and more metadata alone may not mend that: a write of its "
+        "metadata has failed",
+        remedy=(say("Find out why first:"), *_look_at_kernel_log(), *repair(case)),
+    )
+
+
+def _out_of_data_space(case: Case, status: PoolStatus) -> Finding:
+    return Finding(
+        severity=Severity.CRITICAL,
+        brief="out of data space",
+        text=f"the pool is out of data space: {_what_becomes_of_writes(status)}",
+        remedy=(
+            *grow_by_hand(case, Device.DATA),
+            say("Then look for file systems with errors, which want fsck or a new mount:"),
+            *_look_at_kernel_log(),
+        ),
+    )
+
+
+def _what_becomes_of_writes(status: PoolStatus) -> str:
+    if status.queue_if_no_space is None:
+        return "the kernel does not tell whether writes wait or fail"
+    if status.queue_if_no_space:
+        return (
+            "writes wait. 60 s after it became full (no_space_timeout of dm_thin_pool) "
+            "the kernel fails them all, and file systems take damage"
+        )
+    return (
+        "writes fail at once (error_if_no_space: set so, or writes had already waited "
+        "for 60 s); an extension ends that"
+    )
+
+
+def _suspended(case: Case) -> Finding:
+    name = operand(case.dm_name)
+    return Finding(
+        severity=Severity.WARNING,
+        brief="suspended",
+        text="the pool is suspended: every read and write of its volumes waits",
+        remedy=(
+            say("An LVM command at work suspends a pool for a moment. Look, and look again:"),
+            run("pgrep", "-a", "^[lvp][vg]"),
+            run("dmsetup", "info", *name),
+            say("Only if none is at work, and you know what left it so:"),
+            run("dmsetup", "resume", *name),
+        ),
+    )
+
+
+def _differs(case: Case) -> Finding:
+    return Finding(
+        severity=Severity.WARNING,
+        brief="layout differs",
+        text="the kernel uses another size of the pool than LVM has recorded: an extension "
+        "has not arrived, or is under way",
+        remedy=(
+            say("If it is still so a minute later, let LVM load its layout anew:"),
+            run("lvchange", "--refresh", *operand(case.pool.label)),
+        ),
+    )
+
+
+def _inactive(case: Case) -> Finding:
+    return Finding(
+        severity=Severity.WARNING,
+        brief="inactive",
+        text="the pool is not active: nobody can use its volumes",
+        remedy=(
+            say("If it should be:"),
+            run("lvchange", "-ay", *operand(case.pool.label)),
+        ),
+    )
+
+
+def _nearly_full(case: Case, device: Device) -> Iterator[Finding]:
+    if case.pool.mode not in {PoolMode.RW, PoolMode.UNKNOWN}:
+        return  # the finding about its mode says what to do
+    usage = case.usage(device)
+    share = whole_percent(usage) if usage else _lvm_percent(case, device)
+    if share is None or share < NEARLY_FULL_PERCENT:
+        return
+    yield Finding(
+        severity=Severity.CRITICAL,
+        brief=f"{device} nearly full",
+        text=f"the {device} is {percent(usage) if usage else f'{share:.2f} %'} full",
+        remedy=grow_by_hand(case, device),
+    )
+
+
+def _lvm_percent(case: Case, device: Device) -> float | None:
+    if case.pool.lvm is None:
+        return None
+    is_data = device is Device.DATA
+    return case.pool.lvm.data_percent if is_data else case.pool.lvm.metadata_percent
+
+
+def _look_at_kernel_log() -> tuple[Line, ...]:
+    return (run("journalctl", "-k", "--since", "-2h"),)
+
+
+def repair(case: Case) -> Remedy:
+    """Repair a pool's metadata, in the order that LVM demands: inactive, and not in use."""
+    if not case.is_lvm:
+        return (say("LVM does not know this pool: who made it must repair it (thin_repair)."),)
+    label = operand(case.pool.label)
+    return (
+        say("Stop Docker and whatever else uses the pool's volumes:"),
+        run("systemctl", "stop", "docker"),
+        say("Unmount every volume of the pool (the first command shows them). Remove those"),
+        say("that Docker leaves behind: their content stays in the pool."),
+        run("dmsetup", "ls", "--tree"),
+        run("umount", "/dev/mapper/VOLUME"),
+        run("dmsetup", "remove", "VOLUME"),
+        say("Deactivate the pool, repair its metadata, activate it. The repair writes to the"),
+        say("VG's metadata spare, or needs as much free space as the metadata is large:"),
+        run("lvchange", "-an", *label),
+        run("lvconvert", "--repair", *label),
+        *_after_repair(case),
+    )
+
+
+def _after_repair(case: Case) -> tuple[Line, ...]:
+    label = operand(case.pool.label)
+    full = grow_by_hand(case, Device.METADATA) if case.is_over(Device.METADATA) else ()
+    return (
+        run("lvchange", "-ay", *label),
+        *full,
+        say("Check the file systems (fsck), then start Docker:"),
+        run("systemctl", "start", "docker"),
+        say(
+            "LVM keeps the old metadata as an LV named after the pool with _meta0 (or the next"
+        ),
+        say("number). Remove it only when everything is back. If the repair fails, keep it."),
+    )

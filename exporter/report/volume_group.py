@@ -1,0 +1,84 @@
+"""Findings about a pool's VG that keep everybody from extending the pool."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from exporter.model import VolumeGroup
+from exporter.report.case import Case
+from exporter.report.finding import Finding, Severity, run, say
+from exporter.report.text import operand, shown
+
+
+def group_findings(case: Case) -> Iterator[Finding]:
+    """Find what is wrong with the VG of a pool."""
+    group = case.group
+    if group is None:
+        return
+    checks = (
+        (group.is_partial, _partial),
+        (group.is_exported, _exported),
+        (group.is_shared or group.is_clustered, _shared),
+        (not group.is_writable, _read_only),
+    )
+    yield from (make(group) for applies, make in checks if applies)
+    if case.pool.lvm and case.pool.lvm.is_locked:
+        yield _locked(group)
+
+
+def _partial(group: VolumeGroup) -> Finding:
+    missing = [shown(volume.name) for volume in group.physical_volumes if volume.is_missing]
+    names = f" ({', '.join(missing)})" if missing else ""
+    return Finding(
+        severity=Severity.WARNING,
+        brief="VG misses a disk",
+        text=f"the VG {shown(group.name)} misses a disk{names}: LVM refuses to change it",
+        remedy=(
+            say("See which disk is missing, and bring it back if that can be done:"),
+            run("pvs", "-o", "+pv_missing,pv_uuid"),
+            say("When it is there again, and still holds what it held:"),
+            run("vgextend", "--restoremissing", *operand(group.name), "/dev/RETURNED_DISK"),
+            say("Do not run vgreduce --removemissing --force: it removes LVs."),
+        ),
+    )
+
+
+def _exported(group: VolumeGroup) -> Finding:
+    return Finding(
+        severity=Severity.WARNING,
+        brief="VG exported",
+        text=f"the VG {shown(group.name)} is exported: this host does not use it",
+        remedy=(
+            say("If no other host uses it:"),
+            run("vgimport", *operand(group.name)),
+            run("vgchange", "-ay", *operand(group.name)),
+        ),
+    )
+
+
+def _shared(group: VolumeGroup) -> Finding:
+    return Finding(
+        severity=Severity.WARNING,
+        brief="VG shared",
+        text=f"the VG {shown(group.name)} is shared with other hosts: the guard never changes "
+        "it; only dmeventd, which goes through LVM's lock daemon, can extend the pool",
+        remedy=(say("See that dmeventd monitors the pool on the host where it is active."),),
+    )
+
+
+def _read_only(group: VolumeGroup) -> Finding:
+    return Finding(
+        severity=Severity.WARNING,
+        brief="VG read-only",
+        text=f"the VG {shown(group.name)} is read-only in LVM: nothing can be extended",
+        remedy=(run("vgs", "-o", "vg_name,vg_permissions,vg_systemid", *operand(group.name)),),
+    )
+
+
+def _locked(group: VolumeGroup) -> Finding:
+    return Finding(
+        severity=Severity.WARNING,
+        brief="locked",
+        text="a conversion or pvmove holds the pool: it can be extended when that has ended",
+        remedy=(run("lvs", "-a", "-o", "+copy_percent,move_pv", *operand(group.name)),),
+    )
