@@ -9,7 +9,6 @@ memory files instead of pipes, so that not even our own death can interrupt them
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import selectors
 import signal
@@ -121,8 +120,13 @@ class HostRunner:
 
     def start(self, argv: Sequence[str], *, environment: Mapping[str, str]) -> Running:
         """See Runner.start."""
-        stdout, stderr = _memory_file("stdout"), _memory_file("stderr")
-        child = _spawn(argv, stdout=stdout, stderr=stderr, env=child_environment(environment))
+        with contextlib.ExitStack() as opened:
+            stdout = opened.enter_context(_memory_file("stdout"))
+            stderr = opened.enter_context(_memory_file("stderr"))
+            child = _spawn(
+                argv, stdout=stdout, stderr=stderr, env=child_environment(environment)
+            )
+            opened.pop_all()
         return _RunningChild(tuple(argv), child, stdout, stderr)
 
 
@@ -139,14 +143,20 @@ class _RunningChild:
         self._argv = argv
         self._child = child
         self._files = (stdout, stderr)
+        self._output: Output | None = None
 
     def wait(self, timeout_seconds: float) -> Output | None:
         """See Running.wait."""
-        try:
-            status = _wait(self._child, timeout_seconds)
-        except subprocess.TimeoutExpired:
-            return None
+        if self._output is None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                status = _wait(self._child, timeout_seconds)
+                self._output = self._read_output(status)
+        return self._output
+
+    def _read_output(self, status: int) -> Output:
         stdout, stderr = (_text(_contents(file)) for file in self._files)
+        for file in self._files:
+            file.close()
         return Output(argv=self._argv, status=status, stdout=stdout, stderr=stderr)
 
 
@@ -210,7 +220,7 @@ def _wait(child: subprocess.Popen[bytes], timeout_seconds: float) -> int:
         return status
     try:
         descriptor = os.pidfd_open(child.pid)
-    except OSError:  # Linux before 5.3
+    except (OSError, AttributeError):  # Linux before 5.3, or a Python built on one
         return child.wait(timeout_seconds)
     try:
         with selectors.DefaultSelector() as selector:
@@ -223,7 +233,9 @@ def _wait(child: subprocess.Popen[bytes], timeout_seconds: float) -> int:
 
 def _abandon(child: subprocess.Popen[bytes]) -> bool:
     """End a reading child and what it started; false if it cannot be ended (D state)."""
-    if child.poll() is None:
+    if child.returncode is None:
+        # Before it is reaped, even if it has ended: until then its number is the
+        # group's, in which a grandchild may hold the pipe.
         _kill_group(child.pid)
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(REAP_SECONDS)
@@ -234,11 +246,9 @@ def _abandon(child: subprocess.Popen[bytes]) -> bool:
 
 
 def _kill_group(group: int) -> None:
-    try:
+    # One that has gained other rights (sudo) is not ours to kill: it counts as stuck.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)
-    except OSError as error:
-        if error.errno != errno.ESRCH:
-            raise
 
 
 def _memory_file(name: str) -> IO[bytes]:
@@ -246,8 +256,9 @@ def _memory_file(name: str) -> IO[bytes]:
 
 
 def _contents(file: IO[bytes]) -> bytes:
-    file.seek(0)
-    return file.read(MAX_OUTPUT_BYTES)
+    # At an offset of its own: a grandchild that still writes shares the file's.
+    size = os.fstat(file.fileno()).st_size
+    return os.pread(file.fileno(), min(size, MAX_OUTPUT_BYTES), 0)
 
 
 def _text(raw: bytes | bytearray) -> str:

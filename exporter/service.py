@@ -110,16 +110,7 @@ class Service:
         self._server.start()
         try:
             self._start_collecting()
-            threads = (
-                threading.Thread(
-                    target=self._publish, args=(stop,), name="publish", daemon=True
-                ),
-                threading.Thread(
-                    target=self._guard.run, args=(stop,), name="guard", daemon=True
-                ),
-            )
-            for thread in threads:
-                thread.start()
+            threads = self._start_threads(stop)
             on_ready()
             while not stop.wait(HEALTH_SECONDS):
                 if not all(thread.is_alive() for thread in threads):
@@ -127,6 +118,20 @@ class Service:
         finally:
             stop.set()
             self._stop()
+
+    def _start_threads(self, stop: threading.Event) -> tuple[threading.Thread, ...]:
+        """Start the guard, and the publisher once the guard has seen every pool."""
+        has_looked = threading.Event()
+        guard = threading.Thread(
+            target=self._guard.run, args=(stop, has_looked.set), name="guard", daemon=True
+        )
+        publisher = threading.Thread(
+            target=self._publish, args=(stop,), name="publish", daemon=True
+        )
+        guard.start()
+        has_looked.wait(FIRST_READING_SECONDS)
+        publisher.start()
+        return guard, publisher
 
     def _start_collecting(self) -> None:
         """Read once before the guard's first cycle, which no hung source delays for long."""

@@ -35,7 +35,7 @@ def need(program: str) -> str:
 
 def test_it_says_that_it_is_simulated(demo: Program) -> None:
     """On the page and in the log."""
-    assert "simulated host" in demo.get("/")[1]
+    assert "simulated host" in demo.get("/")[1].lower()
     assert demo.events("simulated_host")
 
 
@@ -113,15 +113,14 @@ def prometheus(demo: Program, tmp_path_factory: pytest.TempPathFactory) -> Itera
     }
     (directory / "prometheus.yml").write_text(json.dumps(config))
     port = free_port()
-    process = subprocess.Popen(
-        [
-            need("prometheus"),
-            f"--config.file={directory}/prometheus.yml",
-            f"--storage.tsdb.path={directory}/data",
-            f"--web.listen-address=127.0.0.1:{port}",
-        ],
-        stderr=(directory / "log").open("wb"),
-    )
+    argv = [
+        need("prometheus"),
+        f"--config.file={directory}/prometheus.yml",
+        f"--storage.tsdb.path={directory}/data",
+        f"--web.listen-address=127.0.0.1:{port}",
+    ]
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(argv, stderr=log)
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
@@ -139,17 +138,17 @@ def free_port() -> int:
         return port
 
 
-def query(prometheus: str, expression: str) -> list[dict[str, object]] | None:
-    """Evaluate an expression; None while there is no result."""
+def query(prometheus: str, expression: str) -> list[dict[str, str]] | None:
+    """Evaluate an expression: the labels of its series; None while there is none."""
     arguments = urllib.parse.urlencode({"query": expression})
     try:
         with urllib.request.urlopen(
             f"{prometheus}/api/v1/query?{arguments}", timeout=10
         ) as page:
-            result: list[dict[str, object]] = json.load(page)["data"]["result"]
+            result = json.load(page)["data"]["result"]
     except OSError:
         return None
-    return result or None
+    return [row["metric"] for row in result] or None
 
 
 def test_a_real_prometheus_scrapes_it(prometheus: str) -> None:
@@ -160,7 +159,7 @@ def test_a_real_prometheus_scrapes_it(prometheus: str) -> None:
         what="a scrape",
     )
 
-    names = {(row["metric"].get("vg", ""), row["metric"]["pool"]) for row in found}
+    names = {(labels.get("vg", ""), labels["pool"]) for labels in found}
     assert names == POOLS
 
 

@@ -1,0 +1,229 @@
+"""The guard on real pools: grows what nobody else does, exactly as LVM would have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.vm import scenarios
+from tests.vm.guest import check, running
+from tests.vm.machine import Machine
+from tests.vm.scenarios import Pool
+from tests.vm.waiting import wait_until
+
+MIB = 1024 * 1024
+POOL = {"vg": "docker", "pool": "thinpool"}
+DM_NAME = "docker-thinpool"
+# A pool as Docker uses it: without thin volumes of LVM's, so its device has no suffix.
+SMALL = Pool(data="500M", metadata="4M", chunk="64K", error_when_full=False)
+
+ABSENCES: dict[str, Callable[[Machine, str], None]] = {
+    "binary": lambda machine, _: scenarios.without_dmeventd_binary(machine),
+    "masked": lambda machine, _: scenarios.mask_dmeventd(machine),
+    "unmonitored": scenarios.unmonitor,
+}
+
+
+def fill_data(machine: Machine, mib: int) -> None:
+    """Map this much of the pool through a thin volume that LVM does not know."""
+    sectors = 4 * 1024 * 2048
+    machine.run(f"dmsetup message {DM_NAME} 0 'create_thin 1'")
+    machine.run(f"dmsetup create thin1 --table '0 {sectors} thin /dev/mapper/{DM_NAME} 1'")
+    result = scenarios.fill(machine, "/dev/mapper/thin1", mib)
+    assert result.returncode == 0, result.stderr
+
+
+def fill_metadata(machine: Machine, percent: int) -> None:
+    """Use up metadata with empty thin devices, a block or more each."""
+    machine.run(
+        f"i=100; while :; do set -- $(dmsetup status --noflush {DM_NAME}); u=${{5%/*}}; "
+        f"t=${{5#*/}}; [ $((100 * u)) -gt $(({percent} * t)) ] && break; "
+        f"for n in 1 2 3 4 5 6 7 8 9 10; do i=$((i + 1)); "
+        f'dmsetup message {DM_NAME} 0 "create_thin $i"; done; done',
+        timeout_seconds=300,
+    )
+
+
+def totals(machine: Machine) -> tuple[int, int]:
+    """Read the kernel's totals of data and metadata, in blocks."""
+    status = scenarios.dm_status(machine)[DM_NAME]
+    assert status.total_data is not None
+    assert status.total_metadata is not None
+    return status.total_data, status.total_metadata
+
+
+def prepare(machine: Machine, absence: str) -> None:
+    """Make the pool on a host whose dmeventd is missing in this way, and fill it."""
+    scenarios.make_pool(machine, SMALL)
+    if absence == "unmonitored":
+        scenarios.start_dmeventd(machine, SMALL.name)
+    ABSENCES[absence](machine, SMALL.name)
+    fill_data(machine, 410)
+    fill_metadata(machine, 78)
+
+
+def with_lvms_own_policy(machine: Machine) -> tuple[int, int]:
+    """Let lvextend --use-policies decide, and read what it made of the pool."""
+    machine.run(("env", "LVM_RUN_BY_DMEVENTD=1", "lvextend", "--use-policies", SMALL.name))
+    return totals(machine)
+
+
+@pytest.mark.parametrize("absence", ABSENCES)
+def test_grows_exactly_as_lvm_would_have(machine: Machine, absence: str) -> None:
+    """Data and metadata, to the block, and without waking dmeventd."""
+    prepare(machine, absence)
+    before = totals(machine)
+    machine.snapshot("filled")
+    expected = with_lvms_own_policy(machine)
+    machine.restore("filled")
+    assert totals(machine) == before
+    pid = scenarios.dmeventd_pid(machine)
+
+    with running(machine) as guest:
+        metrics = guest.wait_for(60, "thinpool_guard_extends_total", 1, device="data", **POOL)
+
+    assert totals(machine) == expected
+    assert expected[0] > before[0]
+    assert expected[1] > before[1]
+    assert metrics.value("thinpool_guard_extends_total", device="metadata", **POOL) == 1
+    assert metrics.value("thinpool_guard_responsible", **POOL) == 1
+    assert scenarios.dmeventd_pid(machine) == pid
+    assert (pid is not None) == (absence == "unmonitored")
+
+
+def test_leaves_a_monitored_pool_to_dmeventd(machine: Machine) -> None:
+    """It does nothing and says so, while dmeventd extends."""
+    pool = scenarios.make_pool(machine, SMALL)
+    scenarios.start_dmeventd(machine, pool.name)
+
+    with running(machine) as guest:
+        guest.wait_for(60, "thinpool_monitored", 1, **POOL)
+        fill_data(machine, 410)
+        wait_until(
+            lambda: totals(machine)[0] > 8000, deadline_seconds=60, what="dmeventd extends"
+        )
+        metrics = guest.wait_for(
+            60, "thinpool_guard_state", 1, reason="dmeventd_monitors", **POOL
+        )
+        status, report = check(machine)
+
+        assert metrics.value("thinpool_guard_responsible", **POOL) == 0
+        assert metrics.value("thinpool_guard_extends_total", device="data", **POOL) == 0
+        assert not guest.events("extending")
+        assert "protected by dmeventd" in report
+        assert status == 0
+
+
+def test_takes_what_the_articles_layout_leaves(machine: Machine) -> None:
+    """LVM gives nothing there; we give all there is, say what lacks, and wait for a PV."""
+    scenarios.mask_dmeventd(machine)
+    scenarios.article_pool(machine)
+    scenarios.stop_dmeventd(machine)  # the article's lvchange has started it
+    size = totals(machine)[0] // 2  # chunks of 512 KiB
+    fill_data(machine, size * 82 // 100)
+    refused = machine.run(
+        "LVM_RUN_BY_DMEVENTD=1 lvextend --use-policies docker/thinpool", check=False
+    )
+    assert refused.returncode == 5
+    assert "Insufficient free space" in refused.stderr
+    free = scenarios.free_extents(machine)
+
+    with running(machine) as guest:
+        metrics = guest.wait_for(60, "thinpool_guard_state", 1, reason="no_space", **POOL)
+        assert metrics.value("thinpool_guard_clamped_extends_total", **POOL) == 1
+        added = metrics.value("thinpool_guard_extended_bytes_total", device="data", **POOL)
+        assert added == free * 4 * MIB
+        assert scenarios.free_extents(machine) == 0
+        status, report = check(machine)
+        assert status == 2
+        assert "the VG lacks" in report
+        assert "vgextend docker" in report
+
+        machine.run(("vgextend", "docker", machine.disk("data1")))
+        metrics = guest.wait_for(20, "thinpool_guard_extends_total", 2, device="data", **POOL)
+        guest.wait_for(20, "thinpool_guard_state", 1, reason="below_threshold", **POOL)
+
+
+def test_a_container_that_writes_on_and_on_never_sees_an_error(machine: Machine) -> None:
+    """Several steps under a steady writer; afterwards every byte is there."""
+    if not machine.image.release.has_devicemapper:
+        pytest.skip(f"Docker of {machine.image.release.name} has no devicemapper")
+    scenarios.mask_dmeventd(machine)
+    scenarios.make_pool(machine, SMALL)
+    scenarios.docker_direct_lvm(machine)
+    scenarios.docker_import_busybox(machine)
+    part = "seq $((i * 1000000)) $((i * 1000000 + 900000))"
+    writer = f"for i in $(seq 1 110); do {part} >> /file || exit 9; sync; done; md5sum /file"
+
+    with running(machine) as guest:
+        result = scenarios.docker_run(machine, writer, "--name=writer")
+        metrics = guest.metrics()
+
+    outside = machine.run(f"for i in $(seq 1 110); do {part}; done | md5sum").stdout
+    assert result.stdout.split()[0] == outside.split()[0]
+    extends = metrics.value("thinpool_guard_extends_total", device="data", **POOL) or 0
+    assert extends >= 3
+    assert metrics.value("thinpool_mode", mode="rw", **POOL) == 1
+    assert not machine.run("dmesg | grep -ci 'out-of-data-space'", check=False).stdout.strip(
+        "0\n"
+    )
+    assert scenarios.dmeventd_pid(machine) is None
+
+
+def test_a_full_pool_is_brought_back(machine: Machine) -> None:
+    """Full and queueing when the guard starts: it grows, and the writer goes on."""
+    scenarios.mask_dmeventd(machine)
+    scenarios.make_pool(machine, SMALL)
+    machine.run(f"dmsetup message {DM_NAME} 0 'create_thin 1'")
+    machine.run(f"dmsetup create thin1 --table '0 8388608 thin /dev/mapper/{DM_NAME} 1'")
+    writer = machine.start(scenarios.fill_command("/dev/mapper/thin1", 600))
+    wait_until(
+        lambda: scenarios.dm_status(machine)[DM_NAME].mode == "out_of_data_space",
+        deadline_seconds=60,
+        what="the pool is full",
+    )
+
+    with running(machine) as guest:
+        guest.wait_for(60, "thinpool_mode", 1, mode="rw", **POOL)
+        wait_until(
+            lambda: not machine.is_active(writer), deadline_seconds=120, what="the writer ends"
+        )
+
+    assert "Result: success" not in machine.journal(writer)
+    failed = machine.run(("systemctl", "is-failed", writer), check=False).stdout.strip()
+    assert failed != "failed"
+
+
+def test_a_pool_without_metadata_space_is_mended(machine: Machine) -> None:
+    """The kernel makes it read-only; growing the metadata makes it writable again."""
+    scenarios.mask_dmeventd(machine)
+    scenarios.make_pool(machine, SMALL)
+    machine.run(
+        f'i=100; while dmsetup message {DM_NAME} 0 "create_thin $i"; do i=$((i + 1)); done',
+        timeout_seconds=300,
+        check=False,
+    )
+    before = scenarios.dm_status(machine)[DM_NAME]
+
+    with running(machine) as guest:
+        if before.needs_check:
+            guest.wait_for(60, "thinpool_guard_state", 1, reason="needs_check", **POOL)
+            assert not guest.events("extending")
+        else:
+            guest.wait_for(60, "thinpool_mode", 1, mode="rw", **POOL)
+            assert totals(machine)[1] > (before.total_metadata or 0)
+
+
+def test_observe_only_says_what_it_would_do(machine: Machine) -> None:
+    """The pool stays as it is."""
+    prepare(machine, "masked")
+    before = totals(machine)
+
+    with running(machine, "--guard.mode=observe") as guest:
+        guest.wait_for(60, "thinpool_guard_state", 1, reason="observe_only", **POOL)
+        status, report = check(machine)
+
+    assert totals(machine) == before
+    assert status == 2
+    assert "not protected" in report
