@@ -1,0 +1,81 @@
+"""Fixtures of the virtual machine: boot once, then every test starts from the same state."""
+
+import os
+import re
+import tempfile
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.vm import payload
+from tests.vm.image import cached_image, missing_tools
+from tests.vm.machine import Machine
+
+READY = "ready"
+_HERE = Path(__file__).parent
+# Covers the first use: building the image and the wheelhouse, and booting.
+_TIMEOUT_SECONDS = 900
+_failed = pytest.StashKey[bool]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add --vm; seen only when tests/vm is on the command line, else use THINPOOL_VM=1."""
+    parser.addoption("--vm", action="store_true", help="run the virtual machine's tests")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark everything below this folder, and skip it unless asked for."""
+    reason = _reason_to_skip(config)
+    for item in items:
+        if _HERE not in item.path.parents:
+            continue
+        item.add_marker(pytest.mark.vm)
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(_TIMEOUT_SECONDS))
+        if reason:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _reason_to_skip(config: pytest.Config) -> str:
+    """Say why the tests cannot or should not run; under THINPOOL_REQUIRE_ALL they must."""
+    if os.environ.get("THINPOOL_REQUIRE_ALL") == "1":
+        return ""
+    if not (config.getoption("--vm", default=False) or os.environ.get("THINPOOL_VM") == "1"):
+        return "needs --vm or THINPOOL_VM=1"
+    missing = missing_tools()
+    return f"missing on this host: {', '.join(missing)}" if missing else ""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember a failure until the machine's fixture ends, which collects the logs."""
+    report = yield
+    if report.failed:
+        item.stash[_failed] = True
+    return report
+
+
+@pytest.fixture(scope="session")
+def booted() -> Iterator[Machine]:
+    """One machine with the present wheel installed, snapshot taken."""
+    if missing := missing_tools():
+        pytest.fail(f"missing on this host: {', '.join(missing)}")
+    release = os.environ.get("THINPOOL_VM_RELEASE", "bookworm")
+    with Machine(cached_image(release)) as machine:
+        payload.install(machine)
+        machine.snapshot(READY)
+        yield machine
+
+
+@pytest.fixture
+def machine(booted: Machine, request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """Give the machine as it was right after the installation: fresh disks, nothing running."""
+    booted.restore(READY)
+    yield booted
+    if request.node.stash.get(_failed, False):
+        name = re.sub(r"[^\w.-]+", "_", request.node.name)
+        directory = Path(tempfile.mkdtemp(prefix=f"thinpool-logs-{name}-"))
+        print(f"logs of the machine: {booted.collect_logs(directory)}")  # noqa: T201

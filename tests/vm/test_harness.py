@@ -1,0 +1,143 @@
+"""The harness itself: what the other tests of the machine rely on."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.vm import payload, scenarios
+from tests.vm.machine import Machine
+from tests.vm.scenarios import Pool
+from tests.vm.ssh import GuestCommandError, GuestTimeoutError
+
+
+def test_boots_clean(machine: Machine) -> None:
+    """LVM and the kernel answer, nothing failed, and nothing of the subject runs yet."""
+    machine.run("systemctl start systemd-udevd; modprobe dm-thin-pool; lvm version")
+
+    assert "loaded units listed" in machine.run("systemctl --failed --no-pager").stdout
+    assert machine.run("systemctl --failed -q --no-pager").stdout == ""
+    assert scenarios.dmeventd_pid(machine) is None
+    assert not machine.is_active("docker")
+
+
+def test_wheel_is_installed(machine: Machine) -> None:
+    """The package imports in the guest under the environment that the tests use."""
+    result = machine.run(f"cd / && {payload.PREFIX}/bin/python -c 'import exporter'")
+
+    assert result.stderr == ""
+
+
+def test_pool_is_real(machine: Machine) -> None:
+    """A pool made by the helper shows in the kernel with the blocks that were asked for."""
+    pool = scenarios.make_pool(machine)
+    volume = scenarios.make_volume(machine, pool)
+    scenarios.fill(machine, volume, 100)
+
+    status = scenarios.dm_status(machine)["docker-thinpool-tpool"]
+
+    assert (status.mode, status.total_data, status.used_data) == ("rw", 8000, 1600)
+    assert not status.queues_when_full
+    assert scenarios.dmeventd_pid(machine) is None
+
+
+def test_full_pool_fails_the_writer(machine: Machine) -> None:
+    """A writer beyond an error-when-full pool sees the error, and the kernel says why."""
+    pool = scenarios.make_pool(machine, Pool(profile=None))
+    volume = scenarios.make_volume(machine, pool)
+
+    result = scenarios.fill(machine, volume, 600)
+
+    assert result.returncode != 0
+    assert scenarios.dm_status(machine)["docker-thinpool-tpool"].mode == "out_of_data_space"
+
+
+def test_restore_gives_fresh_disks(machine: Machine) -> None:
+    """After a restore nothing of a pool is left, and the clock is right."""
+    scenarios.make_pool(machine)
+    machine.write("/etc/trace", "x")
+
+    machine.restore("ready")
+
+    assert machine.run("pvs --noheadings; dmsetup ls").stdout.strip() == "No devices found"
+    assert machine.run("test -e /etc/trace", check=False).returncode == 1
+    drift = machine.run("echo $(( $(date +%s) - $(cat) ))", stdin=machine.host_time())
+    assert abs(int(drift.stdout)) <= 3
+
+
+def test_docker_on_loop_devices_warns(machine: Machine) -> None:
+    """Out of the box devicemapper takes loop devices, and Docker says so."""
+    _needs_devicemapper(machine)
+
+    info = scenarios.docker_loop_lvm(machine)
+
+    assert "Data file: /dev/loop" in info
+    assert "usage of loopback devices is strongly discouraged for production use" in info
+
+
+def test_docker_on_the_articles_pool(machine: Machine) -> None:
+    """A container on the article's direct-lvm pool writes blocks that the kernel counts."""
+    _needs_devicemapper(machine)
+    scenarios.article_pool(machine)
+    info = scenarios.docker_direct_lvm(machine)
+    scenarios.docker_import_busybox(machine)
+    before = scenarios.dm_status(machine)["docker-thinpool"].used_data
+
+    scenarios.docker_run(
+        machine, "dd if=/dev/zero of=/file bs=1M count=64; sync", "--name=writer"
+    )
+
+    after = scenarios.dm_status(machine)["docker-thinpool"].used_data
+    assert "Pool Name: docker-thinpool" in info
+    assert "loopback" not in info
+    assert before is not None
+    assert after is not None
+    assert after - before >= 128  # 64 MiB in chunks of 512 KiB
+
+
+@pytest.mark.parametrize("absent", ["binary", "masked", "unmonitored"])
+def test_dmeventd_absent_in_three_forms(machine: Machine, absent: str) -> None:
+    """Each form of a missing dmeventd leaves the pool over its threshold as it is."""
+    pool = scenarios.make_pool(machine)
+    volume = scenarios.make_volume(machine, pool)
+    if absent == "binary":
+        scenarios.without_dmeventd_binary(machine)
+    elif absent == "masked":
+        scenarios.mask_dmeventd(machine)
+    else:
+        scenarios.start_dmeventd(machine, pool.name)
+        scenarios.unmonitor(machine, pool.name)
+
+    scenarios.fill(machine, volume, 420)
+
+    assert (scenarios.dmeventd_pid(machine) is not None) == (absent == "unmonitored")
+    assert scenarios.dm_status(machine)["docker-thinpool-tpool"].total_data == 8000
+
+
+def test_live_dmeventd_extends(machine: Machine) -> None:
+    """A monitored pool over its threshold is extended by dmeventd."""
+    pool = scenarios.make_pool(machine)
+    volume = scenarios.make_volume(machine, pool)
+    scenarios.start_dmeventd(machine, pool.name)
+
+    scenarios.fill(machine, volume, 420)
+
+    machine.wait_until("! dmsetup status --target thin-pool | grep -q '/8000 '", 30)
+
+
+def test_failures_carry_the_output(machine: Machine, tmp_path: Path) -> None:
+    """A failed command names its output, a slow one its deadline; logs can be collected."""
+    with pytest.raises(GuestCommandError, match="no such thing"):
+        machine.run("echo no such thing >&2; exit 3")
+    with pytest.raises(GuestTimeoutError):
+        machine.run("sleep 5", timeout_seconds=0.5)
+    unit = machine.start("echo from the unit; sleep 60")
+
+    machine.wait_until(f"journalctl -u {unit} -o cat | grep -q 'from the unit'", 20)
+
+    assert machine.is_active(unit)
+    assert "test-1" in machine.collect_logs(tmp_path).joinpath("journal.txt").read_text()
+
+
+def _needs_devicemapper(machine: Machine) -> None:
+    if not machine.image.release.has_devicemapper:
+        pytest.skip(f"Docker of {machine.image.release.name} has no devicemapper")
