@@ -1,0 +1,295 @@
+"""What `docker info` prints, by every client and in every state, and what we make of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from exporter.command import Output
+from exporter.errors import (
+    CommandFailedError,
+    CommandMissingError,
+    CommandStuckError,
+    HostError,
+    ParseError,
+)
+from exporter.model import DockerInfo
+from exporter.sources.docker import (
+    argv_info_json,
+    argv_info_text,
+    parse_info_json,
+    parse_info_text,
+    read,
+)
+
+RECORDINGS = Path(__file__).parents[1] / "recordings" / "docker_info"
+EXPECTED = sorted(RECORDINGS.glob("*.expected.json"))
+FIGURES: dict[str, dict[str, object]] = json.loads((RECORDINGS / "figures.json").read_text())
+FOUR_DIGITS = 0.0005
+DOCKER = "/usr/bin/docker"
+TEXT = "Storage Driver: devicemapper\n Pool Name: docker-thinpool\n"
+JSON = '{"Driver": "overlay2", "DriverStatus": null}\n'
+
+PARSERS: dict[str, Callable[[str], DockerInfo]] = {
+    ".txt": parse_info_text,
+    ".json": parse_info_json,
+}
+
+
+def recording_of(expected: Path) -> Path:
+    """Find the output that the record belongs to."""
+    stem = expected.name.removesuffix(".expected.json")
+    return next(file for suffix in PARSERS if (file := RECORDINGS / f"{stem}{suffix}").exists())
+
+
+def parse(recording: Path) -> DockerInfo:
+    """Parse as the format that the file's name ends with."""
+    return PARSERS[recording.suffix](recording.read_text())
+
+
+@pytest.mark.parametrize("expected", EXPECTED, ids=lambda path: path.name)
+def test_reads_every_recording(expected: Path) -> None:
+    """Each output gives exactly the record kept beside it."""
+    info = parse(recording_of(expected))
+
+    record = msgspec.convert(json.loads(expected.read_text()), DockerInfo)
+    assert info == record
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_comes_as_near_as_docker_prints(name: str) -> None:
+    """What is read differs from Docker's own count by no more than its rounding."""
+    info = msgspec.to_builtins(parse(RECORDINGS / f"{name}.txt"))
+
+    for field, figure in FIGURES[name].items():
+        is_size = field.endswith("_bytes")
+        assert info[field] == (pytest.approx(figure, rel=FOUR_DIGITS) if is_size else figure)
+
+
+def test_every_recording_is_used() -> None:
+    """No recording stands without a record, unless it shows a daemon that is down."""
+    used = {recording_of(expected) for expected in EXPECTED}
+    known = {*used, *RECORDINGS.glob("*-daemon-down.*"), *EXPECTED}
+
+    assert set(RECORDINGS.iterdir()) - known == {
+        RECORDINGS / "README.md",
+        RECORDINGS / "figures.json",
+    }
+
+
+@pytest.mark.parametrize(
+    "recording", sorted(RECORDINGS.glob("*-daemon-down.*")), ids=lambda path: path.name
+)
+def test_a_daemon_that_is_down_is_an_error(recording: Path) -> None:
+    """The error repeats what the client said, and no record is made up."""
+    with pytest.raises(ParseError, match="Cannot connect to the Docker daemon"):
+        parse(recording)
+
+
+@pytest.mark.parametrize(
+    ("printed", "size_bytes"),
+    [
+        ("0 B", None),
+        ("999.9kB", 999_900),
+        ("65.54 kB", 65_540),
+        ("1000MB", 1_000_000_000),
+        ("1.5TB", 1_500_000_000_000),
+        ("2PB", 2 * 10**15),
+        ("64 Kb", 65_536),
+        ("10.0 Mb", 10_485_760),
+        ("1.5GiB", 1_610_612_736),
+    ],
+)
+def test_knows_the_units_of_every_client(printed: str, size_bytes: int | None) -> None:
+    """Decimal since 1.3, binary with a small b before."""
+    info = parse_info_text(f"{TEXT} Data Space Total: {printed}\n")
+
+    assert info.data_size_bytes == size_bytes
+
+
+@pytest.mark.parametrize(
+    "printed",
+    ["", "B", "12", "1.2.3 MB", "-1 MB", "1e3 MB", "1 XB", "nan GB", "١ MB", "1" * 99],
+)
+def test_a_size_that_is_none_is_an_error(printed: str) -> None:
+    """Nothing is guessed from a figure in a form that Docker never prints."""
+    with pytest.raises(ParseError, match="Data Space Used is no size"):
+        parse_info_text(f"{TEXT} Data Space Used: {printed}\n")
+
+
+def test_a_count_that_is_none_is_an_error() -> None:
+    """The number of devices to be deleted is a number."""
+    with pytest.raises(ParseError, match="Deferred Deleted Device Count is no number"):
+        parse_info_text(f"{TEXT} Deferred Deleted Device Count: many\n")
+
+
+@pytest.mark.parametrize(
+    ("status", "has_loop_files", "file"),
+    [
+        ("Data file: ", False, None),
+        ("Data file: /dev/sdb1", False, None),
+        ("Data file: /dev/mapper/vg-data", False, None),
+        ("Data file: /dev/loop0", True, None),
+        ("Data file: /var/lib/data", True, "/var/lib/data"),
+        ("Data file: /dev/loop0\n Data loop file: /dev/pool/data", True, "/dev/pool/data"),
+        ("Data loop file: ", False, None),
+    ],
+)
+def test_detects_loop_devices_by_key(
+    status: str, *, has_loop_files: bool, file: str | None
+) -> None:
+    """By the file's key, or by what stands in the device's; never by a warning."""
+    info = parse_info_text(f"{TEXT} {status}\n WARNING: usage of loopback devices\n")
+
+    assert (info.has_loop_files, info.data_loop_file) == (has_loop_files, file)
+
+
+def test_a_key_seen_twice_keeps_the_first() -> None:
+    """In the text and in the JSON's list."""
+    twice = [["Pool Name", "first"], ["Pool Name", "second"]]
+    document = json.dumps({"Driver": "devicemapper", "DriverStatus": twice})
+
+    assert parse_info_text(f"{TEXT} Pool Name: second\n").pool_name == "docker-thinpool"
+    assert parse_info_json(document).pool_name == "first"
+
+
+def test_takes_the_pool_from_the_driver_alone() -> None:
+    """The same key below another heading, or in the client's part, is none of it."""
+    text = (
+        "Client:\n Storage Driver: no\n\nServer:\n Storage Driver: devicemapper\n"
+        "  Deferred Removal Enabled: true\n Labels:\n  Pool Name: label\n"
+    )
+
+    info = parse_info_text(text)
+
+    assert (info.storage_driver, info.pool_name) == ("devicemapper", None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "json\n",
+        "null",
+        "[]",
+        "{}",
+        '{"Driver": ""}',
+        '{"Driver": 5}',
+        '{"Driver": "devicemapper", "DriverStatus": [["Pool Name"]]}',
+        '{"Driver": "devicemapper"',
+        '{"Driver": "devicemapper"} {}',
+        '{"Driver": "\ud800"',
+        '{"a":' * 100_000,
+        '{"DriverStatus":' + "[" * 100_000,
+        "host:\n  arch: amd64\nstore:\n  graphDriverName: overlay\n",
+    ],
+    ids=lambda text: text[:40],
+)
+@pytest.mark.parametrize("parser", PARSERS.values())
+def test_refuses_what_is_no_docker_info(parser: Callable[[str], DockerInfo], text: str) -> None:
+    """Output of another program, cut short, or hostile: one error, always the same kind."""
+    with pytest.raises(ParseError):
+        parser(text)
+
+
+class Client:
+    """A docker client that answers from a table of its arguments."""
+
+    def __init__(self, answers: dict[tuple[str, ...], str | HostError]) -> None:
+        self._answers = answers
+        self.asked: list[tuple[str, ...]] = []
+
+    def __call__(self, argv: Sequence[str]) -> Output:
+        """Answer, or fail, as the table says."""
+        self.asked.append(tuple(argv))
+        answer = self._answers[tuple(argv)]
+        if isinstance(answer, HostError):
+            raise answer
+        return Output(argv=tuple(argv), status=0, stdout=answer, stderr="")
+
+
+AS_JSON, AS_TEXT = argv_info_json(DOCKER), argv_info_text(DOCKER)
+
+
+def failed(argv: Sequence[str], status: int, stderr: str) -> CommandFailedError:
+    """Build the error of a client that ends with `status`."""
+    return CommandFailedError(argv, status, stderr)
+
+
+def test_asks_for_json_first() -> None:
+    """A client that knows the flag is asked once."""
+    client = Client({AS_JSON: JSON})
+
+    assert read(client, DOCKER).storage_driver == "overlay2"
+    assert client.asked == [(DOCKER, "info", "--format", "{{json .}}")]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        failed(
+            AS_JSON, 125, "flag provided but not defined: --format\nSee 'docker info --help'."
+        ),
+        failed(AS_JSON, 2, "flag provided but not defined: --format"),
+        failed(AS_JSON, 1, "flag provided but not defined: --format"),
+        "",
+        "json\n",
+        "\nUsage: docker info\n\nDisplay system-wide information\n",
+    ],
+    ids=["1.12", "1.5", "1.9", "0.7", "literal", "usage"],
+)
+def test_asks_an_old_client_for_text(answer: str | HostError) -> None:
+    """Whatever way the client has of not knowing `--format`."""
+    client = Client({AS_JSON: answer, AS_TEXT: TEXT})
+
+    assert read(client, DOCKER).pool_name == "docker-thinpool"
+    assert client.asked == [AS_JSON, (DOCKER, "info")]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        CommandStuckError(AS_JSON, 10.0),
+        CommandMissingError(AS_JSON, "No such file or directory"),
+    ],
+)
+def test_asks_no_second_time_what_cannot_answer(error: HostError) -> None:
+    """A client that hangs or is missing would do so again."""
+    client = Client({AS_JSON: error})
+
+    with pytest.raises(type(error)):
+        read(client, DOCKER)
+
+
+def test_asks_no_second_time_when_the_daemon_is_down() -> None:
+    """The client said so in JSON, with exit status 0."""
+    client = Client({AS_JSON: (RECORDINGS / "20.10-daemon-down.json").read_text()})
+
+    with pytest.raises(HostError, match="did not answer: 'Cannot connect to the Docker daemon"):
+        read(client, DOCKER)
+
+
+@pytest.mark.parametrize(
+    ("json_error", "text_error"),
+    [
+        (
+            failed(AS_JSON, 1, "Cannot connect"),
+            failed(AS_TEXT, 1, "errors pretty printing info"),
+        ),
+        (failed(AS_JSON, 125, "flag provided but"), failed(AS_TEXT, 1, "Cannot connect")),
+        ("", failed(AS_TEXT, 1, "Cannot connect")),
+    ],
+    ids=["new", "1.12", "0.7"],
+)
+def test_tells_why_the_daemon_is_down(
+    json_error: str | HostError, text_error: HostError
+) -> None:
+    """Of two failures the one that has the daemon's reason is raised."""
+    client = Client({AS_JSON: json_error, AS_TEXT: text_error})
+
+    with pytest.raises(CommandFailedError, match="Cannot connect"):
+        read(client, DOCKER)
