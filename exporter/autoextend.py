@@ -77,6 +77,25 @@ def added_extents(percent: int, extents: int) -> int:
     return -(-percent * extents // 100)
 
 
+def metadata_added_extents(
+    percent: int, extents: int, *, is_with_data: bool, lvm_version: tuple[int, int, int] | None
+) -> int:
+    """Turn the metadata's percentage into extents, as this version of LVM does.
+
+    From 2.02.187 and 2.03.07 on, and up to 2.03.16, LVM adds as many *extents* as it
+    has computed percent when it extends data and metadata in one go: _lvresize_setup_aux
+    drops the unit (seen in the VM: 1 extent + 21 % became 22 extents). Mirrored, since
+    the guard does what LVM would have done; set right by LVM's restructuring in 2.03.17.
+    """
+    if is_with_data and lvm_version and _drops_the_percent(lvm_version):
+        return percent
+    return added_extents(percent, extents)
+
+
+def _drops_the_percent(version: tuple[int, int, int]) -> bool:
+    return (2, 2, 187) <= version < (2, 3, 0) or (2, 3, 7) <= version <= (2, 3, 16)
+
+
 def round_to_stripes(added: int, *, stripe_extents: int, free_extents: int) -> int:
     """Make an extension of whole stripes: up if the VG has room for it, else down."""
     rest = added % stripe_extents

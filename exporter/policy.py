@@ -27,6 +27,8 @@ from exporter.model import (
     VolumeGroup,
 )
 
+LvmVersion = tuple[int, int, int]
+
 # Above this the kernel uses less of the metadata LV than LVM's size says.
 COMPARABLE_METADATA_BYTES = 15 * 1024**3
 
@@ -38,7 +40,13 @@ class Limits(Struct, frozen=True, kw_only=True):
     reserve_bytes: int = 0
 
 
-def decide(pool: ThinPool, group: VolumeGroup | None, limits: Limits) -> Decision:
+def decide(
+    pool: ThinPool,
+    group: VolumeGroup | None,
+    limits: Limits,
+    *,
+    lvm_version: LvmVersion | None = None,
+) -> Decision:
     """Decide to what sizes a pool's LVs are extended now, and why or why not."""
     obstacle = _obstacle(pool) or _layout_obstacle(pool, group) or _policy_obstacle(pool)
     if obstacle:
@@ -51,7 +59,7 @@ def decide(pool: ThinPool, group: VolumeGroup | None, limits: Limits) -> Decisio
     if need.policy.step_percent == 0:
         return Decision(reason=Reason.POLICY_STEP_ZERO)
     room = _Room(pool=pool.lvm, group=group, limits=limits)
-    return _decision(room, *_extensions(room, need))
+    return _decision(room, *_extensions(room, need, lvm_version))
 
 
 def authorise(
@@ -93,7 +101,8 @@ def next_steps(
     data = (need.data_percent if need else 0) or policy.step_percent
     metadata = (need.metadata_percent if need else 0) or policy.step_percent + 1
     room = _Room(pool=lvm, group=group, limits=limits)
-    extensions = (room.data(data, room.budget), room.metadata(metadata))
+    more = autoextend.added_extents(metadata, room.metadata_extents)
+    extensions = (room.data(data, room.budget), room.metadata(more))
     return tuple(
         NextStep(
             device=extension.device,
@@ -225,10 +234,10 @@ class _Room(Struct, frozen=True, kw_only=True):
     def metadata_extents(self) -> int:
         return self.pool.metadata_size_bytes // self.group.extent_bytes
 
-    def metadata(self, percent: int) -> Extension:
-        """Extend the metadata LV by this percentage, or as far as the budget goes."""
+    def metadata(self, more: int) -> Extension:
+        """Extend the metadata LV by so many extents, or as far as the budget goes."""
         now = self.metadata_extents
-        wanted = now + autoextend.added_extents(percent, now)
+        wanted = now + more
         # LVM stops there by itself, and calls it success: that is no clamp of ours.
         wanted = max(now, min(wanted, autoextend.max_metadata_extents(self.group.extent_bytes)))
         fits = _largest(now, wanted, lambda size: self.metadata_cost(size) <= self.budget)
@@ -309,15 +318,27 @@ class _Room(Struct, frozen=True, kw_only=True):
         )
 
 
-def _extensions(room: _Room, need: _Need) -> tuple[Extension | None, Extension | None]:
+def _extensions(
+    room: _Room, need: _Need, lvm_version: LvmVersion | None
+) -> tuple[Extension | None, Extension | None]:
     """Fit what is needed: metadata first, data from what is left."""
-    metadata = room.metadata(need.metadata_percent) if need.metadata_percent else None
+    metadata = _metadata_extension(room, need, lvm_version) if need.metadata_percent else None
     is_named = metadata is not None and metadata.added_bytes > 0
     spent = room.metadata_cost(metadata.extents) if metadata and is_named else 0
     if not need.data_percent:
         return metadata, None
     budget = max(0, room.budget - spent)
     return metadata, room.data(need.data_percent, budget, metadata_named=is_named)
+
+
+def _metadata_extension(room: _Room, need: _Need, lvm_version: LvmVersion | None) -> Extension:
+    more = autoextend.metadata_added_extents(
+        need.metadata_percent,
+        room.metadata_extents,
+        is_with_data=bool(need.data_percent),
+        lvm_version=lvm_version,
+    )
+    return room.metadata(more)
 
 
 def _decision(room: _Room, metadata: Extension | None, data: Extension | None) -> Decision:

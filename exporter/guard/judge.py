@@ -27,7 +27,8 @@ class Judge:
         now = self.clocks.monotonic()
         record = self.record(pool)
         group = snapshot.volume_group(pool.vg_name)
-        decision = decide(pool, group, self.rules.limits_of(pool))
+        limits = self.rules.limits_of(pool)
+        decision = decide(pool, group, limits, lvm_version=snapshot.lvm_version)
         record.watch_threshold(decision, now=now)
         decision = record.hold_back(decision, circumstances(pool, group), now=now)
         since = record.above_since

@@ -8,6 +8,7 @@ from exporter.autoextend import (
     added_extents,
     effective_threshold_percent,
     max_metadata_extents,
+    metadata_added_extents,
     metadata_extents_for,
     metadata_step_percent,
     metadata_threshold_percent,
@@ -152,3 +153,27 @@ def test_thresholds_have_a_floor_and_a_ceiling() -> None:
         100,
         100,
     ]
+
+
+@pytest.mark.parametrize(
+    ("version", "is_with_data", "added"),
+    [
+        ((2, 3, 16), True, 21),
+        ((2, 3, 7), True, 21),
+        ((2, 2, 187), True, 21),
+        ((2, 3, 16), False, 1),
+        ((2, 3, 17), True, 1),
+        ((2, 3, 6), True, 1),
+        ((2, 2, 186), True, 1),
+        (None, True, 1),
+    ],
+)
+def test_some_versions_count_percent_as_extents(
+    version: tuple[int, int, int] | None,
+    is_with_data: bool,  # noqa: FBT001 - a column of the table
+    added: int,
+) -> None:
+    """Only in one go with data; seen with 2.03.16, read in the sources of the others."""
+    assert (
+        metadata_added_extents(21, 1, is_with_data=is_with_data, lvm_version=version) == added
+    )
