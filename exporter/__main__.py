@@ -168,6 +168,7 @@ def _host(settings: Settings) -> HostAccess:
         ),
         loop_backing=loop.read,
         dmeventd=dmeventd.read,
+        close=runner.close,
     )
 
 
@@ -208,12 +209,10 @@ def _demo(options: argparse.Namespace) -> int:
         kernel=simulated,
         loop_backing=simulated.loop_backing,
         dmeventd=simulated.dmeventd,
+        close=simulated.close,
         is_simulated=True,
     )
-    try:
-        return _serve(host, _settings(options), options)
-    finally:
-        simulated.close()
+    return _serve(host, _settings(options), options)
 
 
 def _serve(host: HostAccess, settings: Settings, options: argparse.Namespace) -> int:

@@ -39,6 +39,7 @@ class HostAccess(Struct, frozen=True, kw_only=True):
     kernel: Kernel
     loop_backing: device_mapper.LoopReader
     dmeventd: Callable[[], Dmeventd]
+    close: Callable[[], None] = lambda: None
     is_simulated: bool = False
 
 
@@ -117,7 +118,10 @@ class Collection:
                 return  # the first full reading is still to come, and shows the rest too
             merged = merge(known, layout, keep=lambda name: name != vg_name)
             merged = structs.replace(
-                merged, dmeventd=known.dmeventd, monitoring=known.monitoring
+                merged,
+                dmeventd=known.dmeventd,
+                monitoring=known.monitoring,
+                problems=known.problems,
             )
             self._readings = structs.replace(self._readings, lvm=merged)
             self._groups_read_at[vg_name] = self._clock()
@@ -183,18 +187,33 @@ class Collection:
 
     def _read_lvm(self) -> None:
         began = self._clock()
+        layout = lvm.read_layout(self._run_lvm, self._programs.lvm)
         dmeventd = self._host.dmeventd()
-        layout = lvm.read(self._run_lvm, self._programs.lvm, dmeventd=dmeventd)
+        self._take_layout(layout, dmeventd, began)
+        # Afterwards: a dmeventd that does not answer must not keep the layout from us.
+        monitoring, problems = lvm.read_monitoring(self._run_lvm, self._programs.lvm, dmeventd)
+        with self._swap:
+            layout = structs.replace(
+                self._readings.lvm or layout,
+                monitoring=monitoring,
+                problems=(*layout.problems, *problems),
+            )
+            self._readings = structs.replace(self._readings, lvm=layout)
+        unread = self._profiles() - set(self._known_profiles())
+        if unread and self._readings.policies is not None:
+            self.refresh(Collector.POLICY)
+
+    def _take_layout(self, layout: LvmLayout, dmeventd: Dmeventd, began: float) -> None:
         with self._swap:
             known = self._readings.lvm or layout
             # A VG that the guard read while this took its time is newer than ours.
             merged = merge(
                 known, layout, keep=lambda name: self._groups_read_at.get(name, began) > began
             )
+            # Of a dmeventd that has just come, nothing is known until it is asked.
+            monitoring = known.monitoring if dmeventd.is_alive else {}
+            merged = structs.replace(merged, dmeventd=dmeventd, monitoring=monitoring)
             self._readings = structs.replace(self._readings, lvm=merged)
-        unread = self._profiles() - set(self._known_profiles())
-        if unread and self._readings.policies is not None:
-            self.refresh(Collector.POLICY)
 
     def _read_policy(self) -> None:
         policies = policy.read(self._run_lvm, self._programs.lvm, self._profiles())

@@ -23,6 +23,7 @@ from exporter.errors import (
     CommandFailedError,
     CommandMissingError,
     CommandStuckError,
+    HostError,
     OutputTooLargeError,
 )
 
@@ -91,10 +92,23 @@ class HostRunner:
     def __init__(self, *, max_output_bytes: int = MAX_OUTPUT_BYTES) -> None:
         self._max_output_bytes = max_output_bytes
         self._undead: dict[tuple[str, ...], subprocess.Popen[bytes]] = {}
+        self._reading: set[subprocess.Popen[bytes]] = set()
+        self._is_closed = False
+
+    def close(self) -> None:
+        """End the commands that only read, so that nobody waits for their deadlines.
+
+        What `start` has started goes on.
+        """
+        self._is_closed = True
+        for child in tuple(self._reading):
+            _kill_group(child.pid)
 
     def run(self, argv: Sequence[str], *, deadline_seconds: float) -> Output:
         """See Runner.run."""
         ends_at = time.monotonic() + deadline_seconds
+        if self._is_closed:
+            raise HostError(f"{argv[0]} is not run any more: the program is ending")
         undead = self._undead.pop(tuple(argv), None)
         if undead is not None and undead.poll() is None:
             # Killed earlier, but in D state: another one would only join it.
@@ -103,6 +117,7 @@ class HostRunner:
         child = _spawn(
             argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=child_environment()
         )
+        self._reading.add(child)
         try:
             streams = _read_streams(child, ends_at, self._max_output_bytes)
             status = child.wait(max(0.0, ends_at - time.monotonic()))
@@ -111,6 +126,7 @@ class HostRunner:
         except _TooMuchError as error:
             raise OutputTooLargeError(argv, self._max_output_bytes) from error
         finally:
+            self._reading.discard(child)
             if not _abandon(child):
                 self._undead[tuple(argv)] = child
         stdout, stderr = (_text(stream) for stream in streams)

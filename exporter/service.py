@@ -67,6 +67,7 @@ class Service:
     def __init__(
         self, host: HostAccess, settings: Settings, web: WebOptions, *, clocks: Clocks, log: Log
     ) -> None:
+        self._host = host
         self._log = log
         self._clocks = clocks
         self._latest: Snapshot | None = None
@@ -144,6 +145,7 @@ class Service:
 
     def _stop(self) -> None:
         self._schedule.stop()
+        self._host.close()
         self._server.stop()
         if not self._guard.join_workers(WORKER_GRACE_SECONDS):
             # It has its own session and keeps its output in memory: it goes on without us.

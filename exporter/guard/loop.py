@@ -24,7 +24,7 @@ REREAD_SECONDS = 5.0
 RESCAN_SECONDS = 1.0
 NEVER = float("-inf")
 # These end with a line of the worker's own.
-TOLD_BY_WORKERS = {Reason.EXTEND, Reason.EXTEND_CLAMPED, Reason.BUSY}
+TOLD_BY_WORKERS = frozenset({Reason.EXTEND, Reason.EXTEND_CLAMPED, Reason.BUSY})
 
 
 class Guard:

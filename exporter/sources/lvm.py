@@ -180,21 +180,6 @@ def parse_report(
     return rows, problems
 
 
-def read(run: Run, lvm: str, *, dmeventd: Dmeventd) -> LvmLayout:
-    """Read the whole layout; dmeventd's record says whether it may be asked.
-
-    Raises HostError when one of the three reports cannot be read at all.
-    """
-    layout = read_layout(run, lvm)
-    monitoring, problems = _read_monitoring(run, lvm, dmeventd)
-    return msgspec.structs.replace(
-        layout,
-        dmeventd=dmeventd,
-        monitoring=monitoring,
-        problems=(*layout.problems, *problems),
-    )
-
-
 def read_layout(run: Run, lvm: str, vg_names: Iterable[str] = ()) -> LvmLayout:
     """Read VGs, PVs and thin pools, of these VGs alone if any is named. Raises HostError."""
     problems: list[Problem] = []
@@ -223,9 +208,10 @@ def _run_partial(run: Run, argv: Sequence[str], problems: list[Problem]) -> str:
         return error.stdout
 
 
-def _read_monitoring(
+def read_monitoring(
     run: Run, lvm: str, dmeventd: Dmeventd
 ) -> tuple[dict[str, str], list[Problem]]:
+    """Read seg_monitor by `vg/pool`, if dmeventd may be asked; a failure is a Problem."""
     if not dmeventd.is_answering:
         return {}, []
     argv = argv_monitoring(lvm)

@@ -14,7 +14,7 @@ from tests.end_to_end.program import Program
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     """Run the simulated host."""
     with Program("demo", directory=tmp_path_factory.mktemp("demo")) as program:
-        yield program
+        yield program.wait_until_ready()
 
 
 @pytest.fixture

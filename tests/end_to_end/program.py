@@ -72,6 +72,10 @@ class Program:
 
     def __enter__(self) -> Program:
         self.address = wait_for(self._address, seconds=START_SECONDS, what="serving")
+        return self
+
+    def wait_until_ready(self) -> Program:
+        """Wait for the first complete Snapshot."""
         wait_for(self._is_ready, seconds=START_SECONDS, what="/-/ready")
         return self
 

@@ -62,7 +62,9 @@ def test_an_lvm_that_does_not_answer_leaves_the_rest_alone(
     flag = config(tmp_path / "config.yml", fake_lvm)
 
     with Program("run", flag, directory=tmp_path, env=NO_DEVICE_MAPPER) as program:
-        first = program.metrics()['thinpool_collector_duration_seconds{collector="lvm"}']
+        first = program.wait_until_ready().metrics()[
+            'thinpool_collector_duration_seconds{collector="lvm"}'
+        ]
         assert first >= 0
         assert program.metrics()['thinpool_collector_success{collector="lvm"}'] == 0
         scrapes = wait_for(
@@ -72,6 +74,18 @@ def test_an_lvm_that_does_not_answer_leaves_the_rest_alone(
         assert set(scrapes) == {200}
         failures = [line for line in program.events("source_failed") if line["source"] == "lvm"]
         assert len(failures) == 1
+        assert program.stop() == 0
+
+
+def test_it_ends_at_once_whatever_hangs(tmp_path: Path, fake_lvm: Path) -> None:
+    """A reading command with a minute left is ended, not waited for."""
+    write_script(fake_lvm, SCRIPTS["hanging"])
+    path = tmp_path / "config.yml"
+    path.write_text(f"collect: {{lvm_deadline: 1m}}\ncommands: {{lvm: {fake_lvm}}}\n")
+
+    with Program(
+        "run", f"--config.file={path}", directory=tmp_path, env=NO_DEVICE_MAPPER
+    ) as program:
         assert program.stop() == 0
 
 

@@ -17,8 +17,8 @@ from exporter.sources.lvm import (
     argv_lvs,
     argv_monitoring,
     parse_report,
-    read,
     read_layout,
+    read_monitoring,
 )
 
 LV = {
@@ -126,7 +126,7 @@ ALIVE = Dmeventd(is_alive=True, pid=7, state="S")
 
 def test_reads_the_articles_pool() -> None:
     """Sizes in bytes, percentages as printed, hidden LVs joined to their pool."""
-    layout = read(Lvm(), "/sbin/lvm", dmeventd=ABSENT)
+    layout = read_layout(Lvm(), "/sbin/lvm")
 
     (pool,), (group,) = layout.pools, layout.volume_groups
     assert (pool.vg_name, pool.name, pool.profile) == ("docker", "thinpool", "docker-thinpool")
@@ -140,7 +140,7 @@ def test_reads_the_articles_pool() -> None:
 
 def test_the_last_segment_says_how_an_extension_is_laid_out() -> None:
     """Whatever the order of the rows."""
-    (pool,) = read(Lvm(), "/sbin/lvm", dmeventd=ABSENT).pools
+    (pool,) = read_layout(Lvm(), "/sbin/lvm").pools
 
     assert (pool.data_segment_type, pool.data_stripes, pool.data_areas) == ("striped", 2, 2)
 
@@ -162,7 +162,7 @@ def test_areas_that_add_to_the_size(
     """Copies and parity take space and give none."""
     rows = [LV, hidden("thinpool_tdata", segtype=segtype, stripes=stripes, data_copies=copies)]
 
-    (pool,) = read(Lvm(lvs=report("lv", rows)), "/sbin/lvm", dmeventd=ABSENT).pools
+    (pool,) = read_layout(Lvm(lvs=report("lv", rows)), "/sbin/lvm").pools
 
     assert (pool.data_stripes, pool.data_areas) == expected
 
@@ -171,7 +171,7 @@ def test_what_lvm_does_not_say_is_unknown() -> None:
     """An inactive or failed pool has no percentages, and -1 is neither yes nor no."""
     row = LV | {"data_percent": "", "metadata_percent": "", "lv_check_needed": "-1"}
 
-    (pool,) = read(Lvm(lvs=report("lv", [row])), "/sbin/lvm", dmeventd=ABSENT).pools
+    (pool,) = read_layout(Lvm(lvs=report("lv", [row])), "/sbin/lvm").pools
 
     assert (pool.data_percent, pool.metadata_percent, pool.needs_check) == (None, None, None)
 
@@ -180,13 +180,11 @@ def test_dmeventd_is_asked_only_while_it_lives() -> None:
     """Asking would start it; and it is asked without LVM's lock."""
     absent, alive = Lvm(), Lvm()
 
-    without = read(absent, "/sbin/lvm", dmeventd=ABSENT)
-    layout = read(alive, "/sbin/lvm", dmeventd=ALIVE)
-
-    assert not any("seg_monitor" in argv[-1] for argv in absent.asked)
-    assert without.monitoring == {}
-    assert layout.monitoring == {"docker/thinpool": "monitored"}
+    assert read_monitoring(absent, "/sbin/lvm", ABSENT) == ({}, [])
+    assert absent.asked == []
+    assert read_monitoring(alive, "/sbin/lvm", ALIVE) == ({"docker/thinpool": "monitored"}, [])
     assert "--nolocking" in argv_monitoring("/sbin/lvm")
+    assert "seg_monitor" not in LV_FIELDS
 
 
 @pytest.mark.parametrize("state", ["T", "Z"])
@@ -194,20 +192,20 @@ def test_a_stopped_dmeventd_is_not_asked(state: str) -> None:
     """It would never answer."""
     lvm = Lvm()
 
-    layout = read(lvm, "/sbin/lvm", dmeventd=Dmeventd(is_alive=True, pid=7, state=state))
+    monitoring, _ = read_monitoring(lvm, "lvm", Dmeventd(is_alive=True, pid=7, state=state))
 
-    assert layout.monitoring == {}
-    assert len(lvm.asked) == 3
+    assert monitoring == {}
+    assert lvm.asked == []
 
 
-def test_a_dmeventd_that_does_not_answer_hides_nothing_else() -> None:
-    """The layout is known, and the problem is named."""
+def test_a_dmeventd_that_does_not_answer_is_a_problem() -> None:
+    """It is named; nothing is known of monitoring."""
     lvm = Lvm(seg_monitor=CommandStuckError(("lvm", "lvs"), 30))
 
-    layout = read(lvm, "/sbin/lvm", dmeventd=ALIVE)
+    monitoring, problems = read_monitoring(lvm, "/sbin/lvm", ALIVE)
 
-    assert [pool.name for pool in layout.pools] == ["thinpool"]
-    assert [problem.subject for problem in layout.problems] == ["seg_monitor"]
+    assert monitoring == {}
+    assert [problem.subject for problem in problems] == ["seg_monitor"]
 
 
 def test_one_bad_vg_does_not_hide_the_others() -> None:
@@ -216,7 +214,7 @@ def test_one_bad_vg_does_not_hide_the_others() -> None:
         ("lvm", "lvs"), 5, "  Cannot process volume group bad", stdout=report("lv", LVS)
     )
 
-    layout = read(Lvm(lvs=broken), "/sbin/lvm", dmeventd=ABSENT)
+    layout = read_layout(Lvm(lvs=broken), "/sbin/lvm")
 
     assert [pool.name for pool in layout.pools] == ["thinpool"]
     assert "Cannot process volume group bad" in layout.problems[0].message
@@ -227,7 +225,7 @@ def test_one_unreadable_row_becomes_a_problem() -> None:
     odd = LV | {"lv_name": "odd", "lv_size": "20.40g"}
     short = {key: value for key, value in LV.items() if key != "lv_uuid"}
 
-    layout = read(Lvm(lvs=report("lv", [odd, short, *LVS])), "/sbin/lvm", dmeventd=ABSENT)
+    layout = read_layout(Lvm(lvs=report("lv", [odd, short, *LVS])), "/sbin/lvm")
 
     assert len(layout.pools) == 1
     assert "docker/odd" in layout.problems[0].subject
@@ -238,7 +236,7 @@ def test_later_lvm_adds_a_log() -> None:
     """2.03.26 and later print it beside the report; fields we do not know do no harm."""
     rows = [row | {"lv_new": "x"} for row in LVS]
 
-    layout = read(Lvm(lvs=report("lv", rows, log=[])), "/sbin/lvm", dmeventd=ABSENT)
+    layout = read_layout(Lvm(lvs=report("lv", rows, log=[])), "/sbin/lvm")
 
     assert len(layout.pools) == 1
 

@@ -1,0 +1,166 @@
+"""How fast a scrape is while Snapshots are rendered: `python tests/bench/scrape.py`.
+
+A host of 100 pools and 1,000 thin volumes, whose Snapshot is replaced and rendered once
+a second; an `lvs` that never returns. Ends with 1 if the 99th percentile is over 10 ms.
+On a busy machine measure with a priority of its own: `chrt --rr 5 python …`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import multiprocessing
+import statistics
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from exporter.exposition import PAUSE_SECONDS, Exposition
+from exporter.model import Snapshot
+from exporter.web.app import build_app
+from exporter.web.server import SWITCH_INTERVAL_SECONDS, WebServer
+from tests.factories import TAKEN_AT, make_large_snapshot
+
+PROMETHEUS = {
+    "Accept": "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5",
+    "Accept-Encoding": "gzip",
+}
+CURL = {"Accept": "*/*"}
+LIMIT_SECONDS = 0.010
+
+
+class Kind(NamedTuple):
+    """A way to scrape."""
+
+    name: str
+    headers: dict[str, str]
+    keeps_connection: bool
+
+
+KINDS = (
+    Kind("Prometheus, keep-alive", PROMETHEUS, keeps_connection=True),
+    Kind("Prometheus, new connection", PROMETHEUS, keeps_connection=False),
+    Kind("plain text, keep-alive", CURL, keeps_connection=True),
+    Kind("plain text, new connection", CURL, keeps_connection=False),
+)
+
+
+class Publisher(threading.Thread):
+    """Replaces the Snapshot once a second, and has it rendered."""
+
+    def __init__(self, pools: int, pause: Callable[[], None]) -> None:
+        super().__init__(daemon=True)
+        self._pools = pools
+        self.snapshot = make_large_snapshot(pools)
+        self.exposition = Exposition(self.latest, pause=pause)
+        self.render_seconds: list[float] = []
+        self.render_cpu_seconds: list[float] = []
+
+    def latest(self) -> Snapshot:
+        """Return the newest Snapshot."""
+        return self.snapshot
+
+    def run(self) -> None:
+        """Publish until the process ends."""
+        for number in range(sys.maxsize):
+            self.snapshot = make_large_snapshot(self._pools, taken_at=TAKEN_AT + number)
+            start, cpu_start = time.perf_counter(), time.thread_time()
+            self.exposition.refresh()
+            self.render_cpu_seconds.append(time.thread_time() - cpu_start)
+            self.render_seconds.append(time.perf_counter() - start)
+            time.sleep(1)
+
+
+def main() -> int:
+    """Measure, print, and judge."""
+    options = _options()
+    sys.setswitchinterval(options.switch_interval)
+    pause = (lambda: time.sleep(options.pause)) if options.pause else (lambda: None)
+    with _serving(options.pools, pause) as (publisher, address):
+        worst = max(_measure(address, kind, options.scrapes // len(KINDS)) for kind in KINDS)
+        _report_rendering(publisher)
+    verdict = "within" if worst < LIMIT_SECONDS else "OVER"
+    say(f"p99 at worst {worst * 1000:.2f} ms: {verdict} {LIMIT_SECONDS * 1000:.0f} ms")
+    return worst >= LIMIT_SECONDS
+
+
+def say(line: str) -> None:
+    """Print at once, since a run takes half a minute."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pools", type=int, default=100)
+    parser.add_argument("--scrapes", type=int, default=2000)
+    parser.add_argument("--pause", type=float, default=PAUSE_SECONDS, help="0: none")
+    parser.add_argument("--switch-interval", type=float, default=SWITCH_INTERVAL_SECONDS)
+    return parser.parse_args()
+
+
+@contextmanager
+def _serving(pools: int, pause: Callable[[], None]) -> Iterator[tuple[Publisher, str]]:
+    hung_lvs = threading.Thread(target=threading.Event().wait, daemon=True)
+    publisher = Publisher(pools, pause)
+    server = WebServer(build_app(publisher.exposition, publisher.latest), ["127.0.0.1:0"])
+    hung_lvs.start()
+    publisher.start()
+    server.start()
+    try:
+        yield publisher, server.addresses[0]
+    finally:
+        server.stop()
+
+
+def _measure(address: str, kind: Kind, count: int) -> float:
+    """Scrape from another process, whose work is not the server's."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        seconds, size = pool.apply(scrape, (address, kind, count))
+    p50, p99 = (statistics.quantiles(seconds, n=100)[rank - 1] for rank in (50, 99))
+    times = f"p50 {p50 * 1000:6.2f}  p99 {p99 * 1000:6.2f}  max {max(seconds) * 1000:6.2f} ms"
+    say(f"{kind.name:28} {count} scrapes of {size:7} bytes: {times}, RSS {_rss_mib():.1f} MiB")
+    return p99
+
+
+def scrape(address: str, kind: Kind, count: int) -> tuple[list[float], int]:
+    """Scrape `count` times, spread over some seconds; return durations and size."""
+    connection = http.client.HTTPConnection(address, timeout=10)
+    _get(connection, kind)
+    time.sleep(1.5)  # the publisher now renders what was asked for
+    seconds = []
+    for _ in range(count):
+        if not kind.keeps_connection:
+            connection.close()
+        start = time.perf_counter()
+        size = _get(connection, kind)
+        seconds.append(time.perf_counter() - start)
+        time.sleep(0.007)  # out of step with the publisher
+    return seconds, size
+
+
+def _get(connection: http.client.HTTPConnection, kind: Kind) -> int:
+    connection.request("GET", "/metrics", headers=kind.headers)
+    return len(connection.getresponse().read())
+
+
+def _rss_mib() -> float:
+    fields = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    line = next(line for line in fields if line.startswith("VmRSS:"))
+    return int(line.split()[1]) / 1024
+
+
+def _report_rendering(publisher: Publisher) -> None:
+    wall = statistics.median(publisher.render_seconds) * 1000
+    cpu = statistics.median(publisher.render_cpu_seconds) * 1000
+    say(f"rendering, all variants: {wall:.0f} ms, of which {cpu:.0f} ms of CPU")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

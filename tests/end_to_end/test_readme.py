@@ -1,0 +1,127 @@
+"""What the README says is what there is: its commands, metrics, configuration and rules."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from exporter import config
+from exporter.config import Settings
+from tests.end_to_end.program import Program, run
+from tests.end_to_end.test_demo import need
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+PREFIX = "/opt/thinpool-exporter"
+# Commands that need root, a service manager or time, and the tests that run them instead.
+RUN_ELSEWHERE = {
+    "make run": "tests/end_to_end/test_readme.py: test_make_run_chooses_the_simulated_host",
+    "make test": ".ci/run",
+    f"sudo {PREFIX}/bin/thinpool-exporter check": "tests/vm: check",
+    f"sudo systemd-run --unit=thinpool-exporter --property=Restart=always "
+    f"{PREFIX}/bin/thinpool-exporter run": "tests/vm: guest.running",
+    f"sudo {PREFIX}/bin/thinpool-exporter collect --output "
+    "/var/lib/node_exporter/thinpool.prom": "tests/end_to_end/test_bad_input.py: textfile",
+}
+INSTALLATION = (
+    "make dist",
+    f"sudo python3 -m venv {PREFIX}",
+    f"sudo {PREFIX}/bin/pip install dist/*.whl",
+)
+
+
+def blocks(language: str) -> list[str]:
+    """Find the README's code blocks in one language."""
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_every_command_is_run_somewhere() -> None:
+    """A new command in the README is tested, or this list says where."""
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+
+    assert set(lines) == {*RUN_ELSEWHERE, *INSTALLATION}
+
+
+def test_the_installation_works(tmp_path: Path) -> None:
+    """From a copy of the tree, into a prefix of its own, to a program that answers."""
+    tree = tmp_path / "tree"
+    ignored = shutil.ignore_patterns(".venv", ".git", "__pycache__", ".*_cache", "dist")
+    shutil.copytree(ROOT, tree, ignore=ignored)
+    prefix = tmp_path / "prefix"
+    script = (
+        "\n".join(("set -e", *INSTALLATION)).replace("sudo ", "").replace(PREFIX, str(prefix))
+    )
+
+    made = subprocess.run(
+        ["sh", "-c", script],
+        cwd=tree,
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+
+    assert made.returncode == 0, made.stdout + made.stderr
+    program = prefix / "bin" / "thinpool-exporter"
+    version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+    assert version.stdout.startswith("thinpool-exporter ")
+
+
+def test_make_run_chooses_the_simulated_host() -> None:
+    """Its line says so; the choice itself is one word of `collect`'s output."""
+    recipe = (ROOT / "Makefile").read_text()
+
+    assert "SIMULATED" in recipe
+    assert "grep -q '^thinpool_info'" in recipe
+    assert "thinpool_info" not in run("collect", env={"DM_DEV_DIR": "/nonexistent"}).stdout
+
+
+def test_every_metric_is_described(demo: Program) -> None:
+    """Each family of the demo, and none that does not exist."""
+    text = demo.get("/metrics")[1]
+    families = set(re.findall(r"^# TYPE (thinpool_\w+)", text, re.MULTILINE))
+    described = set(re.findall(r"`(thinpool_\w+)`", README))
+
+    assert families <= described
+    assert {name for name in described if name not in families} <= {
+        "thinpool_dmeventd_up",
+        "thinpool_guard_last_extend_timestamp_seconds",
+        "thinpool_monitored",
+    }
+
+
+def test_the_configuration_shown_is_the_default() -> None:
+    """Every key, with the value that it has without a file."""
+    (text,) = (block for block in blocks("yaml") if block.startswith("guard:"))
+
+    assert config.parse(text) == Settings()
+    for key in config.KEYS:
+        leaf = key.name.rpartition(".")[2]
+        assert leaf in README, key.name
+
+
+def test_the_rules_are_valid(tmp_path: Path) -> None:
+    """Promtool accepts them, and Prometheus' configuration too."""
+    (rules,) = (block for block in blocks("yaml") if block.startswith("groups:"))
+    (scrape,) = (block for block in blocks("yaml") if block.startswith("scrape_configs:"))
+    (tmp_path / "rules.yml").write_text(rules)
+    (tmp_path / "prometheus.yml").write_text(scrape)
+    promtool = need("promtool")
+
+    for command in (["check", "rules", "rules.yml"], ["check", "config", "prometheus.yml"]):
+        result = subprocess.run(
+            [promtool, *command], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_every_make_target_named_exists() -> None:
+    """In the README and in the Makefile's own list."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+    named = set(re.findall(r"`make ([a-z-]+)`", README)) | set(
+        re.findall(r"^make ([a-z-]+)$", README, re.MULTILINE)
+    )
+    assert named <= targets
