@@ -12,7 +12,7 @@ import fcntl
 import os
 import select
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from msgspec import Struct
@@ -81,7 +81,13 @@ def _request(number: int) -> int:
 class IoctlKernel:
     """Asks this host's kernel through /dev/mapper/control (needs CAP_SYS_ADMIN)."""
 
-    def __init__(self, dev_directory: str = "/dev") -> None:
+    def __init__(
+        self,
+        dev_directory: str = "/dev",
+        *,
+        ioctl: Callable[[int, int, bytearray], int] = fcntl.ioctl,
+    ) -> None:
+        self._ioctl_of = ioctl
         self._path = os.path.join(dev_directory, CONTROL_NODE)  # noqa: PTH118 - no Path in the hot loop
         self._descriptor = -1
         self._can_arm = True
@@ -133,6 +139,12 @@ class IoctlKernel:
             poll.register(self._descriptor, select.POLLIN)
         return bool(poll.poll(max(0.0, timeout_seconds) * 1000))
 
+    def close(self) -> None:
+        """Close the control device; the next request opens it again."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
     def _names(self) -> list[str]:
         buffer = self._ioctl_growing(_LIST_DEVICES, "", 0)
         offset = _Header.of(buffer).data_start
@@ -163,7 +175,7 @@ class IoctlKernel:
 
     def _ioctl(self, number: int, buffer: bytearray) -> None:
         try:
-            fcntl.ioctl(self._control(), _request(number), buffer)
+            self._ioctl_of(self._control(), _request(number), buffer)
         except OSError as error:
             if error.errno == errno.ENXIO:
                 raise FileNotFoundError from error

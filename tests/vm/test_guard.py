@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import pytest
 
 from tests.vm import scenarios
+from tests.vm.conftest import READY
 from tests.vm.guest import check, running
 from tests.vm.machine import Machine
 from tests.vm.scenarios import Pool
@@ -53,43 +55,65 @@ def totals(machine: Machine) -> tuple[int, int]:
     return status.total_data, status.total_metadata
 
 
-def prepare(machine: Machine, absence: str) -> None:
-    """Make the pool on a host whose dmeventd is missing in this way, and fill it."""
-    scenarios.make_pool(machine, SMALL)
-    if absence == "unmonitored":
-        scenarios.start_dmeventd(machine, SMALL.name)
-    ABSENCES[absence](machine, SMALL.name)
-    fill_data(machine, 410)
-    fill_metadata(machine, 78)
+FILLED = "filled"
 
 
-def with_lvms_own_policy(machine: Machine) -> tuple[int, int]:
-    """Let lvextend --use-policies decide, and read what it made of the pool."""
-    machine.run(("env", "LVM_RUN_BY_DMEVENTD=1", "lvextend", "--use-policies", SMALL.name))
-    return totals(machine)
+class Filled(NamedTuple):
+    """A snapshot of a pool over both thresholds, and what LVM's own policy makes of it."""
+
+    machine: Machine
+    before: tuple[int, int]
+    expected: tuple[int, int]
+
+
+@pytest.fixture(scope="module")
+def filled(booted: Machine) -> Filled:
+    """Fill a pool, keep that state, and let lvextend --use-policies show the way."""
+    booted.restore(READY)
+    scenarios.make_pool(booted, SMALL)
+    fill_data(booted, 410)
+    fill_metadata(booted, 78)
+    before = totals(booted)
+    booted.snapshot(FILLED)
+    booted.run(("env", "LVM_RUN_BY_DMEVENTD=1", "lvextend", "--use-policies", SMALL.name))
+    return Filled(booted, before, totals(booted))
 
 
 @pytest.mark.parametrize("absence", ABSENCES)
-def test_grows_exactly_as_lvm_would_have(machine: Machine, absence: str) -> None:
+def test_grows_exactly_as_lvm_would_have(filled: Filled, absence: str) -> None:
     """Data and metadata, to the block, and without waking dmeventd."""
-    prepare(machine, absence)
-    before = totals(machine)
-    machine.snapshot("filled")
-    expected = with_lvms_own_policy(machine)
-    machine.restore("filled")
-    assert totals(machine) == before
+    machine = filled.machine
+    machine.restore(FILLED)
+    if absence == "unmonitored":
+        scenarios.start_dmeventd(machine, SMALL.name)
+    ABSENCES[absence](machine, SMALL.name)
+    assert totals(machine) == filled.before
     pid = scenarios.dmeventd_pid(machine)
 
     with running(machine) as guest:
         metrics = guest.wait_for(60, "thinpool_guard_extends_total", 1, device="data", **POOL)
 
-    assert totals(machine) == expected
-    assert expected[0] > before[0]
-    assert expected[1] > before[1]
+    assert totals(machine) == filled.expected
+    assert filled.expected[0] > filled.before[0]
+    assert filled.expected[1] > filled.before[1]
     assert metrics.value("thinpool_guard_extends_total", device="metadata", **POOL) == 1
     assert metrics.value("thinpool_guard_responsible", **POOL) == 1
     assert scenarios.dmeventd_pid(machine) == pid
     assert (pid is not None) == (absence == "unmonitored")
+
+
+def test_observe_only_says_what_it_would_do(filled: Filled) -> None:
+    """The pool stays as it is."""
+    machine = filled.machine
+    machine.restore(FILLED)
+
+    with running(machine, "--guard.mode=observe") as guest:
+        guest.wait_for(60, "thinpool_guard_state", 1, reason="observe_only", **POOL)
+        status, report = check(machine)
+
+    assert totals(machine) == filled.before
+    assert status == 2
+    assert "not protected" in report
 
 
 def test_leaves_a_monitored_pool_to_dmeventd(machine: Machine) -> None:
@@ -213,17 +237,3 @@ def test_a_pool_without_metadata_space_is_mended(machine: Machine) -> None:
         else:
             guest.wait_for(60, "thinpool_mode", 1, mode="rw", **POOL)
             assert totals(machine)[1] > (before.total_metadata or 0)
-
-
-def test_observe_only_says_what_it_would_do(machine: Machine) -> None:
-    """The pool stays as it is."""
-    prepare(machine, "masked")
-    before = totals(machine)
-
-    with running(machine, "--guard.mode=observe") as guest:
-        guest.wait_for(60, "thinpool_guard_state", 1, reason="observe_only", **POOL)
-        status, report = check(machine)
-
-    assert totals(machine) == before
-    assert status == 2
-    assert "not protected" in report

@@ -1,0 +1,197 @@
+"""The ioctl's structures, as the kernel fills them (include/uapi/linux/dm-ioctl.h)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from exporter.devmapper import DmDevice, IoctlKernel
+from exporter.errors import DeviceMapperMissingError, KernelError
+
+HEADER = struct.Struct("=3I I I I i I I I Q 128s 129s 7x")
+LIST_DEVICES, TABLE_STATUS, ARM_POLL = 2, 12, 16
+STATUS_TABLE, SUSPENDED, BUFFER_FULL, NOFLUSH = 1 << 4, 1 << 1, 1 << 8, 1 << 11
+POOL_TABLE = "253:2 253:3 128 8192 1 skip_block_zeroing "
+POOL_STATUS = "0 15/6144 39/40960 - rw discard_passdown queue_if_no_space - 1024 "
+
+
+class FakeIoctl:
+    """Answers as the kernel does, for these devices: name → (kind, table, status)."""
+
+    def __init__(self, **devices: tuple[str, str, str]) -> None:
+        self.devices = devices
+        self.errors: dict[int, int] = {}
+        self.flags: list[tuple[int, int]] = []
+        self.device_number = (253 << 8) | 4
+        self.is_suspended = False
+
+    def __call__(self, _descriptor: int, request: int, buffer: bytearray) -> int:
+        """Serve one request."""
+        number = request & 0xFF
+        if number in self.errors:
+            raise OSError(self.errors[number], os.strerror(self.errors[number]))
+        fields = list(HEADER.unpack_from(buffer))
+        self.flags.append((number, fields[7]))
+        name = bytes(fields[11]).split(b"\0")[0].decode()
+        if number == LIST_DEVICES:
+            self._answer(buffer, fields, self._names(), targets=0)
+        elif number == TABLE_STATUS:
+            if name not in self.devices:
+                raise OSError(errno.ENXIO, "No such device or address")
+            self._answer(buffer, fields, self._targets(name, fields[7]), targets=1)
+        return 0
+
+    def _names(self) -> bytes:
+        entries = b""
+        for index, name in enumerate(self.devices):
+            size = (12 + len(name) + 1 + 7) // 8 * 8
+            is_last = index == len(self.devices) - 1
+            entry = struct.pack("=QI", 1, 0 if is_last else size) + name.encode() + b"\0"
+            entries += entry.ljust(size, b"\0")
+        return entries or struct.pack("=QI", 0, 0)
+
+    def _targets(self, name: str, flags: int) -> bytes:
+        kind, table, status = self.devices[name]
+        text = (table if flags & STATUS_TABLE else status).encode() + b"\0"
+        return struct.pack("=QQiI16s", 0, 5242880, 0, 0, kind.encode()) + text
+
+    def _answer(
+        self, buffer: bytearray, fields: list[object], data: bytes, *, targets: int
+    ) -> None:
+        flags = SUSPENDED if self.is_suspended else 0
+        if HEADER.size + len(data) > len(buffer):
+            flags, data = BUFFER_FULL, b""
+        fields[4], fields[5], fields[7], fields[8] = HEADER.size, targets, flags, 7
+        fields[10], fields[12] = self.device_number, b"LVM-uuid-tpool"
+        HEADER.pack_into(buffer, 0, *fields)
+        buffer[HEADER.size : HEADER.size + len(data)] = data
+
+
+@pytest.fixture
+def make_kernel(tmp_path: Path) -> Iterator[Callable[[FakeIoctl], IoctlKernel]]:
+    """Make kernels with a control node that is a plain file."""
+    (tmp_path / "mapper").mkdir()
+    (tmp_path / "mapper" / "control").touch()
+    made: list[IoctlKernel] = []
+
+    def make(ioctl: FakeIoctl) -> IoctlKernel:
+        made.append(IoctlKernel(str(tmp_path), ioctl=ioctl))
+        return made[-1]
+
+    yield make
+    for kernel in made:
+        kernel.close()
+
+
+POOL = ("thin-pool", POOL_TABLE, POOL_STATUS)
+THIN = ("thin", "253:4 1", "1024 1023")
+LINEAR = ("linear", "8:16 2048", "")
+MakeKernel = Callable[[FakeIoctl], IoctlKernel]
+
+
+def test_reads_pools_and_thins_and_nothing_else(make_kernel: MakeKernel) -> None:
+    """Table and status for a pool, the table alone for a thin volume."""
+    kernel = make_kernel(FakeIoctl(pool=POOL, root=LINEAR, thin=THIN))
+
+    pool, thin = kernel.devices()
+
+    assert pool == DmDevice(
+        name="pool",
+        uuid="LVM-uuid-tpool",
+        number="253:4",
+        is_suspended=False,
+        event_number=7,
+        kind="thin-pool",
+        length_sectors=5242880,
+        table=POOL_TABLE,
+        status=POOL_STATUS,
+    )
+    assert (thin.name, thin.kind, thin.table, thin.status) == ("thin", "thin", THIN[1], None)
+
+
+def test_never_flushes(make_kernel: MakeKernel) -> None:
+    """A status that flushes commits metadata, and can block with the pool."""
+    ioctl = FakeIoctl(pool=POOL)
+
+    make_kernel(ioctl).devices()
+
+    statuses = [flags for number, flags in ioctl.flags if number == TABLE_STATUS]
+    assert statuses
+    assert all(flags & NOFLUSH for flags in statuses)
+
+
+def test_a_host_without_devices(make_kernel: MakeKernel) -> None:
+    """The kernel's empty list is one entry of zeroes."""
+    assert make_kernel(FakeIoctl()).devices() == ()
+
+
+def test_a_device_removed_in_between_is_left_out(make_kernel: MakeKernel) -> None:
+    """Between the list and its table."""
+    assert make_kernel(FakeIoctl(pool=POOL)).device("gone") is None
+
+
+def test_long_lists_get_a_larger_buffer(make_kernel: MakeKernel) -> None:
+    """A thousand volumes do not fit into the first one."""
+    devices = {f"volume-{number:060}": THIN for number in range(1000)}
+
+    assert len(make_kernel(FakeIoctl(**devices)).devices()) == 1000
+
+
+def test_an_answer_without_end_is_an_error(make_kernel: MakeKernel) -> None:
+    """Memory is bounded whatever the kernel says."""
+    endless = ("thin-pool", "x" * (16 * 1024 * 1024), "")
+
+    with pytest.raises(KernelError, match="too large"):
+        make_kernel(FakeIoctl(pool=endless)).devices()
+
+
+def test_minors_beyond_255_and_suspension(make_kernel: MakeKernel) -> None:
+    """A device number's minor has two parts around the major."""
+    ioctl = FakeIoctl(pool=POOL)
+    ioctl.device_number = (253 << 8) | (0x12345 & 0xFF) | ((0x12345 & ~0xFF) << 12)
+    ioctl.is_suspended = True
+
+    (pool,) = make_kernel(ioctl).devices()
+
+    assert (pool.number, pool.is_suspended) == (f"253:{0x12345}", True)
+
+
+def test_without_permission(make_kernel: MakeKernel) -> None:
+    """The kernel's own words are kept."""
+    ioctl = FakeIoctl(pool=POOL)
+    ioctl.errors[LIST_DEVICES] = errno.EPERM
+
+    with pytest.raises(KernelError, match="not permitted"):
+        make_kernel(ioctl).devices()
+
+
+def test_without_device_mapper(tmp_path: Path) -> None:
+    """The missing node is named."""
+    with pytest.raises(DeviceMapperMissingError, match="mapper/control"):
+        IoctlKernel(str(tmp_path)).devices()
+
+
+def test_old_kernels_have_no_events(make_kernel: MakeKernel) -> None:
+    """Then the timeout alone wakes the guard; it is asked for once."""
+    ioctl = FakeIoctl()
+    ioctl.errors[ARM_POLL] = errno.ENOTTY
+    kernel = make_kernel(ioctl)
+
+    kernel.arm()
+    kernel.arm()
+
+    assert kernel.wait(0.001) is False
+
+
+def test_without_device_mapper_waiting_still_works(tmp_path: Path) -> None:
+    """And arming is tried again: the module may be loaded later."""
+    kernel = IoctlKernel(str(tmp_path))
+
+    kernel.arm()
+
+    assert kernel.wait(0.001) is False

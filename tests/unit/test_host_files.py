@@ -1,0 +1,201 @@
+"""What is read from files: loop devices, dmeventd's process, LVM's configuration, the lock."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+
+import msgspec
+import psutil
+import pytest
+
+from exporter.errors import ExporterError
+from exporter.guard.lock import GuardLock, GuardNote, GuardRunningError, running_guard
+from exporter.guard.rules import PoolRule, Rules
+from exporter.model import Dmeventd, GuardMode
+from exporter.sources import dmeventd, loop
+from exporter.textfile import write_atomically
+from exporter.watch import ConfigurationWatch
+from tests.factories import make_pool
+
+
+def make_loop(directory: Path, number: str, backing: str) -> None:
+    """Make a loop device in a copy of /sys."""
+    path = directory / "dev" / "block" / number / "loop"
+    path.mkdir(parents=True)
+    (path / "backing_file").write_text(f"{backing}\n")
+
+
+def test_a_loop_device_has_its_file_and_the_space_below(tmp_path: Path) -> None:
+    """Free space as statvfs gives it to root."""
+    file = tmp_path / "data"
+    file.write_bytes(b"")
+    make_loop(tmp_path, "7:3", str(file))
+
+    backing = loop.read("7:3", tmp_path)
+
+    figures = os.statvfs(file)
+    assert backing is not None
+    assert (backing.device, backing.file) == ("/dev/loop3", str(file))
+    assert backing.free_bytes is not None
+    assert abs(backing.free_bytes - figures.f_bfree * figures.f_frsize) < 64 * 1024**2
+
+
+def test_other_devices_are_no_loop_devices(tmp_path: Path) -> None:
+    """Major 7 alone is."""
+    assert loop.read("253:3", tmp_path) is None
+
+
+def test_what_is_not_known_of_a_loop_device_is_none(tmp_path: Path) -> None:
+    """No entry in /sys, or a file that cannot be reached or was deleted."""
+    make_loop(tmp_path, "7:4", f"{tmp_path}/gone (deleted)")
+
+    unknown, deleted = loop.read("7:1", tmp_path), loop.read("7:4", tmp_path)
+
+    assert unknown is not None
+    assert (unknown.file, unknown.free_bytes) == (None, None)
+    assert deleted is not None
+    assert (deleted.file, deleted.free_bytes) == (f"{tmp_path}/gone", None)
+
+
+def process(name: str, status: str = psutil.STATUS_SLEEPING, pid: int = 7) -> psutil.Process:
+    """Make a process as psutil describes it."""
+    fake = SimpleNamespace(pid=pid, name=lambda: name, status=lambda: status)
+    return cast("psutil.Process", fake)
+
+
+def test_dmeventd_is_found_among_the_processes() -> None:
+    """Where its pid file is missing."""
+    found = dmeventd.read(pid_files=(), processes=lambda: [process("sh"), process("dmeventd")])
+
+    assert found == Dmeventd(is_alive=True, pid=7, state="S")
+
+
+@pytest.mark.parametrize(
+    ("status", "is_alive", "is_answering"),
+    [
+        (psutil.STATUS_SLEEPING, True, True),
+        (psutil.STATUS_DISK_SLEEP, True, True),
+        (psutil.STATUS_STOPPED, True, False),
+        (psutil.STATUS_ZOMBIE, False, False),
+    ],
+)
+def test_a_dmeventd_that_cannot_answer_is_told_apart(
+    status: str,
+    is_alive: bool,  # noqa: FBT001 - a column of the table
+    is_answering: bool,  # noqa: FBT001 - same
+) -> None:
+    """A stopped one lives, but must not be asked; a zombie is dead."""
+    found = dmeventd.read(pid_files=(), processes=lambda: [process("dmeventd", status)])
+
+    assert (found.is_alive, found.is_answering) == (is_alive, is_answering)
+
+
+@pytest.mark.parametrize("text", ["", "x", "999999999", str(os.getpid())])
+def test_a_pid_file_is_not_believed(text: str, tmp_path: Path) -> None:
+    """Empty, nonsense, left over from a dead process, or another one's number by now."""
+    file = tmp_path / "dmeventd.pid"
+    file.write_text(text)
+
+    found = dmeventd.read(pid_files=(file, tmp_path / "none"), processes=list)
+
+    assert found == Dmeventd(is_alive=False)
+
+
+def test_where_processes_cannot_be_seen_nothing_is_known() -> None:
+    """Unknown, not absent."""
+
+    def refuse() -> list[psutil.Process]:
+        raise psutil.AccessDenied
+
+    assert dmeventd.read(pid_files=(), processes=refuse) == Dmeventd(is_alive=None)
+
+
+def test_changes_of_lvms_configuration_are_noticed(tmp_path: Path) -> None:
+    """lvm.conf, lvmlocal.conf, and profiles that come, change or go."""
+    watch = ConfigurationWatch({"LVM_SYSTEM_DIR": str(tmp_path)})
+    profile = tmp_path / "profile" / "docker.profile"
+    assert not watch.has_changed()
+
+    (tmp_path / "lvm.conf").write_text("activation {}\n")
+    assert watch.has_changed()
+    assert not watch.has_changed()
+
+    profile.parent.mkdir()
+    profile.write_text("activation {}\n")
+    assert watch.has_changed()
+
+    profile.write_text("activation { }\n")
+    assert watch.has_changed()
+
+    profile.unlink()
+    assert watch.has_changed()
+    assert not watch.has_changed()
+
+
+NOTE = GuardNote(pid=7, mode=GuardMode.ALWAYS, pools={"docker/thinpool": GuardMode.OFF})
+
+
+def test_the_lock_keeps_the_host_to_one_guard(tmp_path: Path) -> None:
+    """A second one is refused while the first lives, and its note can be read."""
+    first, second = GuardLock(tmp_path / "state"), GuardLock(tmp_path / "state")
+    assert running_guard(tmp_path / "state") is None
+
+    first.take(NOTE)
+    with pytest.raises(GuardRunningError, match=r"guard\.lock"):
+        second.take(NOTE)
+    assert running_guard(tmp_path / "state") == NOTE
+
+    first.release()
+    assert running_guard(tmp_path / "state") is None
+    second.take(NOTE)
+    second.release()
+
+
+def test_a_note_that_is_being_written_is_no_note(tmp_path: Path) -> None:
+    """Nor is nonsense."""
+    lock = GuardLock(tmp_path)
+    lock.take(NOTE)
+    (tmp_path / "guard.lock").write_text("{")
+
+    assert running_guard(tmp_path) is None
+    lock.release()
+
+
+def test_a_running_guards_modes_win_over_the_settings() -> None:
+    """`check` speaks of the guard that runs."""
+    rules = Rules(mode=GuardMode.AUTO, pools={"docker/thinpool": PoolRule(max_size_bytes=9)})
+
+    noted = rules.as_noted(NOTE)
+
+    assert noted.mode is GuardMode.ALWAYS
+    assert noted.mode_of(make_pool()) is GuardMode.OFF
+    assert noted.limits_of(make_pool()).max_size_bytes == 9
+
+
+def test_a_textfile_replaces_the_old_one_whole(tmp_path: Path) -> None:
+    """Readable by others, and nothing is left beside it."""
+    path = tmp_path / "x.prom"
+    path.write_text("old")
+
+    write_atomically(path, b"new")
+
+    assert path.read_text() == "new"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.prom"]
+
+
+def test_a_textfile_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """And leaves nothing behind."""
+    (tmp_path / "directory").mkdir()
+
+    with pytest.raises(ExporterError, match="directory"):
+        write_atomically(tmp_path / "directory", b"new")
+
+    assert [entry.name for entry in tmp_path.iterdir()] == ["directory"]
+
+
+def test_the_note_is_json() -> None:
+    """For people and other programs."""
+    assert msgspec.json.decode(msgspec.json.encode(NOTE), type=GuardNote) == NOTE
