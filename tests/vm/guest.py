@@ -13,7 +13,7 @@ from tests.vm.waiting import wait_until
 PROGRAM = "thinpool-exporter"
 CONFIG = "/etc/thinpool-exporter/config.yml"
 READY_SECONDS = 60.0
-SCRAPE_SECONDS = 10.0
+SCRAPE_SECONDS = 30.0
 Samples = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 
 

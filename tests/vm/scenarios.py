@@ -111,10 +111,14 @@ def attach_profile(machine: Machine, pool_name: str, profile: str) -> None:
     machine.run(f"lvchange -qq {_UNMONITORED} --metadataprofile {profile} {pool_name}")
 
 
-def article_pool(machine: Machine, disk: str = "data0") -> Pool:
-    """Follow the article's commands one by one; like there, LVM starts dmeventd itself."""
+def article_pool(machine: Machine, disk: str = "data0", *, size: str = "") -> Pool:
+    """Follow the article's commands one by one; like there, LVM starts dmeventd itself.
+
+    With a size the disk is taken to be no larger, so that it is filled sooner.
+    """
     device = machine.disk(disk)
-    machine.run(("pvcreate", device))
+    smaller = ("-y", "--setphysicalvolumesize", size) if size else ()
+    machine.run(("pvcreate", *smaller, device))
     machine.run(("vgcreate", "docker", device))
     machine.run("lvcreate --wipesignatures y -n thinpool docker -l 95%VG")
     machine.run("lvcreate --wipesignatures y -n thinpoolmeta docker -l 1%VG")

@@ -1,4 +1,7 @@
-"""The harness itself: what the other tests of the machine rely on."""
+"""The harness itself: what the other tests of the machine rely on.
+
+What they use of scenarios.py on the way (Docker, dmeventd) they prove themselves.
+"""
 
 from pathlib import Path
 
@@ -64,66 +67,6 @@ def test_restore_gives_fresh_disks(machine: Machine) -> None:
     assert abs(int(drift.stdout)) <= 3
 
 
-def test_docker_on_loop_devices_warns(machine: Machine) -> None:
-    """Out of the box devicemapper takes loop devices, and Docker says so."""
-    _needs_devicemapper(machine)
-
-    info = scenarios.docker_loop_lvm(machine)
-
-    assert "Data file: /dev/loop" in info
-    assert "usage of loopback devices is strongly discouraged for production use" in info
-
-
-def test_docker_on_the_articles_pool(machine: Machine) -> None:
-    """A container on the article's direct-lvm pool writes blocks that the kernel counts."""
-    _needs_devicemapper(machine)
-    scenarios.article_pool(machine)
-    info = scenarios.docker_direct_lvm(machine)
-    scenarios.docker_import_busybox(machine)
-    before = scenarios.dm_status(machine)["docker-thinpool"].used_data
-
-    scenarios.docker_run(
-        machine, "dd if=/dev/zero of=/file bs=1M count=64; sync", "--name=writer"
-    )
-
-    after = scenarios.dm_status(machine)["docker-thinpool"].used_data
-    assert "Pool Name: docker-thinpool" in info
-    assert "loopback" not in info
-    assert before is not None
-    assert after is not None
-    assert after - before >= 128  # 64 MiB in chunks of 512 KiB
-
-
-@pytest.mark.parametrize("absent", ["binary", "masked", "unmonitored"])
-def test_dmeventd_absent_in_three_forms(machine: Machine, absent: str) -> None:
-    """Each form of a missing dmeventd leaves the pool over its threshold as it is."""
-    pool = scenarios.make_pool(machine)
-    volume = scenarios.make_volume(machine, pool)
-    if absent == "binary":
-        scenarios.without_dmeventd_binary(machine)
-    elif absent == "masked":
-        scenarios.mask_dmeventd(machine)
-    else:
-        scenarios.start_dmeventd(machine, pool.name)
-        scenarios.unmonitor(machine, pool.name)
-
-    scenarios.fill(machine, volume, 420)
-
-    assert (scenarios.dmeventd_pid(machine) is not None) == (absent == "unmonitored")
-    assert scenarios.dm_status(machine)["docker-thinpool-tpool"].total_data == 8000
-
-
-def test_live_dmeventd_extends(machine: Machine) -> None:
-    """A monitored pool over its threshold is extended by dmeventd."""
-    pool = scenarios.make_pool(machine)
-    volume = scenarios.make_volume(machine, pool)
-    scenarios.start_dmeventd(machine, pool.name)
-
-    scenarios.fill(machine, volume, 420)
-
-    machine.wait_until("! dmsetup status --target thin-pool | grep -q '/8000 '", 30)
-
-
 def test_failures_carry_the_output(machine: Machine, tmp_path: Path) -> None:
     """A failed command names its output, a slow one its deadline; logs can be collected."""
     with pytest.raises(GuestCommandError, match="no such thing"):
@@ -136,8 +79,3 @@ def test_failures_carry_the_output(machine: Machine, tmp_path: Path) -> None:
 
     assert machine.is_active(unit)
     assert "test-1" in machine.collect_logs(tmp_path).joinpath("journal.txt").read_text()
-
-
-def _needs_devicemapper(machine: Machine) -> None:
-    if not machine.image.release.has_devicemapper:
-        pytest.skip(f"Docker of {machine.image.release.name} has no devicemapper")
