@@ -49,8 +49,9 @@ def configure(level: str, log_format: str = "auto", stream: TextIO | None = None
         old.close()
     root.addHandler(_Handler(stream or sys.stderr, log_format))
     root.setLevel(level.upper())
-    # At INFO it reports each run of each job.
-    logging.getLogger("apscheduler").setLevel(max(logging.WARNING, root.level))
+    # At INFO it reports each run of each job, at WARNING each that is skipped since the
+    # one before still runs: a slow source shows in its metrics, not in a line a tick.
+    logging.getLogger("apscheduler").setLevel(max(logging.ERROR, root.level))
     merge = structlog.contextvars.merge_contextvars
     structlog.configure(
         processors=[merge, *STAMPS, ProcessorFormatter.wrap_for_formatter],

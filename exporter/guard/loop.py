@@ -23,6 +23,8 @@ from exporter.model import Collector, Decision, Reason, Snapshot, ThinPool
 REREAD_SECONDS = 5.0
 RESCAN_SECONDS = 1.0
 NEVER = float("-inf")
+# What a pool goes through while lvextend works on it.
+WHILE_EXTENDING = frozenset({Reason.SUSPENDED, Reason.LAYOUT_DIFFERS})
 # These end with a line of the worker's own.
 TOLD_BY_WORKERS = frozenset({Reason.EXTEND, Reason.EXTEND_CLAMPED, Reason.BUSY})
 
@@ -105,8 +107,8 @@ class Guard:
         record = self._judge.record(pool)
         is_busy = self._workers.is_busy(pool.vg_name)
         decision = self._judge.judge(pool, snapshot)
-        if is_busy and (decision.extensions or decision.reason is Reason.LAYOUT_DIFFERS):
-            decision = Decision(reason=Reason.BUSY)  # sizes differ while lvextend works
+        if is_busy and (decision.extensions or decision.reason in WHILE_EXTENDING):
+            decision = Decision(reason=Reason.BUSY)
         record.reason, record.detail = decision.reason, decision.detail
         if decision.reason not in TOLD_BY_WORKERS and decision.reason is not record.told:
             narrate_state(self._log, pool, decision, record.told)

@@ -20,8 +20,8 @@ RUN_ELSEWHERE = {
     "make run": "tests/end_to_end/test_readme.py: test_make_run_chooses_the_simulated_host",
     "make test": ".ci/run",
     f"sudo {PREFIX}/bin/thinpool-exporter check": "tests/vm: check",
-    f"sudo systemd-run --unit=thinpool-exporter --property=Restart=always "
-    f"{PREFIX}/bin/thinpool-exporter run": "tests/vm: guest.running",
+    "sudo systemd-run --unit=thinpool-exporter --property=Restart=always "
+    f"--property=KillMode=process {PREFIX}/bin/thinpool-exporter run": "tests/vm: guest.running",
     f"sudo {PREFIX}/bin/thinpool-exporter collect --output "
     "/var/lib/node_exporter/thinpool.prom": "tests/end_to_end/test_bad_input.py: textfile",
 }

@@ -181,10 +181,11 @@ def test_the_scheduler_is_quiet(level: str) -> None:
     def act() -> None:
         scheduler = logging.getLogger("apscheduler.executors.default")
         scheduler.info("Running job")
-        scheduler.warning("Run time of job was missed")
+        scheduler.warning("skipped: maximum number of running instances reached")
+        scheduler.error("Job raised an exception")
 
     assert [json.loads(line)["event"] for line in logged(level, "json", act).splitlines()] == [
-        "Run time of job was missed"
+        "Job raised an exception"
     ]
 
 

@@ -127,7 +127,9 @@ class Machine:
         self._unit_count += 1
         name = unit or f"test-{self._unit_count}"
         argv = ("sh", "-c", command) if isinstance(command, str) else tuple(command)
-        self.run(("systemd-run", "--quiet", f"--unit={name}", *argv))
+        # As the README has it: whoever is stopped leaves its children to themselves.
+        options = ("--quiet", f"--unit={name}", "--property=KillMode=process")
+        self.run(("systemd-run", *options, *argv))
         return name
 
     def is_active(self, unit: str) -> bool:

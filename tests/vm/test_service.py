@@ -58,12 +58,12 @@ def prometheus(target: str, directory: Path) -> Iterator[str]:
 def test_a_stopped_dockerd_costs_its_own_figures_only(on_docker: Machine) -> None:
     """Its part ages, the rest goes on, and so does the guard."""
     machine = on_docker
-    machine.write(CONFIG, "collect: {docker_interval: 2s, docker_deadline: 2s}\n")
+    machine.write(CONFIG, "collect: {docker_interval: 5s, docker_deadline: 15s}\n")
     with running(machine) as guest:
-        before = guest.wait_for(60, "thinpool_docker_up", 1)
+        before = guest.wait_for(90, "thinpool_docker_up", 1)
         machine.run("systemctl kill --kill-whom=main -s STOP docker")
 
-        metrics = guest.wait_for(60, "thinpool_docker_up", 0)
+        metrics = guest.wait_for(90, "thinpool_docker_up", 0)
         assert metrics.value("thinpool_collector_success", collector="docker") == 0
         assert metrics.value("thinpool_collector_success", collector="lvm") == 1
         size = "thinpool_docker_data_size_bytes"
@@ -81,7 +81,7 @@ def test_a_stopped_dockerd_costs_its_own_figures_only(on_docker: Machine) -> Non
         guest.wait_for(60, "thinpool_guard_extends_total", 1, device="data", **POOL)
 
         machine.run("systemctl kill --kill-whom=main -s CONT docker")
-        guest.wait_for(60, "thinpool_docker_up", 1)
+        guest.wait_for(90, "thinpool_docker_up", 1)
         failures = [
             line for line in guest.events("source_failed") if line["source"] == "docker"
         ]
