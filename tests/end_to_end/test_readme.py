@@ -21,7 +21,8 @@ RUN_ELSEWHERE = {
     "make test": ".ci/run",
     f"sudo {PREFIX}/bin/thinpool-exporter check": "tests/vm: check",
     "sudo systemd-run --unit=thinpool-exporter --property=Restart=always "
-    f"--property=KillMode=process {PREFIX}/bin/thinpool-exporter run": "tests/vm: guest.running",
+    "--property=KillMode=process "
+    f"{PREFIX}/bin/thinpool-exporter run": "tests/vm: guest.running",
     f"sudo {PREFIX}/bin/thinpool-exporter collect --output "
     "/var/lib/node_exporter/thinpool.prom": "tests/end_to_end/test_bad_input.py: textfile",
 }
