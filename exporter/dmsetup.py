@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from exporter.command import Runner
 from exporter.devmapper import TARGET_KINDS, DmDevice, Kernel
-from exporter.errors import CommandFailedError, KernelError, ParseError
+from exporter.errors import CommandFailedError, HostError, KernelError, ParseError
 
 DEADLINE_SECONDS = 5.0
 SEPARATOR = "|"
@@ -132,13 +132,19 @@ class FallbackKernel:
         """See Kernel.devices."""
         try:
             devices = self._kernel.devices()
-        except KernelError:
+        except KernelError as error:
             if self._has_answered:
                 raise
-            devices = self._other.devices()
+            devices = self._with_other(error)
             self._kernel = self._other
         self._has_answered = True
         return devices
+
+    def _with_other(self, error: KernelError) -> tuple[DmDevice, ...]:
+        try:
+            return self._other.devices()
+        except HostError:
+            raise error from None  # what the ioctl met says more than dmsetup's failure
 
     def device(self, name: str) -> DmDevice | None:
         """See Kernel.device."""

@@ -83,6 +83,7 @@ class HostBuilder:
             vg_name, _, name = label.partition("/")
             vg = state.vgs[vg_name]
             vg.add_lv(name, LvKind.LINEAR, vg.to_extents(size_bytes))
+            vg.seqno += 1
 
     def add_pool(self, label: str, spec: PoolSpec) -> None:
         """Make a thin pool of LVM's, with its hidden LVs and the metadata spare."""

@@ -25,6 +25,11 @@ class HostControls(HostBuilder):
         with self._present() as state:
             state.docker = Docker(pool=state.pools[label] if label else None)
 
+    def stop_docker(self) -> None:
+        """End Docker's daemon; its client stays."""
+        with self._present() as state:
+            state.docker = Docker(pool=None, is_down=True)
+
     def remove_docker(self) -> None:
         """Uninstall Docker."""
         with self._present() as state:

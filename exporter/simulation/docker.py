@@ -23,6 +23,16 @@ ON_LOOP = (
     "production use.\n         Use `--storage-opt dm.thinpooldev` to specify a custom "
     "block storage device."
 )
+_CLIENT = {"Debug": False, "Context": "default", "Plugins": [], "Warnings": None}
+_DOWN: dict[str, object] = {
+    "ServerErrors": [
+        (
+            "Cannot connect to the Docker daemon at unix:///var/run/docker.sock. "
+            "Is the docker daemon running?"
+        ),
+    ],
+    "ClientInfo": _CLIENT,
+}
 Pairs = Iterable[tuple[str, str]]
 
 
@@ -31,7 +41,9 @@ def docker(state: HostState, words: Sequence[str]) -> tuple[int, str, str]:
     daemon = state.docker
     if daemon is None or tuple(words) != INFO:
         return 1, "", "docker: the simulated host knows `docker info` as JSON only\n"
-    return 0, f"{json.dumps(_info(state, daemon), separators=(',', ':'))}\n", ""
+    # Status 0 either way: the client prints what it has.
+    info = _DOWN if daemon.is_down else _info(state, daemon)
+    return 0, f"{json.dumps(info, separators=(',', ':'))}\n", ""
 
 
 def _info(state: HostState, daemon: Docker) -> dict[str, object]:
@@ -51,7 +63,7 @@ def _info(state: HostState, daemon: Docker) -> dict[str, object]:
         "ServerVersion": "20.10.21",
         "DockerRootDir": "/var/lib/docker",
         "Warnings": [DEPRECATED, *([ON_LOOP] if loop else [])] if pool else None,
-        "ClientInfo": {"Debug": False, "Context": "default", "Plugins": [], "Warnings": None},
+        "ClientInfo": _CLIENT,
     }
 
 

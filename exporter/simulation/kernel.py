@@ -77,9 +77,14 @@ def _thin_devices(pool: Pool) -> Iterator[DmDevice]:
             event_number=0,
             kind="thin",
             length_sectors=lv.extents * pool.vg.extent_bytes // SECTOR_BYTES,
-            table=f"{pool.number} {thin_id}",
+            table=_thin_table(pool, thin_id),
             status=None,
         )
+
+
+def _thin_table(pool: Pool, thin_id: int) -> str:
+    """Give the table's parameters; dm-thin.c, thin_status(): Fail stands for them, too."""
+    return "Fail" if pool.has_failed else f"{pool.number} {thin_id}"
 
 
 def _docker_device(thin: DockerThin) -> DmDevice:
@@ -91,6 +96,6 @@ def _docker_device(thin: DockerThin) -> DmDevice:
         event_number=0,
         kind="thin",
         length_sectors=thin.size_bytes // SECTOR_BYTES,
-        table=f"{thin.pool.number} {thin.thin_id}",
+        table=_thin_table(thin.pool, thin.thin_id),
         status=None,
     )

@@ -19,6 +19,7 @@ from exporter.simulation.extend_policy import policy_percents
 from exporter.simulation.figures import KIB, lvm_size, round_up
 from exporter.simulation.lvm_config import STEP, THRESHOLD, missing_profile
 from exporter.simulation.pool import LOWEST_THRESHOLD, NEVER, Pool
+from exporter.simulation.scanning import scan_warnings
 from exporter.simulation.sizes import parse_bytes, parse_extents
 from exporter.simulation.state import HostState
 from exporter.simulation.storage import Lv, LvKind, NoSpaceError, Vg
@@ -44,6 +45,12 @@ class Resize:
     metadata_extents: int | None = None
     data_extents: int | None = None
 
+    @property
+    def missing_profile(self) -> str | None:
+        """Name the pool's profile if there is no file of it."""
+        profile = self.state.profile_of(self.pool)
+        return None if profile in self.state.config.profiles else profile
+
     def say(self, line: str) -> None:
         """Print one of LVM's ordinary messages."""
         self.stdout.append(f"  {line}")
@@ -53,6 +60,7 @@ def lvextend(state: HostState, words: Sequence[str]) -> tuple[int, str, str]:
     """Run lvextend with these arguments: exit status, stdout and stderr."""
     resize = None
     status = 0
+    scanned = scan_warnings(state)
     try:
         arguments = parse("lvextend", words, OPTIONS)
         resize = _find(state, arguments)
@@ -61,10 +69,12 @@ def lvextend(state: HostState, words: Sequence[str]) -> tuple[int, str, str]:
     except (LvmError, NoSpaceError) as error:
         error = error if isinstance(error, LvmError) else LvmError(f"  {error}")
         status, lines = error.status, error.lines
+        if status == INVALID_COMMAND_LINE:
+            scanned = []  # it does not come to look
     else:
         lines = ()
     said, warned = (resize.stdout, resize.stderr) if resize else ([], [])
-    return status, _text(said), _text([*warned, *lines])
+    return status, _text(said), _text([*scanned, *warned, *lines])
 
 
 def _text(lines: Sequence[str]) -> str:
@@ -81,11 +91,13 @@ def _find(state: HostState, arguments: Arguments) -> Resize:
         raise LvmError(
             f'  Volume group "{vg_name}" not found', f"  Cannot process volume group {vg_name}"
         )
+    if vg.is_exported:
+        raise LvmError(f"  Volume group {vg_name} is exported")
     if vg.missing_pvs:
         line = f"  Cannot change VG {vg_name} while PVs are missing."
         raise LvmError(
             line,
-            "  Consider vgreduce --removemissing.",
+            "  See vgreduce --removemissing and vgextend --restoremissing.",
             f"  Cannot process volume group {vg_name}",
         )
     pool = state.pools.get(f"{vg_name}/{lv_name}")
@@ -96,6 +108,9 @@ def _find(state: HostState, arguments: Arguments) -> Resize:
 
 
 def _plan(resize: Resize, arguments: Arguments) -> None:
+    if resize.missing_profile:
+        # Twice, as LVM tries it anew for each of the two settings.
+        resize.stderr += 2 * [missing_profile(resize.missing_profile).rstrip("\n")]
     if "--use-policies" in arguments.options:
         _plan_by_policy(resize)
     else:
@@ -155,9 +170,6 @@ def _metadata_target(resize: Resize, wanted: int) -> int:
 
 def _plan_by_policy(resize: Resize) -> None:
     pool, state = resize.pool, resize.state
-    profile = state.profile_of(pool)
-    if profile and profile not in state.config.profiles:
-        resize.stderr.append(missing_profile(profile).rstrip("\n"))
     threshold, step = state.setting(THRESHOLD, pool), state.setting(STEP, pool)
     if threshold < LOWEST_THRESHOLD:
         resize.stderr.append(
@@ -208,6 +220,9 @@ def _carry_out(resize: Resize) -> None:
         _resize_lv(resize, pool.data_lv, resize.data_extents)
     if resize.metadata_extents is None and resize.data_extents is None:
         return
+    if resize.missing_profile and pool.is_active:
+        where = f"profile {resize.missing_profile} in critical section"
+        resize.stderr.append(f"  Internal error: trying to load {where}.")
     # Metadata alone is LVM's main LV then, and named so.
     name = pool.label + ("_tmeta" if resize.data_extents is None else "")
     resize.say(f"Logical volume {name} successfully resized.")
@@ -219,15 +234,29 @@ def _resize_lv(resize: Resize, lv: Lv, extents: int) -> None:
     if extents == old:
         resize.say(f"Size of logical volume {name} unchanged from {old_text}.")
         return
-    vg.extend(lv, extents - old)
     new_text = _extents_text(vg, extents)
-    resize.say(f"Size of logical volume {name} changed from {old_text} to {new_text}.")
+    changed = f"Size of logical volume {name} changed from {old_text} to {new_text}."
+    if resize.pool.has_failed:
+        resize.say(changed)
+        raise _reload_refused(resize.pool)
+    vg.extend(lv, extents - old)
+    resize.say(changed)
     if lv.kind is LvKind.METADATA:
         _extend_spare(resize)
     else:
         vg.lvs[resize.pool.name].segments[0].extents = extents
     vg.seqno += 1
     resize.state.reload(resize.pool)
+
+
+def _reload_refused(pool: Pool) -> LvmError:
+    """LVM takes back what it has prepared when the kernel refuses the new table."""
+    refused = f"  device-mapper: reload ioctl on  ({pool.number}) failed: Invalid argument"
+    name = pool.label
+    return LvmError(
+        *(refused, f"  Failed to suspend logical volume {name}."),
+        *(refused, f"  Failed to revert logical volume {name}."),
+    )
 
 
 def _extents_text(vg: Vg, extents: int) -> str:

@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from exporter.simulation.arguments import FAILED, INVALID_COMMAND_LINE, LvmError, parse
 from exporter.simulation.lvm_config import missing_profile
 from exporter.simulation.report import report
+from exporter.simulation.scanning import scan_warnings
 from exporter.simulation.state import HostState
 
 VERSION = """\
   LVM version:     2.03.16(2) (2022-05-18)
   Library version: 1.02.185 (2022-05-18)
   Driver version:  4.47.0
+  Configuration:   ./configure --build=x86_64-linux-gnu --prefix=/usr --with-thin=internal
 """
 REPORTS = frozenset({"lvs", "vgs", "pvs"})
 CONFIG_OPTIONS = {"--type": True, "--typeconfig": True, "--metadataprofile": True}
@@ -22,10 +24,11 @@ NO_SUCH_COMMAND = 2  # tools/errors.h
 def lvm(state: HostState, command: str, words: Sequence[str]) -> tuple[int, str, str]:
     """Run `lvm COMMAND …`: exit status, stdout and stderr."""
     try:
-        stdout, warnings = _answer(state, command, words)
+        stdout, unknown = _answer(state, command, words)
     except LvmError as error:
         return error.status, "", _text(error.lines)
-    return (FAILED if warnings else 0), stdout, _text(warnings)
+    warnings = scan_warnings(state) if command in REPORTS else []
+    return (FAILED if unknown else 0), stdout, _text([*warnings, *unknown])
 
 
 def _text(lines: Sequence[str]) -> str:

@@ -71,8 +71,13 @@ class PvRow:
 
 
 def lv_rows(state: HostState, *, is_all: bool, is_by_segment: bool) -> Iterator[LvRow]:
-    """Every LV in LVM's order; hidden ones on request, and segments where one is asked for."""
+    """Every LV in LVM's order; hidden ones on request, and segments where one is asked for.
+
+    LVM says nothing of the LVs of an exported VG.
+    """
     for _, vg in sorted(state.vgs.items()):
+        if vg.is_exported:
+            continue
         for _, lv in sorted(vg.lvs.items()):
             if lv.kind.is_hidden and not is_all:
                 continue
@@ -124,8 +129,17 @@ _HEALTH = {
 }
 
 
+def is_partial(row: LvRow) -> bool:
+    """Whether a part of the LV, or of what is under it, was on a disk that is gone."""
+    pool = row.own_pool
+    lvs = (row.lv, pool.data_lv, pool.metadata_lv) if pool else (row.lv,)
+    return any(s.pv is not None and s.pv.is_missing for lv in lvs for s in lv.segments)
+
+
 def health(row: LvRow) -> str:
-    """Name what is wrong with a pool, in LVM's words."""
+    """Name what is wrong with a pool, in LVM's words; with other LVs only a disk can be."""
+    if is_partial(row):
+        return "partial"
     pool = row.own_pool
     return _HEALTH.get(pool.mode, ("", ""))[0] if pool and pool.is_active else ""
 
@@ -164,6 +178,7 @@ def seg_monitor(row: LvRow) -> str:
     pool = row.own_pool
     if pool is None or not row.state.config.values["activation/monitoring"]:
         return ""
-    if not pool.is_active or not pool.is_monitored:
-        return "not monitored"
-    return "monitored" if row.state.dmeventd.is_answering else "not monitored"
+    if not pool.is_active:
+        return ""
+    is_monitored = pool.is_monitored and row.state.dmeventd.is_answering
+    return "monitored" if is_monitored else "not monitored"

@@ -22,13 +22,19 @@ def parse_bytes(text: str) -> int:
     has_unit = text[-1:].lower() in SIZE_UNITS
     unit = SIZE_UNITS[text[-1].lower() if has_unit else "m"]
     try:
-        return int(float(text[:-1] if has_unit else text) * unit)
+        size = int(float(text[:-1] if has_unit else text) * unit)
     except ValueError:
         raise _invalid("--poolmetadatasize", text) from None
+    below = size // SECTOR_BYTES * SECTOR_BYTES
+    if below != size:
+        hint = f"  Size is not a multiple of 512. Try using {below} or {below + SECTOR_BYTES}."
+        raise _invalid("--poolmetadatasize", text, hint)
+    return size
 
 
-def _invalid(option: str, text: str) -> LvmError:
+def _invalid(option: str, text: str, *hints: str) -> LvmError:
     return LvmError(
+        *hints,
         f"  Invalid argument for {option}: {text}",
         "  Error during parsing of command line.",
         status=INVALID_COMMAND_LINE,

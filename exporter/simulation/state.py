@@ -43,6 +43,7 @@ class Docker:
 
     pool: Pool | None
     containers: int = 4
+    is_down: bool = False
 
 
 @dataclass(kw_only=True)

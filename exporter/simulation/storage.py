@@ -81,7 +81,7 @@ class Vg:
     uuid: str
     extent_bytes: int = 4 * MIB
     profile: str | None = None
-    seqno: int = 1
+    seqno: int = 0
     pvs: list[Pv] = field(default_factory=list)
     lvs: dict[str, Lv] = field(default_factory=dict)
     is_writable: bool = True

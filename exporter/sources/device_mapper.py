@@ -45,7 +45,7 @@ def read(kernel: Kernel, loop_backing: LoopReader) -> KernelReading:
         try:
             if device.kind == "thin-pool":
                 pools.append(kernel_pool(device, loop_backing))
-            else:
+            elif device.table.strip() not in _UNUSABLE:  # all that thins of a failed pool say
                 thins.append(_kernel_thin(device))
         except ParseError as error:
             problems.append(Problem(subject=device.name, message=str(error)))

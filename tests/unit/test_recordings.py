@@ -1,0 +1,210 @@
+"""Real hosts in every state: what we make of them, and whether the host itself agrees."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from exporter import policy as judge
+from exporter.devmapper import DmDevice
+from exporter.model import PoolSource, ThinPool
+from exporter.snapshot import build
+from tests.recordings.replay import Recording, recordings
+
+STATES = recordings()
+EXTENDS = recordings("*/lvextend_*", has_host=False)
+UPDATE = os.environ.get("UPDATE_GOLDEN") == "1"
+# In these states something cannot be read, and the program has to say so.
+WITH_PROBLEMS = {"no_pools", "docker_down", "profile_missing"}
+# In these the kernel does not use what LVM has committed, or has nothing in use.
+UNHEALTHY = {"failed", "needs_check_extended"}
+ROUNDING = 0.0101  # lvs prints two digits, and neither 0.00 nor 100.00 before it is true
+POOL_LINE = re.compile(
+    r"(?P<name>\S+): 0 (?P<length>\d+) thin-pool \d+ (?P<um>\d+)/(?P<tm>\d+) "
+    r"(?P<ud>\d+)/(?P<td>\d+) (?P<root>\S+) (?P<mode>\w+) \w+ (?P<full>\w+) (?P<check>\S+)"
+)
+
+
+def every(state: Recording) -> str:
+    """Name a test by its recording."""
+    return state.name
+
+
+all_states = pytest.mark.parametrize("state", STATES, ids=every)
+
+
+def pools_of(state: Recording) -> tuple[ThinPool, ...]:
+    """Read and merge as the program does."""
+    readings, _ = state.readings()
+    return build(readings, {}, taken_at=0).pools
+
+
+def pool_lines(state: Recording) -> Iterator[re.Match[str]]:
+    """Find the kernel's pools in the raw status, by an expression of our own."""
+    for line in state.output("plain_dmsetup_status").splitlines():
+        if match := POOL_LINE.match(line):
+            yield match
+
+
+@all_states
+def test_reads_every_state(state: Recording) -> None:
+    """Each state gives exactly the records kept beside it (UPDATE_GOLDEN=1 keeps new ones)."""
+    golden = state.directory / "expected.json"
+    readings, errors = state.readings()
+    records = msgspec.json.decode(msgspec.json.encode({"readings": readings, "errors": errors}))
+
+    if UPDATE:
+        golden.write_text(json.dumps(records, indent=1, sort_keys=True) + "\n")
+
+    assert records == json.loads(golden.read_text())
+
+
+@all_states
+def test_dmsetup_tells_what_the_ioctl_tells(state: Recording) -> None:
+    """The fallback's devices are the kernel's own, name by name and word by word."""
+
+    def sorted_by_name(devices: tuple[DmDevice, ...]) -> list[DmDevice]:
+        return sorted(devices, key=lambda device: device.name)
+
+    fallback = sorted_by_name(state.by_dmsetup().devices())
+
+    assert fallback == sorted_by_name(state.devices())
+
+
+@all_states
+def test_no_pool_of_the_kernel_is_overlooked(state: Recording) -> None:
+    """Every thin-pool line of dmsetup is a pool of ours, with its counts."""
+    pools = {pool.kernel.dm_name: pool for pool in pools_of(state) if pool.kernel}
+    lines = state.output("plain_dmsetup_table").splitlines()
+
+    assert set(pools) == {line.partition(": ")[0] for line in lines if " thin-pool " in line}
+    for match in pool_lines(state):
+        kernel = pools[match["name"]].kernel
+        assert kernel is not None
+        status = kernel.status
+        assert status.data is not None
+        assert status.metadata is not None
+        assert (status.data.used_blocks, status.data.total_blocks) == (
+            int(match["ud"]),
+            int(match["td"]),
+        )
+        assert (status.metadata.used_blocks, status.metadata.total_blocks) == (
+            int(match["um"]),
+            int(match["tm"]),
+        )
+        assert status.mode == match["mode"]
+        assert status.queue_if_no_space == (match["full"] == "queue_if_no_space")
+        assert status.needs_check == (match["check"] == "needs_check")
+
+
+@all_states
+def test_lvm_rounds_what_the_kernel_counts(state: Recording) -> None:
+    """LVM's percentages are the kernel's counts, rounded; unknown where they are unknown."""
+    rows = {(row["vg_name"], row["lv_name"]): row for row in state.rows("lvs")}
+    for pool in pools_of(state):
+        row = rows.get((pool.vg_name, pool.name))
+        if pool.kernel is None or row is None:
+            continue
+        for usage, field in ((pool.data, "data_percent"), (pool.metadata, "metadata_percent")):
+            if usage is None:
+                assert row[field] == ""
+            else:
+                percent = 100 * usage.used_blocks / usage.total_blocks
+                assert abs(percent - float(row[field])) <= ROUNDING
+
+
+@all_states
+def test_pools_of_lvm_are_found_again_in_lvs(state: Recording) -> None:
+    """By UUID, not by name: each live pool of LVM's is joined to its row, and only that."""
+    names = {
+        row["lv_name"]
+        for row in state.rows("lvs")
+        if row["segtype"] == "thin-pool" and row["lv_active_locally"] == "1"
+    }
+    joined = set()
+    for pool in pools_of(state):
+        if pool.kernel is None:
+            continue
+        is_lvm = pool.kernel.dm_uuid.startswith("LVM-")
+        assert (pool.lvm is not None) == is_lvm
+        assert (pool.source is PoolSource.LVM) == is_lvm
+        if pool.lvm is not None:
+            joined.add(pool.name)
+    assert names <= joined
+
+
+@all_states
+def test_sizes_agree_wherever_all_is_well(state: Recording) -> None:
+    """The kernel uses what LVM has committed, unless the state is one where it cannot."""
+    for pool in pools_of(state):
+        if pool.lvm is not None and pool.kernel is not None:
+            assert judge.sizes_agree(pool) == (state.state not in UNHEALTHY)
+
+
+@all_states
+def test_complains_only_where_something_is_wrong(state: Recording) -> None:
+    """A Problem is a fault of the host, and never one of ours."""
+    readings, errors = state.readings()
+    problems = build(readings, {}, taken_at=0).problems
+
+    assert bool(problems or errors) == (state.state in WITH_PROBLEMS), (problems, errors)
+
+
+@all_states
+def test_monitoring_is_asked_only_of_a_live_dmeventd(state: Recording) -> None:
+    """What was asked is read back for each visible pool; what was not is unknown."""
+    readings, _ = state.readings()
+    assert readings.lvm is not None
+    if "monitoring" in state.commands and state.dmeventd().is_answering:
+        expected = {
+            f"{row['vg_name']}/{row['lv_name']}": row["seg_monitor"]
+            for row in state.rows("monitoring")
+        }
+        assert readings.lvm.monitoring == expected
+    else:
+        assert readings.lvm.monitoring == {}
+
+
+# What extend.py and its readers count on; asking twice must do no harm.
+STATUSES = {
+    "same": 5,
+    "smaller": 5,
+    "metadata_same": 0,
+    "metadata_smaller": 5,
+    "both_same": 0,
+    "data": 0,
+    "both": 0,
+    "no_space": 5,
+    "no_space_both": 5,  # the metadata has grown all the same
+    "policy_no_space": 5,
+    "policy_profile_missing": 0,  # and nothing was done
+    "needs_check": 0,  # and the kernel did nothing
+    "inactive": 0,
+    "failed": 5,
+    "partial_vg": 5,
+    "exported_vg": 5,
+}
+
+
+@pytest.mark.parametrize("extend", EXTENDS, ids=every)
+def test_lvextend_ends_as_we_count_on(extend: Recording) -> None:
+    """Its statuses are those that we know, and a refusal gives its reason on stderr."""
+    status = extend.commands["lvextend"].status
+    case = extend.state.removeprefix("lvextend_")
+
+    assert status == STATUSES.get(case, status)
+    assert status is not None
+    assert status == 0 or extend.output("lvextend", "stderr").strip()
+
+
+def test_a_step_that_does_not_fit_leaves_the_metadata_grown() -> None:
+    """LVM extends and commits the metadata before it looks for room for the data."""
+    for extend in EXTENDS:
+        if extend.state == "lvextend_no_space_both":
+            assert "_tmeta changed from" in extend.output("lvextend")
+            assert "_tdata changed from" not in extend.output("lvextend")
