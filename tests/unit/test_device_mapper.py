@@ -188,3 +188,14 @@ def test_a_kernel_that_refuses_is_an_error() -> None:
     """Nothing is invented."""
     with pytest.raises(KernelError, match="not permitted"):
         read(Devices(), lambda _: None)
+
+
+def test_a_thin_volume_that_makes_no_sense_is_a_problem() -> None:
+    """But one of a failed pool, of which the kernel says no more than that, is none."""
+    odd = replace(THIN, name="odd", table="253:4")
+    failed = replace(THIN, name="failed", table="Fail")
+
+    reading = read(Devices(odd, failed, THIN), lambda _: None)
+
+    assert [thin.dm_name for thin in reading.thins] == ["docker-1"]
+    assert [problem.subject for problem in reading.problems] == ["odd"]
