@@ -95,6 +95,10 @@ class Exposition:
                 pages[variant] = compressed(pages[plain])
         self._pages = pages
 
+    def invalidate(self) -> None:
+        """Forget what is rendered: the next scrape renders the latest Snapshot itself."""
+        self._pages = {}
+
     def page(self, accept: str = "", accept_encoding: str = "") -> Page:
         """Answer with what is rendered; uncompressed while gzip was not asked for lately.
 

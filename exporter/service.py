@@ -26,6 +26,7 @@ WATCH_SECONDS = 2.0
 PUBLISH_SECONDS = 1.0
 # A hundred pools take tens of milliseconds to render: at most this share of one core.
 PUBLISH_SHARE = 0.05
+CHEAP_SECONDS = 0.005
 HEALTH_SECONDS = 1.0
 FIRST_READING_SECONDS = 3.0
 WORKER_GRACE_SECONDS = 1.0
@@ -71,6 +72,8 @@ class Service:
         self._host = host
         self._log = log
         self._latest: Snapshot | None = None
+        self._rendered_pools = -1
+        self._render_seconds = 0.0
         self._collection = Collection(
             host,
             programs(settings),
@@ -175,16 +178,29 @@ class Service:
             self._collection.refresh(Collector.POLICY)
 
     def _publish(self, stop: threading.Event) -> None:
-        """Make and render the Snapshot that scrapes get, until `stop` is set."""
+        """Make the Snapshot that scrapes get, until `stop` is set."""
         pause = 0.0
         while not stop.wait(pause):
-            began = time.thread_time()
             self._latest = self._guard.report(self._collection.snapshot())
-            self._exposition.refresh()
+            pause = max(PUBLISH_SECONDS, self._render(len(self._latest.pools)) / PUBLISH_SHARE)
             for name in self._schedule.repair():
                 self._log.warning("schedule_repaired", source=name)
-            took = time.thread_time() - began
-            pause = max(PUBLISH_SECONDS, took / PUBLISH_SHARE)
+
+    def _render(self, pools: int) -> float:
+        """Render ahead where that takes long, else leave it to the scrape; returns CPU seconds.
+
+        Most renderings are never fetched: on a host with a few pools they would be most
+        of what this program costs.
+        """
+        is_cheap = self._render_seconds < CHEAP_SECONDS
+        if is_cheap and pools == self._rendered_pools:
+            self._exposition.invalidate()
+            return 0.0
+        began = time.thread_time()
+        self._exposition.refresh()
+        self._render_seconds = time.thread_time() - began
+        self._rendered_pools = pools
+        return self._render_seconds
 
     def _say_state(self, name: Collector, state: CollectorState) -> None:
         if state.is_ok:
