@@ -26,7 +26,7 @@ WATCH_SECONDS = 2.0
 PUBLISH_SECONDS = 1.0
 # A hundred pools take tens of milliseconds to render: at most this share of one core.
 PUBLISH_SHARE = 0.05
-CHEAP_SECONDS = 0.005
+CHEAP_POOLS = 5  # about a millisecond each
 HEALTH_SECONDS = 1.0
 FIRST_READING_SECONDS = 3.0
 WORKER_GRACE_SECONDS = 1.0
@@ -72,8 +72,6 @@ class Service:
         self._host = host
         self._log = log
         self._latest: Snapshot | None = None
-        self._rendered_pools = -1
-        self._render_seconds = 0.0
         self._collection = Collection(
             host,
             programs(settings),
@@ -192,15 +190,12 @@ class Service:
         Most renderings are never fetched: on a host with a few pools they would be most
         of what this program costs.
         """
-        is_cheap = self._render_seconds < CHEAP_SECONDS
-        if is_cheap and pools == self._rendered_pools:
+        if pools <= CHEAP_POOLS:
             self._exposition.invalidate()
             return 0.0
         began = time.thread_time()
         self._exposition.refresh()
-        self._render_seconds = time.thread_time() - began
-        self._rendered_pools = pools
-        return self._render_seconds
+        return time.thread_time() - began
 
     def _say_state(self, name: Collector, state: CollectorState) -> None:
         if state.is_ok:
