@@ -11,9 +11,9 @@ class Log(Protocol):
     """The part of a structlog logger that the guard uses."""
 
     def info(self, event: str, **fields: object) -> object: ...  # noqa: D102 - structlog's
-    def warning(self, event: str, **fields: object) -> object: ...  # noqa: D102
-    def error(self, event: str, **fields: object) -> object: ...  # noqa: D102
-    def exception(self, event: str, **fields: object) -> object: ...  # noqa: D102
+    def warning(self, event: str, **fields: object) -> object: ...  # noqa: D102 - structlog's
+    def error(self, event: str, **fields: object) -> object: ...  # noqa: D102 - structlog's
+    def exception(self, event: str, **fields: object) -> object: ...  # noqa: D102 - structlog's
 
 
 def narrate_state(log: Log, pool: ThinPool, decision: Decision, was: object) -> None:
