@@ -23,9 +23,6 @@ from exporter.model import Snapshot
 
 REMEMBERED_SECONDS = 300.0
 COMPRESSION_LEVEL = 3  # 6 takes three times as long for a tenth less
-# A sleep gives up the interpreter's lock, which a rendering thread otherwise keeps
-# for sys.getswitchinterval() each time that the web's thread wants it.
-PAUSE_SECONDS = 0.001
 
 
 class Format(Enum):
@@ -73,7 +70,7 @@ class Exposition:
         latest: Callable[[], Snapshot | None],
         *,
         clock: Callable[[], float] = time.monotonic,
-        pause: Callable[[], None] = lambda: time.sleep(PAUSE_SECONDS),
+        pause: Callable[[], None] = lambda: None,
     ) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(snapshot_collector(latest))

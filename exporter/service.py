@@ -21,6 +21,7 @@ from exporter.schedule import Schedule, Tick
 from exporter.watch import ConfigurationWatch
 from exporter.web.app import build_app
 from exporter.web.server import SWITCH_INTERVAL_SECONDS, WebServer
+from exporter.web.traffic import Traffic
 
 WATCH_SECONDS = 2.0
 PUBLISH_SECONDS = 1.0
@@ -94,11 +95,12 @@ class Service:
         )
         self._watch = ConfigurationWatch()
         self._schedule = Schedule(self._ticks(settings), clock=clocks.monotonic)
-        self._exposition = Exposition(lambda: self._latest)
+        traffic = Traffic()
+        self._exposition = Exposition(lambda: self._latest, pause=traffic.give_way)
         app = build_app(
             self._exposition, lambda: self._latest, telemetry_path=web.telemetry_path
         )
-        self._server = WebServer(app, web.addresses)
+        self._server = WebServer(app, web.addresses, traffic=traffic)
 
     @property
     def addresses(self) -> tuple[str, ...]:

@@ -15,7 +15,8 @@ from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
 from hypercorn.typing import ASGIFramework
 
-from exporter.web.app import App
+from exporter.web.app import App, Event, Receive, Send
+from exporter.web.traffic import Traffic
 
 MAX_HEADER_BYTES = 16384
 REQUESTS_PER_CONNECTION = 100_000  # a scraper stays for weeks
@@ -24,20 +25,28 @@ REQUESTS_PER_CONNECTION = 100_000  # a scraper stays for weeks
 class Connections:
     """Serves clients; `accept` is what asyncio calls for each."""
 
-    def __init__(self, app: App, *, limit: int, idle_seconds: int) -> None:
+    def __init__(self, app: App, *, traffic: Traffic, limit: int, idle_seconds: int) -> None:
+        async def answer(scope: Event, receive: Receive, send: Send) -> None:
+            try:
+                await app(scope, receive, send)
+            finally:
+                traffic.leave()
+
         # The cast: ours takes plain dictionaries where hypercorn has a type per event.
-        self._app = ASGIWrapper(cast("ASGIFramework", app))
+        self._app = ASGIWrapper(cast("ASGIFramework", answer))
+        self._traffic = traffic
         self._config = make_config(idle_seconds)
         self._limit = limit
         self._open: dict[asyncio.Task[None], Connection] = {}
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one client until it leaves; above the limit hang up at once."""
+        self._traffic.arrive()
         task = asyncio.current_task()
         if task is None or len(self._open) >= self._limit:
             writer.transport.abort()
             return
-        connection = self._open[task] = Connection(reader, writer)
+        connection = self._open[task] = Connection(reader, writer, self._traffic)
         try:
             await connection.serve(self._app, self._config)
         finally:
@@ -60,9 +69,12 @@ class Connections:
 class Connection:
     """One client. To hypercorn it is the reader, which is how it sees the input end."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, traffic: Traffic
+    ) -> None:
         self._reader = reader
         self._writer = writer
+        self._traffic = traffic
         self._context = WorkerContext(max_requests=None)
 
     async def serve(self, app: ASGIWrapper, config: Config) -> None:
@@ -76,6 +88,7 @@ class Connection:
         data = b""
         try:
             data = await self._reader.read(size)
+            self._traffic.arrive()
         finally:
             if not data:
                 await self.end()

@@ -15,14 +15,15 @@ import structlog
 from exporter.web.app import App
 from exporter.web.connections import Connections
 from exporter.web.listen import BACKLOG, address_of, adopt, listen
+from exporter.web.traffic import Traffic
 
 MAX_CONNECTIONS = 256
 IDLE_SECONDS = 75  # longer than a scrape interval of a minute, to keep its connection
 STOP_SECONDS = 2.0
 # For sys.setswitchinterval, which is the whole process's and so main's to set: a request
 # takes the interpreter's lock some ten times, each time after waiting this long while a
-# Snapshot is rendered. With Python's 5 ms the slowest percent takes 14 ms, with this 7.
-SWITCH_INTERVAL_SECONDS = 0.0005
+# Snapshot is rendered. Measured with tests/bench/scrape.py, as is web/traffic.py.
+SWITCH_INTERVAL_SECONDS = 0.0001
 GRACE_SHARE = 0.4  # of the time for stopping: for answers under way, and for hanging up
 
 log = structlog.get_logger(__name__)
@@ -31,7 +32,8 @@ log = structlog.get_logger(__name__)
 class WebServer:
     """Serves an application, from `start` until `stop`.
 
-    `descriptors` are sockets that listen already, as systemd passes them.
+    `descriptors` are sockets that listen already, as systemd passes them; `traffic` is
+    told of each request.
     """
 
     def __init__(
@@ -40,12 +42,18 @@ class WebServer:
         addresses: Sequence[str] = (),
         *,
         descriptors: Sequence[int] = (),
+        traffic: Traffic | None = None,
         max_connections: int = MAX_CONNECTIONS,
         idle_seconds: int = IDLE_SECONDS,
     ) -> None:
         self._wanted = addresses
         self._descriptors = descriptors
-        self._connections = Connections(app, limit=max_connections, idle_seconds=idle_seconds)
+        self._connections = Connections(
+            app,
+            traffic=traffic or Traffic(),
+            limit=max_connections,
+            idle_seconds=idle_seconds,
+        )
         self._addresses: tuple[str, ...] = ()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._grace_seconds = 0.0

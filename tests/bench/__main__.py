@@ -6,6 +6,7 @@ import runpy
 import sys
 from pathlib import Path
 
+from tests.bench.host import yardstick_seconds
 from tests.vm import payload, scenarios
 from tests.vm.image import cached_image, missing_tools
 from tests.vm.machine import Machine
@@ -22,6 +23,8 @@ def main() -> int:
         runpy.run_path(str(HERE / "scrape.py"), run_name="__main__")
     except SystemExit as end:
         say("" if not end.code else "the goal of 10 ms is missed here")
+    say("== idle with one pool, on the simulated host (whose cost is included)")
+    runpy.run_path(str(HERE / "idle.py"), run_name="__main__")
     if missing := missing_tools():
         say(f"LEFT OUT: what needs the machine, for want of {', '.join(missing)}")
         return 1
@@ -37,6 +40,7 @@ def main() -> int:
             (f"{payload.PREFIX}/bin/python", GUEST_SCRIPT), timeout_seconds=600
         )
         say(result.stdout)
+    say(f"yardstick here:   {yardstick_seconds():.3f} s")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 First one collection against the bare commands that it runs, in turn; then `run` with
 default intervals: its memory, and its own share of one core without its children.
+A loop of Python's is timed as well: it tells how much slower an emulated CPU is.
 Needs nothing but the installed program, so that it can be copied to any host.
 """
 
@@ -26,6 +27,7 @@ from exporter.sources import dmeventd, loop
 
 ADDRESS = "127.0.0.1:10129"
 TICKS = os.sysconf("SC_CLK_TCK")
+YARDSTICK_ROUNDS = 2_000_000
 
 
 class Recorder(HostRunner):
@@ -49,6 +51,7 @@ def main() -> int:
     options = parser.parse_args()
     measure_collection(options.rounds)
     measure_run(options.seconds)
+    say(f"yardstick:        {yardstick_seconds():.3f} s")
     return 0
 
 
@@ -153,6 +156,11 @@ def scrape() -> None:
     """Fetch the metrics."""
     with urllib.request.urlopen(f"http://{ADDRESS}/metrics", timeout=10) as page:
         page.read()
+
+
+def yardstick_seconds() -> float:
+    """Time a fixed piece of Python, at its best of three."""
+    return min(timed(lambda: sum(range(YARDSTICK_ROUNDS))) for _ in range(3))
 
 
 def own_seconds(pid: int) -> float:

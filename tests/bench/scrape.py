@@ -15,18 +15,19 @@ import statistics
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from exporter.exposition import PAUSE_SECONDS, Exposition
+from exporter.exposition import Exposition
 from exporter.model import Snapshot
 from exporter.service import PUBLISH_SECONDS, PUBLISH_SHARE
 from exporter.web.app import build_app
 from exporter.web.server import SWITCH_INTERVAL_SECONDS, WebServer
+from exporter.web.traffic import Traffic
 from tests.factories import TAKEN_AT, make_large_snapshot
 
 PROMETHEUS = {
@@ -56,11 +57,11 @@ KINDS = (
 class Publisher(threading.Thread):
     """Replaces the Snapshot as often as the service does, and has it rendered."""
 
-    def __init__(self, pools: int, pause: Callable[[], None]) -> None:
+    def __init__(self, pools: int, traffic: Traffic) -> None:
         super().__init__(daemon=True)
         self._pools = pools
         self.snapshot = make_large_snapshot(pools)
-        self.exposition = Exposition(self.latest, pause=pause)
+        self.exposition = Exposition(self.latest, pause=traffic.give_way)
         self.render_seconds: list[float] = []
         self.render_cpu_seconds: list[float] = []
 
@@ -85,8 +86,7 @@ def main() -> int:
     """Measure, print, and judge."""
     options = _options()
     sys.setswitchinterval(options.switch_interval)
-    pause = (lambda: time.sleep(options.pause)) if options.pause else (lambda: None)
-    with _serving(options.pools, pause) as (publisher, address):
+    with _serving(options.pools) as (publisher, address):
         worst = max(_measure(address, kind, options.scrapes // len(KINDS)) for kind in KINDS)
         _report_rendering(publisher)
     verdict = "within" if worst < LIMIT_SECONDS else "OVER"
@@ -104,16 +104,17 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pools", type=int, default=100)
     parser.add_argument("--scrapes", type=int, default=2000)
-    parser.add_argument("--pause", type=float, default=PAUSE_SECONDS, help="0: none")
     parser.add_argument("--switch-interval", type=float, default=SWITCH_INTERVAL_SECONDS)
     return parser.parse_args()
 
 
 @contextmanager
-def _serving(pools: int, pause: Callable[[], None]) -> Iterator[tuple[Publisher, str]]:
+def _serving(pools: int) -> Iterator[tuple[Publisher, str]]:
     hung_lvs = threading.Thread(target=threading.Event().wait, daemon=True)
-    publisher = Publisher(pools, pause)
-    server = WebServer(build_app(publisher.exposition, publisher.latest), ["127.0.0.1:0"])
+    traffic = Traffic()
+    publisher = Publisher(pools, traffic)
+    app = build_app(publisher.exposition, publisher.latest)
+    server = WebServer(app, ["127.0.0.1:0"], traffic=traffic)
     hung_lvs.start()
     publisher.start()
     server.start()

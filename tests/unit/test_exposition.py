@@ -28,7 +28,7 @@ class Host:
         self.snapshot: Snapshot | None = make_snapshot()
         self.now = 1000.0
         self.readings = 0
-        self.exposition = Exposition(self.latest, clock=lambda: self.now, pause=lambda: None)
+        self.exposition = Exposition(self.latest, clock=lambda: self.now)
 
     def latest(self) -> Snapshot | None:
         """Return the Snapshot, and count."""

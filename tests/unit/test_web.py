@@ -26,7 +26,7 @@ class Site:
 
     def __init__(self, snapshot: Snapshot | None = None) -> None:
         self.snapshot = snapshot
-        self.exposition = Exposition(self.latest, pause=lambda: None)
+        self.exposition = Exposition(self.latest)
 
     def latest(self) -> Snapshot | None:
         """Return the Snapshot."""
