@@ -55,7 +55,7 @@ end-to-end: $(READY) ## the real program on the simulated host, with a real Prom
 	$(BIN)/pytest -q tests/end_to_end
 
 test-vm: $(READY) ## real LVM, device-mapper and Docker, in a virtual machine
-	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/pytest -q --vm tests/vm
+	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/pytest -q --durations=10 --vm tests/vm
 
 vm-shell: $(READY) ## a shell in a virtual machine with this version installed
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m tests.vm.shell

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from exporter import config
 from exporter.config import Settings
+from exporter.config.keys import KEYS
 from tests.end_to_end.program import Program, run
 from tests.end_to_end.test_demo import need
 
@@ -98,7 +99,7 @@ def test_the_configuration_shown_is_the_default() -> None:
     (text,) = (block for block in blocks("yaml") if block.startswith("guard:"))
 
     assert config.parse(text) == Settings()
-    for key in config.KEYS:
+    for key in KEYS:
         leaf = key.name.rpartition(".")[2]
         assert leaf in README, key.name
 

@@ -12,18 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.config import (
-    KEYS,
-    MAX_FAULTS,
-    MAX_FILE_BYTES,
     CollectSettings,
     Commands,
     GuardSettings,
-    Loader,
     PoolSettings,
     Settings,
     load,
     parse,
 )
+from exporter.config.document import Loader
+from exporter.config.keys import KEYS
+from exporter.config.load import MAX_FAULTS, MAX_FILE_BYTES
 from exporter.errors import ConfigError
 from exporter.model import GuardMode
 

@@ -1,0 +1,20 @@
+"""The configuration file: Settings, or every fault at once."""
+
+from exporter.config.load import load, parse
+from exporter.config.settings import (
+    CollectSettings,
+    Commands,
+    GuardSettings,
+    PoolSettings,
+    Settings,
+)
+
+__all__ = [
+    "CollectSettings",
+    "Commands",
+    "GuardSettings",
+    "PoolSettings",
+    "Settings",
+    "load",
+    "parse",
+]
