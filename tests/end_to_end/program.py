@@ -7,32 +7,17 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
 
-T = TypeVar("T")
+from tests.waiting import wait_for
 
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 PROGRAM = (sys.executable, "-m", "exporter")
-
-
-def wait_for(probe: Callable[[], T | None], *, seconds: float, what: str) -> T:
-    """Ask again until there is an answer; AssertionError at the deadline."""
-    ends_at = time.monotonic() + seconds
-    pause = threading.Event()
-    while True:
-        answer = probe()
-        if answer is not None:
-            return answer
-        assert time.monotonic() < ends_at, f"not within {seconds} s: {what}"
-        pause.wait(0.1)
 
 
 def run(

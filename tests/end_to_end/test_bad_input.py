@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.program import Program, parse_metrics, run, wait_for
+from tests.end_to_end.program import Program, parse_metrics, run
+from tests.waiting import wait_for
 
 NO_DEVICE_MAPPER = {"DM_DEV_DIR": "/nonexistent"}
 

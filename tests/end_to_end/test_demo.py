@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.program import Program, wait_for
+from tests.end_to_end.program import Program
+from tests.prometheus import lint, scraped, scraping
+from tests.waiting import wait_for
 
 POOLS = {
     ("docker", "thinpool"),
@@ -22,15 +18,6 @@ POOLS = {
     ("web", "pool"),
     ("", "docker-253:0-201549152-pool"),
 }
-
-
-def need(program: str) -> str:
-    """Find a program, which must be there where nothing may be left out."""
-    path = shutil.which(program)
-    if path is None and os.environ.get("THINPOOL_REQUIRE_ALL") != "1":
-        pytest.skip(f"{program} is missing: apt-get install prometheus")
-    assert path, f"{program} is missing"
-    return path
 
 
 def test_it_says_that_it_is_simulated(demo: Program) -> None:
@@ -89,75 +76,19 @@ def test_each_pool_in_need_is_extended(demo: Program, name: str, vg: str) -> Non
 
 def test_the_metrics_are_wellformed(demo: Program) -> None:
     """Promtool has nothing to say."""
-    result = subprocess.run(
-        [need("promtool"), "check", "metrics"],
-        input=demo.get("/metrics")[1],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-
-    assert (result.returncode, result.stdout + result.stderr) == (0, "")
+    assert lint(demo.get("/metrics")[1].encode()) == (0, "")
 
 
 @pytest.fixture(scope="module")
 def prometheus(demo: Program, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start Debian's Prometheus on the demo, and give its address."""
-    directory = tmp_path_factory.mktemp("prometheus")
-    config = {
-        "global": {"scrape_interval": "1s"},
-        "scrape_configs": [
-            {"job_name": "thinpool", "static_configs": [{"targets": [demo.address]}]}
-        ],
-    }
-    (directory / "prometheus.yml").write_text(json.dumps(config))
-    port = free_port()
-    argv = [
-        need("prometheus"),
-        f"--config.file={directory}/prometheus.yml",
-        f"--storage.tsdb.path={directory}/data",
-        f"--web.listen-address=127.0.0.1:{port}",
-    ]
-    with (directory / "log").open("wb") as log:
-        process = subprocess.Popen(argv, stderr=log)
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
-
-
-def free_port() -> int:
-    """Find a port that nobody listens on."""
-    import socket  # noqa: PLC0415 - of use here alone
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def query(prometheus: str, expression: str) -> list[dict[str, str]] | None:
-    """Evaluate an expression: the labels of its series; None while there is none."""
-    arguments = urllib.parse.urlencode({"query": expression})
-    try:
-        with urllib.request.urlopen(
-            f"{prometheus}/api/v1/query?{arguments}", timeout=10
-        ) as page:
-            result = json.load(page)["data"]["result"]
-    except OSError:
-        return None
-    return [row["metric"] for row in result] or None
+    with scraping(demo.address, tmp_path_factory.mktemp("prometheus")) as address:
+        yield address
 
 
 def test_a_real_prometheus_scrapes_it(prometheus: str) -> None:
     """Every pool arrives with its labels, and the target is up."""
-    found = wait_for(
-        lambda: query(prometheus, "thinpool_data_used_bytes > 0 and on () up == 1"),
-        seconds=60,
-        what="a scrape",
-    )
+    found = scraped(prometheus, "thinpool_data_used_bytes > 0")
 
     names = {(labels.get("vg", ""), labels["pool"]) for labels in found}
     assert names == POOLS

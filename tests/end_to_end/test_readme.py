@@ -11,7 +11,7 @@ from exporter import config
 from exporter.config import Settings
 from exporter.config.keys import KEYS
 from tests.end_to_end.program import Program, run
-from tests.end_to_end.test_demo import need
+from tests.prometheus import need
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()

@@ -21,9 +21,9 @@ from exporter.errors import (
     CommandStuckError,
     OutputTooLargeError,
 )
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 REPOSITORY = Path(__file__).parents[2]
-PATIENCE_SECONDS = 30.0
 DEADLINE_SECONDS = 0.5
 MEBIBYTE = 1024 * 1024
 
@@ -54,16 +54,6 @@ def finish(running: Running) -> Output:
     output = running.wait(PATIENCE_SECONDS)
     assert output is not None
     return output
-
-
-def eventually(fact: Callable[[], bool]) -> bool:
-    """Wait until the fact holds."""
-    ends_at = time.monotonic() + PATIENCE_SECONDS
-    while not fact():
-        if time.monotonic() > ends_at:
-            return False
-        time.sleep(0.005)
-    return True
 
 
 def is_alive(pid: int) -> bool:

@@ -21,8 +21,8 @@ import structlog
 
 from exporter.errors import ConfigError
 from exporter.log import FORMATS, LEVELS, QUEUED_LINES, configure, dropped_lines, flush
+from tests.waiting import PATIENCE_SECONDS, eventually
 
-PATIENCE_SECONDS = 30.0
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 PIPE_BYTES = 65536
 REPOSITORY = Path(__file__).parents[2]
@@ -50,16 +50,6 @@ def pipe() -> Iterator[tuple[int, TextIO]]:
     with os.fdopen(writing, "w") as stream:
         yield reading, stream
     os.close(reading)
-
-
-def eventually(fact: Callable[[], bool]) -> bool:
-    """Wait until the fact holds."""
-    ends_at = time.monotonic() + PATIENCE_SECONDS
-    while not fact():
-        if time.monotonic() > ends_at:
-            return False
-        time.sleep(0.005)
-    return True
 
 
 def logged(level: str, log_format: str, act: Callable[[], object]) -> str:

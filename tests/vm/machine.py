@@ -12,8 +12,8 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -200,7 +200,7 @@ class Machine:
         self._ssh = SecureShell(port=self.port(22), key=self.image.key, control=control)
         stack.callback(self._ssh.disconnect)
         wait_until(self._has_monitor, deadline_seconds=30, what="QEMU's monitor")
-        self._monitor = stack.enter_context(Monitor(self._directory / "qmp"))
+        self._monitor = stack.enter_context(closing(Monitor(self._directory / "qmp")))
         self._reconnect(BOOT_DEADLINE_SECONDS)
         self.run("systemctl is-system-running --wait", check=False)
 
@@ -286,26 +286,18 @@ class Machine:
             raise MachineError(f"{line}: {answer.strip()}")
 
 
-class _killed_at_exit:  # noqa: N801 - reads as the fact it establishes
-    """A child process that does not outlive its context."""
-
-    def __init__(self, argv: Sequence[str], log: IO[bytes]) -> None:
-        directory = Path(log.name).parent
-        self._child = subprocess.Popen(
-            argv, cwd=directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
-
-    def __enter__(self) -> "subprocess.Popen[bytes]":
-        return self._child
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._child.kill()
-        self._child.wait()
+@contextmanager
+def _killed_at_exit(argv: Sequence[str], log: IO[bytes]) -> Iterator["subprocess.Popen[bytes]"]:
+    """Start a child process that does not outlive the context."""
+    directory = Path(log.name).parent
+    child = subprocess.Popen(
+        argv, cwd=directory, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+    )
+    try:
+        yield child
+    finally:
+        child.kill()
+        child.wait()
 
 
 def _make_run_directory(stack: ExitStack) -> Path:

@@ -3,7 +3,6 @@
 import json
 import socket
 from pathlib import Path
-from types import TracebackType
 from typing import cast, final
 
 COMMAND_DEADLINE_SECONDS = 120.0
@@ -15,7 +14,7 @@ class MonitorError(RuntimeError):
 
 @final
 class Monitor:
-    """A QMP connection."""
+    """A QMP connection, open until `close`."""
 
     def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
@@ -24,17 +23,6 @@ class Monitor:
         self._stream = self._socket.makefile("rw", encoding="utf-8")
         self._receive()
         self.execute("qmp_capabilities")
-
-    def __enter__(self) -> "Monitor":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Hang up; QEMU keeps running."""

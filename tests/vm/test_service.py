@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.test_demo import free_port, need, query
+from tests.prometheus import lint, scraped, scraping
 from tests.vm import scenarios
 from tests.vm.guest import CONFIG, check, collect, running
 from tests.vm.machine import Machine
 from tests.vm.scenarios import Pool
-from tests.vm.waiting import wait_until
 
 POOL = {"vg": "docker", "pool": "thinpool"}
 
@@ -29,30 +24,6 @@ def on_docker(machine: Machine) -> Machine:
     scenarios.make_pool(machine, Pool(error_when_full=False))
     scenarios.docker_direct_lvm(machine)
     return machine
-
-
-@contextmanager
-def prometheus(target: str, directory: Path) -> Iterator[str]:
-    """Run Debian's Prometheus on a target, and give its address."""
-    config = {
-        "global": {"scrape_interval": "1s"},
-        "scrape_configs": [{"job_name": "thinpool", "static_configs": [{"targets": [target]}]}],
-    }
-    (directory / "prometheus.yml").write_text(json.dumps(config))
-    port = free_port()
-    argv = (
-        need("prometheus"),
-        f"--config.file={directory}/prometheus.yml",
-        f"--storage.tsdb.path={directory}/data",
-        f"--web.listen-address=127.0.0.1:{port}",
-    )
-    with (directory / "log").open("wb") as log:
-        process = subprocess.Popen(argv, stderr=log)
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-        process.wait()
 
 
 def test_a_stopped_dockerd_costs_its_own_figures_only(on_docker: Machine) -> None:
@@ -92,26 +63,10 @@ def test_a_real_prometheus_scrapes_a_real_host(on_docker: Machine, tmp_path: Pat
     """The pool's figures arrive, and promtool has nothing to say about them."""
     machine = on_docker
     with running(machine) as guest:
-        text = guest.metrics().text
-        lint = subprocess.run(
-            [need("promtool"), "check", "metrics"],
-            input=text,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert (lint.returncode, lint.stdout + lint.stderr) == (0, "")
+        assert lint(guest.metrics().text.encode()) == (0, "")
 
-        with prometheus(f"127.0.0.1:{machine.port()}", tmp_path) as address:
-            found: list[dict[str, str]] = []
-
-            def has_arrived() -> bool:
-                expression = "thinpool_data_used_bytes > 0 and on () (up == 1)"
-                found[:] = query(address, expression) or []
-                return bool(found)
-
-            wait_until(has_arrived, deadline_seconds=60, what="a scrape of the guest")
+        with scraping(f"127.0.0.1:{machine.port()}", tmp_path) as address:
+            found = scraped(address, "thinpool_data_used_bytes > 0")
     assert [(labels["vg"], labels["pool"]) for labels in found] == [("docker", "thinpool")]
 
 

@@ -4,53 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.command import Output
 from exporter.errors import CommandMissingError
 from exporter.simulation import ManualClock, PoolSpec, SimulatedHost
-from exporter.simulation.figures import GIB, KIB, MIB
-
-POOL = "docker/thinpool"
-EXTENTS = 2560  # 10 GiB
-CHUNKS = 20480
-
-
-def make_host(*, extents: int = 12800, metadata_bytes: int = 128 * MIB) -> SimulatedHost:
-    """Make a host whose pool is at 90 %, with a policy of 80/20."""
-    host = SimulatedHost(ManualClock())
-    host.set_profile("p", threshold=80, percent=20)
-    host.add_vg("docker", extents=extents)
-    spec = PoolSpec(
-        data_bytes=10 * GIB,
-        metadata_bytes=metadata_bytes,
-        chunk_bytes=512 * KIB,
-        used_bytes=9 * GIB,
-        profile="p",
-    )
-    host.add_pool(POOL, spec)
-    return host
-
-
-def extend(host: SimulatedHost, *words: str) -> Output:
-    """Run lvextend to its end."""
-    running = host.start(("/sbin/lvm", "lvextend", *words), environment={})
-    output = running.wait(0)
-    assert output is not None
-    return output
-
-
-def sizes(host: SimulatedHost) -> tuple[int, int, int]:
-    """Count the extents of data, metadata and spare."""
-    lvs = host.vg("docker").lvs
-    names = ("thinpool_tdata", "thinpool_tmeta", "lvol0_pmspare")
-    data, metadata, spare = (lvs[name].extents if name in lvs else 0 for name in names)
-    return data, metadata, spare
-
-
-def total_chunks(host: SimulatedHost) -> str:
-    """Read the kernel's data counts."""
-    device = host.device("docker-thinpool")
-    assert device is not None
-    return (device.status or "").split()[2]
+from exporter.simulation.figures import GIB, MIB
+from tests.unit.simulation.host import (
+    EXTENTS,
+    POOL,
+    PROFILE,
+    extend,
+    make_host,
+    pool_device,
+    sizes,
+    status,
+)
 
 
 def test_absolute_extents_extend_data() -> None:
@@ -66,7 +32,7 @@ def test_absolute_extents_extend_data() -> None:
         "(2560 extents) to 12.00 GiB (3072 extents).\n"
         "  Logical volume docker/thinpool successfully resized.\n"
     )
-    assert total_chunks(host) == "18432/24576"
+    assert status(host)[2] == "18432/24576"
     assert host.vg("docker").seqno == seqno + 1
 
 
@@ -221,13 +187,11 @@ def test_growth_lifts_out_of_data_space() -> None:
     host.add_pool(POOL, PoolSpec(used_bytes=10 * GIB))
     host.fill(POOL, 163840)
     clock.now += 61
-    before = host.device("docker-thinpool")
+    before = pool_device(host)
 
     extend(host, "-l", "+100", POOL)
-    after = host.device("docker-thinpool")
+    after = pool_device(host)
 
-    assert before is not None
-    assert after is not None
     assert "out_of_data_space discard_passdown error_if_no_space" in (before.status or "")
     assert " rw discard_passdown queue_if_no_space" in (after.status or "")
     assert after.event_number > before.event_number
@@ -252,20 +216,18 @@ def test_needs_check_makes_growth_ineffective() -> None:
 
     assert output.status == 0
     assert sizes(host)[0] == EXTENTS + 100
-    assert total_chunks(host) == "18432/20480"
+    assert status(host)[2] == "18432/20480"
 
 
 def test_the_low_water_mark_follows_the_table() -> None:
     """A profile changes the mark only when the table is loaded again."""
     host = make_host()
-    host.set_profile("p", threshold=60, percent=20)
-    before = host.device("docker-thinpool")
+    host.set_profile(PROFILE, threshold=60, percent=20)
+    before = pool_device(host)
 
     extend(host, "-l", "3072", POOL)
-    after = host.device("docker-thinpool")
+    after = pool_device(host)
 
-    assert before is not None
-    assert after is not None
     assert (before.table.split()[3], after.table.split()[3]) == ("4096", "9830")
 
 

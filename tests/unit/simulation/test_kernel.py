@@ -2,62 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
-import pytest
-
-from exporter.devmapper import DmDevice
 from exporter.simulation import ManualClock, PoolSpec, Sawtooth, SimulatedHost
 from exporter.simulation.figures import GIB, KIB, MIB
-
-REPORT = ("--reportformat", "json", "--units", "b", "--nosuffix", "--binary")
-POOL = "docker/thinpool"
-CHUNKS = 10 * GIB // (512 * KIB)
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    """Give a clock at a time that is not zero."""
-    return ManualClock()
-
-
-@pytest.fixture
-def host(clock: ManualClock) -> SimulatedHost:
-    """Give a host with one half-full pool of Docker's, and room to grow."""
-    host = SimulatedHost(clock)
-    host.set_profile("docker-thinpool", threshold=80, percent=20)
-    host.add_vg("docker", extents=5120)
-    spec = PoolSpec(
-        data_bytes=10 * GIB,
-        metadata_bytes=128 * MIB,
-        chunk_bytes=512 * KIB,
-        used_bytes=5 * GIB,
-        profile="docker-thinpool",
-    )
-    host.add_pool(POOL, spec)
-    host.add_docker_thin(POOL)
-    return host
-
-
-def rows(host: SimulatedHost, command: str, fields: str, *more: str) -> list[dict[str, str]]:
-    """Read a report as parsed JSON."""
-    argv = ("/sbin/lvm", command, *REPORT, "-o", fields, *more)
-    (section,) = json.loads(host.run(argv, deadline_seconds=1).stdout)["report"]
-    (found,) = section.values()
-    assert isinstance(found, list)
-    return found
-
-
-def pool_device(host: SimulatedHost, name: str = "docker-thinpool") -> DmDevice:
-    """Find a pool's device."""
-    device = host.device(name)
-    assert device is not None
-    return device
-
-
-def status(host: SimulatedHost) -> list[str]:
-    """Split the pool's status line."""
-    return (pool_device(host).status or "").split()
+from tests.unit.simulation.host import POOL, pool_device, rows, status
 
 
 def test_kernel_texts_of_dockers_pool(host: SimulatedHost) -> None:

@@ -4,46 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.command import Output
-from exporter.simulation import ManualClock, PoolSpec, SimulatedHost
 from exporter.simulation.extend_policy import policy_percents
-from exporter.simulation.figures import GIB, KIB, MIB
-
-POOL = "docker/thinpool"
-EXTENTS = 2560  # 10 GiB
-CHUNKS = 20480
-
-
-def make_host(*, metadata_bytes: int = 128 * MIB) -> SimulatedHost:
-    """Make a host whose pool is at 90 %, with a policy of 80/20."""
-    host = SimulatedHost(ManualClock())
-    host.set_profile("p", threshold=80, percent=20)
-    host.add_vg("docker", extents=12800)
-    spec = PoolSpec(
-        data_bytes=10 * GIB,
-        metadata_bytes=metadata_bytes,
-        chunk_bytes=512 * KIB,
-        used_bytes=9 * GIB,
-        profile="p",
-    )
-    host.add_pool(POOL, spec)
-    return host
-
-
-def extend(host: SimulatedHost, *words: str) -> Output:
-    """Run lvextend to its end."""
-    running = host.start(("/sbin/lvm", "lvextend", *words), environment={})
-    output = running.wait(0)
-    assert output is not None
-    return output
-
-
-def sizes(host: SimulatedHost) -> tuple[int, int, int]:
-    """Count the extents of data, metadata and spare."""
-    lvs = host.vg("docker").lvs
-    names = ("thinpool_tdata", "thinpool_tmeta", "lvol0_pmspare")
-    data, metadata, spare = (lvs[name].extents if name in lvs else 0 for name in names)
-    return data, metadata, spare
+from exporter.simulation.figures import MIB
+from tests.unit.simulation.host import CHUNKS, POOL, PROFILE, extend, make_host, sizes
 
 
 @pytest.mark.parametrize(
@@ -110,12 +73,12 @@ def test_use_policies_with_nothing_to_do_is_silent() -> None:
 def test_use_policies_without_the_profile_does_nothing() -> None:
     """The default of 100 % counts then; LVM complains, and reports success."""
     host = make_host()
-    host.remove_profile("p")
+    host.remove_profile(PROFILE)
 
     output = extend(host, "--use-policies", POOL)
 
     assert (output.status, output.stdout) == (0, "")
-    assert "p.profile: stat failed" in output.stderr
+    assert f"{PROFILE}.profile: stat failed" in output.stderr
 
 
 @pytest.mark.parametrize(
@@ -136,7 +99,7 @@ def test_use_policies_with_odd_settings(
 ) -> None:
     """A step of 0 is an error, a low threshold a warning, 100 means never."""
     host = make_host()
-    host.set_profile("p", threshold=threshold, percent=percent)
+    host.set_profile(PROFILE, threshold=threshold, percent=percent)
 
     output = extend(host, "--use-policies", POOL)
 

@@ -3,63 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 
 import pytest
 
-from exporter.devmapper import DmDevice
-from exporter.errors import (
-    CommandFailedError,
-)
-from exporter.simulation import LoopPoolSpec, ManualClock, PoolSpec, SimulatedHost
-from exporter.simulation.figures import GIB, KIB, MIB, docker_size
-
-REPORT = ("--reportformat", "json", "--units", "b", "--nosuffix", "--binary")
-POOL = "docker/thinpool"
-CHUNKS = 10 * GIB // (512 * KIB)
-
-
-@pytest.fixture
-def host() -> SimulatedHost:
-    """Give a host with one half-full pool of LVM's."""
-    host = SimulatedHost(ManualClock())
-    host.add_vg("docker", extents=5120)
-    spec = PoolSpec(
-        data_bytes=10 * GIB,
-        metadata_bytes=128 * MIB,
-        chunk_bytes=512 * KIB,
-        used_bytes=5 * GIB,
-    )
-    host.add_pool(POOL, spec)
-    return host
-
-
-def run(host: SimulatedHost, *argv: str) -> str:
-    """Run a reading command."""
-    return host.run(argv, deadline_seconds=1).stdout
-
-
-def rows(host: SimulatedHost, command: str, fields: str, *more: str) -> list[dict[str, str]]:
-    """Read a report as parsed JSON."""
-    text = run(host, "/sbin/lvm", command, *REPORT, "-o", fields, *more)
-    (section,) = json.loads(text)["report"]
-    (found,) = section.values()
-    assert isinstance(found, list)
-    return found
-
-
-def pool_device(host: SimulatedHost, name: str = "docker-thinpool") -> DmDevice:
-    """Find a pool's device."""
-    device = host.device(name)
-    assert device is not None
-    return device
-
-
-def failure(host: SimulatedHost, argv: Sequence[str]) -> CommandFailedError:
-    """Run a command that has to fail."""
-    with pytest.raises(CommandFailedError) as caught:
-        host.run(argv, deadline_seconds=1)
-    return caught.value
+from exporter.simulation import LoopPoolSpec, PoolSpec, SimulatedHost
+from exporter.simulation.figures import GIB, docker_size
+from tests.unit.simulation.host import POOL, failure, pool_device, rows, run
 
 
 def test_loop_pool_is_known_to_the_kernel_alone(host: SimulatedHost) -> None:

@@ -20,10 +20,9 @@ from exporter.model import Dmeventd
 from exporter.simulation import LoopPoolSpec, ManualClock, PoolSpec, SimulatedHost
 from exporter.simulation.figures import GIB, KIB, MIB
 from tests.recordings.replay import HERE, Recording
+from tests.unit.simulation.host import POOL, PROFILE
 
 RELEASE = HERE / "bookworm"  # whose LVM and Docker the simulated host mimics
-POOL = "docker/thinpool"
-PROFILE = "docker-thinpool"
 DISK_EXTENTS = 255  # of 4 MiB: a disk of 1 GiB
 BLOCK = 4 * KIB
 COMPARED = ("lvs", "vgs", "pvs", "version", "lvmconfig", "monitoring", "docker_info_json")
@@ -31,7 +30,7 @@ LOOP_POOL = "docker-254:0-132737-pool"
 ALIVE = Dmeventd(is_alive=True, pid=500, state="S")
 
 
-def make_host(clock: ManualClock | None = None) -> SimulatedHost:
+def bare_host(clock: ManualClock | None = None) -> SimulatedHost:
     """Make a host on which nothing was done yet; Docker is there, but not started."""
     host = SimulatedHost(clock or ManualClock())
     host.stop_docker()
@@ -40,7 +39,7 @@ def make_host(clock: ManualClock | None = None) -> SimulatedHost:
 
 def article_layout() -> SimulatedHost:
     """Make the article's pool: 95 % of the VG for data, 1 % for metadata; and dmeventd."""
-    host = make_host()
+    host = bare_host()
     host.add_vg("docker", extents=DISK_EXTENTS)
     spec = PoolSpec(data_bytes=968 * MIB, metadata_bytes=8 * MIB, chunk_bytes=512 * KIB)
     host.add_pool(POOL, spec)
@@ -78,7 +77,7 @@ def small(
     *, used_mib: int = 0, is_error_when_full: bool = True, clock: ManualClock | None = None
 ) -> SimulatedHost:
     """Make the recorder's small pool, with a volume of Docker's kind if it is used."""
-    host = make_host(clock)
+    host = bare_host(clock)
     host.set_profile(PROFILE, threshold=80, percent=20)
     host.add_vg("docker", extents=DISK_EXTENTS)
     spec = PoolSpec(
@@ -163,7 +162,7 @@ def metadata_above() -> SimulatedHost:
 
 def no_pools_in_vg() -> SimulatedHost:
     """Make a VG with an ordinary LV."""
-    host = make_host()
+    host = bare_host()
     host.add_vg("data", extents=DISK_EXTENTS)
     host.add_linear("data/plain", size_bytes=100 * MIB)
     return host
@@ -171,7 +170,7 @@ def no_pools_in_vg() -> SimulatedHost:
 
 def article_vg() -> SimulatedHost:
     """Make an empty VG."""
-    host = make_host()
+    host = bare_host()
     host.add_vg("docker", extents=DISK_EXTENTS)
     return host
 
@@ -187,7 +186,7 @@ def lvm_thins() -> SimulatedHost:
 
 def loop_lvm() -> SimulatedHost:
     """Run Docker as it comes out of the box."""
-    host = make_host()
+    host = bare_host()
     pool = PoolSpec(data_bytes=100 * GIB, metadata_bytes=2 * GIB, used_bytes=75 * MIB)
     host.add_loop_pool(LOOP_POOL, LoopPoolSpec(pool=pool, backing_bytes=11 * GIB))
     host.add_docker_thin(LOOP_POOL)
@@ -197,7 +196,7 @@ def loop_lvm() -> SimulatedHost:
 
 def partial_vg() -> SimulatedHost:
     """Take one of two disks away, on which the data of one pool was in part."""
-    host = make_host()
+    host = bare_host()
     host.add_vg("docker", extents=DISK_EXTENTS)
     host.vgextend("docker", DISK_EXTENTS)
     for name, size in (("thinpool", 1200 * MIB), ("safe", 100 * MIB)):
@@ -256,7 +255,7 @@ def two_vgs() -> SimulatedHost:
 
 
 HOSTS: dict[str, Callable[[], SimulatedHost]] = {
-    "no_pools": make_host,
+    "no_pools": bare_host,
     "article_profile": article_profile,
     "article_monitored": article_profile,
     "dmeventd_absent": article_profile,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
 
 import pytest
 
@@ -15,58 +14,10 @@ from exporter.errors import (
     KernelError,
 )
 from exporter.model import Dmeventd
-from exporter.simulation import ManualClock, PoolSpec, SimulatedHost
+from exporter.simulation import SimulatedHost
 from exporter.simulation.fields import LV_FIELDS, PV_FIELDS, VG_FIELDS
-from exporter.simulation.figures import GIB, KIB, MIB
-
-REPORT = ("--reportformat", "json", "--units", "b", "--nosuffix", "--binary")
-POOL = "docker/thinpool"
-CHUNKS = 10 * GIB // (512 * KIB)
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    """Give a clock at a time that is not zero."""
-    return ManualClock()
-
-
-@pytest.fixture
-def host(clock: ManualClock) -> SimulatedHost:
-    """Give a host with one half-full pool of Docker's, and room to grow."""
-    host = SimulatedHost(clock)
-    host.set_profile("docker-thinpool", threshold=80, percent=20)
-    host.add_vg("docker", extents=5120)
-    spec = PoolSpec(
-        data_bytes=10 * GIB,
-        metadata_bytes=128 * MIB,
-        chunk_bytes=512 * KIB,
-        used_bytes=5 * GIB,
-        profile="docker-thinpool",
-    )
-    host.add_pool(POOL, spec)
-    host.add_docker_thin(POOL)
-    return host
-
-
-def run(host: SimulatedHost, *argv: str) -> str:
-    """Run a reading command."""
-    return host.run(argv, deadline_seconds=1).stdout
-
-
-def rows(host: SimulatedHost, command: str, fields: str, *more: str) -> list[dict[str, str]]:
-    """Read a report as parsed JSON."""
-    text = run(host, "/sbin/lvm", command, *REPORT, "-o", fields, *more)
-    (section,) = json.loads(text)["report"]
-    (found,) = section.values()
-    assert isinstance(found, list)
-    return found
-
-
-def failure(host: SimulatedHost, argv: Sequence[str]) -> CommandFailedError:
-    """Run a command that has to fail."""
-    with pytest.raises(CommandFailedError) as caught:
-        host.run(argv, deadline_seconds=1)
-    return caught.value
+from exporter.simulation.figures import GIB, MIB
+from tests.unit.simulation.host import CHUNKS, POOL, REPORT, failure, rows, run
 
 
 @pytest.mark.parametrize(
