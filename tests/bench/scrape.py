@@ -1,14 +1,17 @@
 """How fast a scrape is while Snapshots are rendered: `python tests/bench/scrape.py`.
 
 A host of 100 pools and 1,000 thin volumes, whose Snapshot is replaced and rendered as
-often as the service does; an `lvs` that never returns. Ends with 1 if the 99th
-percentile is over 10 ms.
+often as the service does; an `lvs` that never returns. In turn with it, a bare server of
+its own process sends as many bytes from memory: what that takes is the machine's.
+Ends with 1 if the 99th percentile is over 10 ms.
 On a busy machine measure with a priority of its own: `chrt --rr 5 python …`.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import contextlib
 import http.client
 import multiprocessing
 import statistics
@@ -17,6 +20,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,8 +90,9 @@ def main() -> int:
     """Measure, print, and judge."""
     options = _options()
     sys.setswitchinterval(options.switch_interval)
-    with _serving(options.pools) as (publisher, address):
-        worst = max(_measure(address, kind, options.scrapes // len(KINDS)) for kind in KINDS)
+    with _serving(options.pools) as (publisher, address), _bare_server() as bare:
+        count = options.scrapes // len(KINDS)
+        worst = max(_measure((address, bare), kind, count) for kind in KINDS)
         _report_rendering(publisher)
     verdict = "within" if worst < LIMIT_SECONDS else "OVER"
     say(f"p99 at worst {worst * 1000:.2f} ms: {verdict} {LIMIT_SECONDS * 1000:.0f} ms")
@@ -124,34 +129,86 @@ def _serving(pools: int) -> Iterator[tuple[Publisher, str]]:
         server.stop()
 
 
-def _measure(address: str, kind: Kind, count: int) -> float:
+@contextmanager
+def _bare_server() -> Iterator[str]:
+    """Serve from memory, in another process; gives its address."""
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=serve_bare, args=(theirs,), daemon=True)
+    process.start()
+    try:
+        yield f"127.0.0.1:{ours.recv()}"
+    finally:
+        process.kill()
+        process.join()
+
+
+def serve_bare(pipe: Connection) -> None:
+    """Answer each request, `GET /SIZE`, with so many bytes; sends the port first."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+            while request := await reader.readuntil(b"\r\n\r\n"):
+                size = int(request.split()[1][1:])
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+                writer.write(bytes(size))
+                await writer.drain()
+        writer.close()
+
+    async def serve() -> None:
+        server = await asyncio.start_server(answer, "127.0.0.1", 0)
+        pipe.send(server.sockets[0].getsockname()[1])
+        await server.serve_forever()
+
+    asyncio.run(serve())
+
+
+def _measure(addresses: tuple[str, str], kind: Kind, count: int) -> float:
     """Scrape from another process, whose work is not the server's."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        seconds, size = pool.apply(scrape, (address, kind, count))
-    p50, p99 = (statistics.quantiles(seconds, n=100)[rank - 1] for rank in (50, 99))
-    times = f"p50 {p50 * 1000:6.2f}  p99 {p99 * 1000:6.2f}  max {max(seconds) * 1000:6.2f} ms"
-    say(f"{kind.name:28} {count} scrapes of {size:7} bytes: {times}, RSS {_rss_mib():.1f} MiB")
+        ours, bare, size = pool.apply(scrape, (addresses, kind, count))
+    say(f"{kind.name}: {count} scrapes of {size} bytes, RSS {_rss_mib():.1f} MiB")
+    p99 = _say_quantiles("ours", ours)
+    bare_p99 = _say_quantiles("bare", bare)
+    say(f"  ratio of the 99th percentiles {p99 / bare_p99:.1f}")
     return p99
 
 
-def scrape(address: str, kind: Kind, count: int) -> tuple[list[float], int]:
-    """Scrape `count` times, spread over some seconds; return durations and size."""
-    connection = http.client.HTTPConnection(address, timeout=10)
-    _get(connection, kind)
+def _say_quantiles(name: str, seconds: list[float]) -> float:
+    p50, p99 = (statistics.quantiles(seconds, n=100)[rank - 1] for rank in (50, 99))
+    times = f"p50 {p50 * 1000:6.2f}  p99 {p99 * 1000:6.2f}  max {max(seconds) * 1000:6.2f} ms"
+    say(f"  {name} {times}")
+    return p99
+
+
+def scrape(
+    addresses: tuple[str, str], kind: Kind, count: int
+) -> tuple[list[float], list[float], int]:
+    """Scrape both in turn, spread over some seconds; return durations and our size."""
+    ours, bare = (http.client.HTTPConnection(address, timeout=10) for address in addresses)
+    size = _get(ours, "/metrics", kind)
     time.sleep(1.5)  # the publisher now renders what was asked for
-    seconds = []
+    durations: tuple[list[float], list[float]] = ([], [])
     for _ in range(count):
-        if not kind.keeps_connection:
-            connection.close()
-        start = time.perf_counter()
-        size = _get(connection, kind)
-        seconds.append(time.perf_counter() - start)
+        size = _timed_get(ours, "/metrics", kind, durations[0])
         time.sleep(0.007)  # out of step with the publisher
-    return seconds, size
+        _timed_get(bare, f"/{size}", kind, durations[1])
+    return *durations, size
 
 
-def _get(connection: http.client.HTTPConnection, kind: Kind) -> int:
-    connection.request("GET", "/metrics", headers=kind.headers)
+def _timed_get(
+    connection: http.client.HTTPConnection, path: str, kind: Kind, seconds: list[float]
+) -> int:
+    if not kind.keeps_connection:
+        connection.close()
+    start = time.perf_counter()
+    size = _get(connection, path, kind)
+    seconds.append(time.perf_counter() - start)
+    return size
+
+
+def _get(connection: http.client.HTTPConnection, path: str, kind: Kind) -> int:
+    connection.request("GET", path, headers=kind.headers)
     return len(connection.getresponse().read())
 
 
