@@ -9,6 +9,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.vm.machine import Machine
 from tests.vm.ssh import Result
@@ -17,6 +18,7 @@ PROFILE_DIRECTORY = "/etc/lvm/profile"
 DMEVENTD = "/usr/sbin/dmeventd"
 ARTICLE_PROFILE = "docker-thinpool"
 DOCKER_POOL_DEVICE = "/dev/mapper/docker-thinpool"
+_EMPTY_THINS = "/root/empty_thins.py"
 BUSYBOX_IMAGE = "busybox:vm"
 _UNMONITORED = "--config activation/monitoring=0"
 _DOCKER_DEADLINE_SECONDS = 180.0
@@ -240,6 +242,13 @@ def fill(
     """Write mib MiB to a device or file; a full pool shows as a non-zero exit status."""
     command = fill_command(target, mib, rate_mib=rate_mib, offset_mib=offset_mib)
     return machine.run(command, timeout_seconds=300, check=False)
+
+
+def fill_metadata(machine: Machine, device: str, percent: int | None = None) -> None:
+    """Use this much of a pool's metadata, or all of it, with empty thin devices."""
+    machine.write(_EMPTY_THINS, Path(__file__).with_name("empty_thins.py").read_text())
+    argv = ("python3", _EMPTY_THINS, device, *(() if percent is None else (str(percent),)))
+    machine.run(argv, timeout_seconds=300)
 
 
 def free_extents(machine: Machine, vg: str = "docker") -> int:

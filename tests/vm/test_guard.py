@@ -36,17 +36,6 @@ def fill_data(machine: Machine, mib: int) -> None:
     assert result.returncode == 0, result.stderr
 
 
-def fill_metadata(machine: Machine, percent: int) -> None:
-    """Use up metadata with empty thin devices, a block or more each."""
-    machine.run(
-        f"i=100; while :; do set -- $(dmsetup status --noflush {DM_NAME}); u=${{5%/*}}; "
-        f"t=${{5#*/}}; [ $((100 * u)) -gt $(({percent} * t)) ] && break; "
-        f"for n in 1 2 3 4 5 6 7 8 9 10; do i=$((i + 1)); "
-        f'dmsetup message {DM_NAME} 0 "create_thin $i"; done; done',
-        timeout_seconds=300,
-    )
-
-
 def totals(machine: Machine) -> tuple[int, int]:
     """Read the kernel's totals of data and metadata, in blocks."""
     status = scenarios.dm_status(machine)[DM_NAME]
@@ -72,7 +61,7 @@ def filled(booted: Machine) -> Filled:
     booted.restore(READY)
     scenarios.make_pool(booted, SMALL)
     fill_data(booted, 410)
-    fill_metadata(booted, 78)
+    scenarios.fill_metadata(booted, DM_NAME, 78)
     before = totals(booted)
     booted.snapshot(FILLED)
     booted.run(("env", "LVM_RUN_BY_DMEVENTD=1", "lvextend", "--use-policies", SMALL.name))
@@ -232,11 +221,7 @@ def test_a_pool_without_metadata_space_is_mended(machine: Machine) -> None:
     """The kernel makes it read-only; growing the metadata makes it writable again."""
     scenarios.mask_dmeventd(machine)
     scenarios.make_pool(machine, SMALL)
-    machine.run(
-        f'i=100; while dmsetup message {DM_NAME} 0 "create_thin $i"; do i=$((i + 1)); done',
-        timeout_seconds=300,
-        check=False,
-    )
+    scenarios.fill_metadata(machine, DM_NAME)
     before = scenarios.dm_status(machine)[DM_NAME]
 
     with running(machine) as guest:
