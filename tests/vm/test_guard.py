@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import pytest
@@ -163,10 +164,10 @@ def test_a_container_that_writes_on_and_on_never_sees_an_error(machine: Machine)
     if not machine.image.release.has_devicemapper:
         pytest.skip(f"Docker of {machine.image.release.name} has no devicemapper")
     scenarios.mask_dmeventd(machine)
-    scenarios.make_pool(machine, SMALL)
+    scenarios.make_pool(machine, replace(SMALL, data="300M"))
     scenarios.docker_direct_lvm(machine)
     scenarios.docker_import_busybox(machine)
-    parts = 40  # of 16 MiB: three steps, from 500 to 864 MiB
+    parts = 25  # of 16 MiB: three steps, from 300 to 520 MiB
     seed = "seq 1 2300000 | head -c 16777216"
     script = (
         f"set -e; {seed} > /tmp/part; for i in $(seq 1 {parts}); "
