@@ -46,7 +46,7 @@ class Recorder(HostRunner):
 def main() -> int:
     """Measure both and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--seconds", type=int, default=60)
     options = parser.parse_args()
     measure_collection(options.rounds)
