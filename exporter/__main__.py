@@ -204,15 +204,7 @@ def _demo(options: argparse.Namespace) -> int:
 
     simulated = demo_host(time.monotonic)
     logger.warning("simulated_host", note="nothing of this host is read or changed")
-    host = HostAccess(
-        runner=simulated,
-        kernel=simulated,
-        loop_backing=simulated.loop_backing,
-        dmeventd=simulated.dmeventd,
-        close=simulated.close,
-        is_simulated=True,
-    )
-    return _serve(host, _settings(options), options)
+    return _serve(simulated.access(), _settings(options), options)
 
 
 def _serve(host: HostAccess, settings: Settings, options: argparse.Namespace) -> int:

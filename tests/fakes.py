@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from exporter.collection import Collection, HostAccess, Programs
+from exporter.collection import Collection, Programs
 from exporter.extend import Extender
 from exporter.guard import Clocks, Guard, Rules
 from exporter.model import PoolGuard, Snapshot
@@ -39,13 +39,7 @@ class GuardedHost:
         self.host = SimulatedHost(self.clock, extend_seconds=extend_seconds)
         self.log = FakeLog()
         self.collection = Collection(
-            HostAccess(
-                runner=self.host,
-                kernel=self.host,
-                loop_backing=self.host.loop_backing,
-                dmeventd=self.host.dmeventd,
-                is_simulated=True,
-            ),
+            self.host.access(),
             Programs(
                 lvm="/sbin/lvm",
                 docker="/usr/bin/docker",

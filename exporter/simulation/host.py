@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import PurePath
 
+from exporter.collection import HostAccess
 from exporter.command import Output, Running
 from exporter.devmapper import DmDevice
 from exporter.errors import CommandFailedError, CommandMissingError, CommandStuckError
@@ -51,6 +52,17 @@ class SimulatedHost(HostControls):
         for running in [*self._running]:
             if running.finish_if_due():
                 self._running.remove(running)
+
+    def access(self) -> HostAccess:
+        """Give what a Collection reads, as if this were the host."""
+        return HostAccess(
+            runner=self,
+            kernel=self,
+            loop_backing=self.loop_backing,
+            dmeventd=self.dmeventd,
+            close=self.close,
+            is_simulated=True,
+        )
 
     def run(self, argv: Sequence[str], *, deadline_seconds: float) -> Output:
         """See Runner.run."""

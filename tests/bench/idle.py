@@ -19,7 +19,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import structlog
 
 from exporter import log
-from exporter.collection import HostAccess
 from exporter.config import Settings
 from exporter.guard import Clocks
 from exporter.service import Service, WebOptions
@@ -58,17 +57,11 @@ def make_service(pools: int) -> Service:
     for number in range(pools):
         spec = PoolSpec(data_bytes=5 * GIB, metadata_bytes=64 * MIB, used_bytes=GIB)
         simulated.add_pool(f"docker/pool{number}", spec)
-    host = HostAccess(
-        runner=simulated,
-        kernel=simulated,
-        loop_backing=simulated.loop_backing,
-        dmeventd=simulated.dmeventd,
-        close=simulated.close,
-        is_simulated=True,
-    )
     web = WebOptions(addresses=["127.0.0.1:0"], telemetry_path="/metrics")
     clocks = Clocks(monotonic=time.monotonic, wall=time.time)
-    return Service(host, Settings(), web, clocks=clocks, log=structlog.get_logger("bench"))
+    return Service(
+        simulated.access(), Settings(), web, clocks=clocks, log=structlog.get_logger("bench")
+    )
 
 
 def measure(address: str, seconds: float) -> float:
