@@ -1,0 +1,15 @@
+"""What is to be done with one pool: pure decisions from records and limits."""
+
+from exporter.policy.decide import authorise, decide, is_left_to_dmeventd, next_steps
+from exporter.policy.obstacle import is_recoverable, sizes_agree
+from exporter.policy.room import Limits
+
+__all__ = [
+    "Limits",
+    "authorise",
+    "decide",
+    "is_left_to_dmeventd",
+    "is_recoverable",
+    "next_steps",
+    "sizes_agree",
+]

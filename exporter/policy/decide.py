@@ -1,0 +1,138 @@
+"""Decides what one pool needs: pure, from the Snapshot's records and the limits alone.
+
+First LVM's own arithmetic (autoextend.py), then ours: metadata before data, clamped to
+what the VG can give, never beyond the reserve or the pool's largest size.
+"""
+
+from __future__ import annotations
+
+from exporter import autoextend
+from exporter.model import (
+    Decision,
+    Extension,
+    GuardMode,
+    NextStep,
+    Reason,
+    ThinPool,
+    VolumeGroup,
+)
+from exporter.policy.need import Need
+from exporter.policy.obstacle import layout_obstacle, policy_obstacle, state_obstacle
+from exporter.policy.room import Limits, Room
+
+LvmVersion = tuple[int, int, int]
+
+
+def decide(
+    pool: ThinPool,
+    group: VolumeGroup | None,
+    limits: Limits,
+    *,
+    lvm_version: LvmVersion | None = None,
+) -> Decision:
+    """Decide to what sizes a pool's LVs are extended now, and why or why not."""
+    obstacle = state_obstacle(pool) or layout_obstacle(pool, group) or policy_obstacle(pool)
+    if obstacle:
+        return Decision(reason=obstacle)
+    need = Need.of(pool)
+    if need is None or pool.lvm is None or group is None:
+        return Decision(reason=Reason.USAGE_UNKNOWN)
+    if not need.data_percent and not need.metadata_percent:
+        return Decision(reason=Reason.BELOW_THRESHOLD)
+    if need.policy.step_percent == 0:
+        return Decision(reason=Reason.POLICY_STEP_ZERO)
+    room = Room(pool=pool.lvm, group=group, limits=limits)
+    return _decision(room, *_extensions(room, need, lvm_version))
+
+
+def authorise(
+    decision: Decision, pool: ThinPool, mode: GuardMode, *, is_takeover_due: bool
+) -> Decision:
+    """Hold a decision against what the guard may do with this pool.
+
+    In `auto` a pool that dmeventd monitors, or may monitor, is dmeventd's until it has
+    stayed over its threshold for too long.
+    """
+    if mode is GuardMode.OFF:
+        return Decision(reason=Reason.GUARD_OFF)
+    is_growth = bool(decision.extensions)
+    if not is_growth and decision.reason is not Reason.BELOW_THRESHOLD:
+        return decision
+    if is_left_to_dmeventd(pool, mode) and not (is_growth and is_takeover_due):
+        return Decision(reason=Reason.DMEVENTD_MONITORS)
+    if is_growth and mode is GuardMode.OBSERVE:
+        return Decision(reason=Reason.OBSERVE_ONLY)
+    return decision
+
+
+def is_left_to_dmeventd(pool: ThinPool, mode: GuardMode) -> bool:
+    """Whether the pool is dmeventd's; where nobody can tell, it is taken to be."""
+    return mode is GuardMode.AUTO and pool.is_monitored is not False
+
+
+def next_steps(
+    pool: ThinPool, group: VolumeGroup | None, limits: Limits
+) -> tuple[NextStep, ...]:
+    """Tell what the policy will ask for at its next crossing, and what is possible now.
+
+    Nothing when that is unknown or the policy never extends.
+    """
+    lvm, policy = pool.lvm, pool.policy
+    if lvm is None or group is None or policy is None or policy.is_off:
+        return ()
+    need = Need.of(pool)
+    data = (need.data_percent if need else 0) or policy.step_percent
+    metadata = (need.metadata_percent if need else 0) or policy.step_percent + 1
+    room = Room(pool=lvm, group=group, limits=limits)
+    more = autoextend.added_extents(metadata, room.metadata_extents)
+    extensions = (room.data(data, room.budget), room.metadata(more))
+    return tuple(
+        NextStep(
+            device=extension.device,
+            wanted_bytes=(extension.wanted_extents - extension.from_extents)
+            * group.extent_bytes,
+            possible_bytes=extension.added_bytes,
+        )
+        for extension in extensions
+    )
+
+
+def _extensions(
+    room: Room, need: Need, lvm_version: LvmVersion | None
+) -> tuple[Extension | None, Extension | None]:
+    """Fit what is needed: metadata first, data from what is left."""
+    metadata = _metadata_extension(room, need, lvm_version) if need.metadata_percent else None
+    is_named = metadata is not None and metadata.added_bytes > 0
+    spent = room.metadata_cost(metadata.extents) if metadata and is_named else 0
+    if not need.data_percent:
+        return metadata, None
+    budget = max(0, room.budget - spent)
+    return metadata, room.data(need.data_percent, budget, metadata_named=is_named)
+
+
+def _metadata_extension(room: Room, need: Need, lvm_version: LvmVersion | None) -> Extension:
+    more = autoextend.metadata_added_extents(
+        need.metadata_percent,
+        room.metadata_extents,
+        is_with_data=bool(need.data_percent),
+        lvm_version=lvm_version,
+    )
+    return room.metadata(more)
+
+
+def _decision(room: Room, metadata: Extension | None, data: Extension | None) -> Decision:
+    wanted = [extension for extension in (metadata, data) if extension]
+    possible = tuple(extension for extension in wanted if extension.added_bytes)
+    if not possible:
+        return Decision(reason=_why_nothing(room, metadata, data))
+    if any(extension.is_clamped for extension in wanted):
+        return Decision(reason=Reason.EXTEND_CLAMPED, extensions=possible)
+    return Decision(reason=Reason.EXTEND, extensions=possible)
+
+
+def _why_nothing(room: Room, metadata: Extension | None, data: Extension | None) -> Reason:
+    if data is not None:
+        return Reason.AT_MAX_SIZE if room.is_at_max_size(data) else Reason.NO_SPACE
+    if metadata is not None and not metadata.is_clamped:
+        return Reason.AT_METADATA_LIMIT
+    return Reason.NO_SPACE

@@ -1,0 +1,140 @@
+"""What one VG can give to one pool: extents, spares, stripes, the user's limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from msgspec import Struct
+
+from exporter import autoextend
+from exporter.model import Device, Extension, LvmPool, VolumeGroup
+
+
+class Limits(Struct, frozen=True, kw_only=True):
+    """What the user allows: the pool's largest data size, what stays free in each VG."""
+
+    max_size_bytes: int | None = None
+    reserve_bytes: int = 0
+
+
+class Room(Struct, frozen=True, kw_only=True):
+    """What one VG can give to one pool; all counts in extents."""
+
+    pool: LvmPool
+    group: VolumeGroup
+    limits: Limits
+
+    @property
+    def budget(self) -> int:
+        """Extents that may be taken from the VG."""
+        reserve = -(-self.limits.reserve_bytes // self.group.extent_bytes)
+        return max(0, self.group.usable_free_extents - reserve)
+
+    @property
+    def data_extents(self) -> int:
+        """The data LV's size."""
+        return self.pool.size_bytes // self.group.extent_bytes
+
+    @property
+    def metadata_extents(self) -> int:
+        """The metadata LV's size."""
+        return self.pool.metadata_size_bytes // self.group.extent_bytes
+
+    def metadata(self, more: int) -> Extension:
+        """Extend the metadata LV by so many extents, or as far as the budget goes."""
+        now = self.metadata_extents
+        wanted = now + more
+        # LVM stops there by itself, and calls it success: that is no clamp of ours.
+        wanted = max(now, min(wanted, autoextend.max_metadata_extents(self.group.extent_bytes)))
+        fits = _largest(now, wanted, lambda size: self.metadata_cost(size) <= self.budget)
+        if fits == now and self._spare_is_out_of_reach(wanted):
+            fits = min(wanted, now + self.budget // self.pool.metadata_areas)
+        return self._extension(Device.METADATA, now, wanted, fits)
+
+    def metadata_cost(self, size: int) -> int:
+        """Extents that LVM takes to make the metadata LV this large, spare included."""
+        added = max(0, size - self.metadata_extents) * self.pool.metadata_areas
+        if not added:
+            return 0
+        spare = max(size, self.group.largest_metadata_extents) - self.group.spare_extents
+        return added + max(0, spare)
+
+    def _spare_is_out_of_reach(self, size: int) -> bool:
+        """Whether LVM would fail to grow the spare, which it ignores, and take nothing."""
+        spare = max(size, self.group.largest_metadata_extents) - self.group.spare_extents
+        return spare > self.group.usable_free_extents
+
+    def data(self, percent: int, budget: int, *, metadata_named: bool = False) -> Extension:
+        """Extend the data LV by this percentage, or as far as budget and limits go."""
+        now = self.data_extents
+        step = autoextend.stripe_extents(
+            self.pool.data_stripes, self.pool.data_stripe_bytes, self.group.extent_bytes
+        )
+        added = autoextend.round_to_stripes(
+            autoextend.added_extents(percent, now),
+            stripe_extents=step,
+            free_extents=self.group.usable_free_extents,
+        )
+
+        def fits(steps: int) -> bool:
+            size = now + steps * step
+            return (
+                self._data_cost(size, metadata_named=metadata_named) <= budget
+                and self._is_allowed(size)
+                and steps * step // self.pool.data_stripes <= self._longest_area()
+            )
+
+        possible = now + step * _largest(0, added // step, fits)
+        return self._extension(Device.DATA, now, now + added, possible)
+
+    def _data_cost(self, size: int, *, metadata_named: bool) -> int:
+        """Extents that LVM takes to make the data LV this large.
+
+        Unless the command names a metadata size, it raises the metadata with the data.
+        """
+        areas = (size - self.data_extents) * self.pool.data_areas // self.pool.data_stripes
+        if metadata_named:
+            return areas
+        metadata = autoextend.metadata_extents_for(
+            size, extent_bytes=self.group.extent_bytes, chunk_bytes=self.pool.chunk_bytes
+        )
+        return areas + self.metadata_cost(metadata)
+
+    def _is_allowed(self, size: int) -> bool:
+        limit = self.limits.max_size_bytes
+        return limit is None or size * self.group.extent_bytes <= limit
+
+    def _longest_area(self) -> int:
+        """Most extents that each of the areas of a striped or mirrored LV can gain."""
+        free = [volume.usable_free_extents for volume in self.group.physical_volumes]
+        areas = self.pool.data_areas
+        return _largest(0, sum(free), lambda length: _spread(free, length) >= areas * length)
+
+    def is_at_max_size(self, extension: Extension) -> bool:
+        """Whether it is the user's limit that leaves no room for one more step."""
+        return not self._is_allowed(extension.extents + self.pool.data_stripes)
+
+    def _extension(self, device: Device, now: int, wanted: int, fits: int) -> Extension:
+        return Extension(
+            device=device,
+            from_extents=now,
+            wanted_extents=wanted,
+            extents=fits,
+            extent_bytes=self.group.extent_bytes,
+        )
+
+
+def _largest(low: int, high: int, holds: Callable[[int], bool]) -> int:
+    """Largest number in [low, high] for which `holds`, true up to some point; else low."""
+    while low < high:
+        middle = (low + high + 1) // 2
+        if holds(middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _spread(free: Iterable[int], length: int) -> int:
+    """Extents usable when no PV may give more than `length` to areas side by side."""
+    return sum(min(extents, length) for extents in free)
