@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import math
 import os
 import select
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from msgspec import Struct
@@ -38,6 +39,8 @@ _NOFLUSH = 1 << 11
 
 _FIRST_BUFFER_BYTES = 16 * 1024
 _MAX_BUFFER_BYTES = 16 * 1024 * 1024
+# A thin pool's status is some 100 characters.
+_STATUS_BUFFER_BYTES = 1024
 
 
 class DmDevice(Struct, frozen=True, kw_only=True):
@@ -57,20 +60,68 @@ class DmDevice(Struct, frozen=True, kw_only=True):
     status: str | None
 
 
-class Kernel(Protocol):
-    """Device-mapper as the rest of the program sees it; the simulation is one too."""
+class DmStatus(Struct, frozen=True):
+    """A device as one status request shows it; `text` is "" unless it is a thin pool."""
+
+    uuid: str
+    number: str
+    is_suspended: bool
+    event_number: int
+    text: str
+
+
+def status_of(device: DmDevice) -> DmStatus:
+    """Take a device's status from a reading of everything about it."""
+    return DmStatus(
+        device.uuid,
+        device.number,
+        device.is_suspended,
+        device.event_number,
+        device.status or "",
+    )
+
+
+class DeviceReader(Protocol):
+    """The part of Kernel that lists everything."""
 
     def devices(self) -> tuple[DmDevice, ...]:
         """Every thin pool and thin volume. Raises KernelError."""
 
+
+class Kernel(DeviceReader, Protocol):
+    """Device-mapper as the rest of the program sees it; the simulation is one too.
+
+    `is_quick` tells whether a status costs microseconds. `names`, `status`, `arm` and
+    `wait` are for one thread, the guard's; the rest is for any.
+    """
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether statuses may be read many times a second."""
+
+    def names(self) -> Mapping[str, str]:
+        """Every device of any kind: its number ("253:4") by its name. Raises KernelError."""
+
+    def status(self, name: str) -> DmStatus | None:
+        """One device's status, None if it is gone. Raises KernelError.
+
+        As long as nothing has changed it may be the same object again.
+        """
+
     def device(self, name: str) -> DmDevice | None:
-        """One of them by its name, None if it is gone or another kind. Raises KernelError."""
+        """One of them by its name, None if it is gone or another kind. Raises KernelError.
+
+        Its kind is "" while it has no table yet: LVM creates, then loads, then resumes.
+        """
 
     def arm(self) -> None:
         """Make the next `wait` see every event from now on; call it before reading."""
 
     def wait(self, timeout_seconds: float) -> bool:
-        """Sleep until a device-mapper event (True) or the timeout (False)."""
+        """Sleep until an event or a `wake` (True), or the timeout (False)."""
+
+    def wake(self) -> None:
+        """End the present `wait`, or the next one."""
 
 
 def _request(number: int) -> int:
@@ -91,19 +142,43 @@ class IoctlKernel:
         self._path = os.path.join(dev_directory, CONTROL_NODE)  # noqa: PTH118 - no Path in the hot loop
         self._descriptor = -1
         self._can_arm = True
+        self._waker = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._questions: dict[str, _Question] = {}
+
+    @property
+    def is_quick(self) -> bool:
+        """See Kernel.is_quick."""
+        return True
+
+    def names(self) -> Mapping[str, str]:
+        """See Kernel.names."""
+        names = dict(self._entries())
+        for gone in self._questions.keys() - names.keys():
+            del self._questions[gone]
+        return names
+
+    def status(self, name: str) -> DmStatus | None:
+        """See Kernel.status."""
+        question = self._questions.get(name)
+        if question is None:
+            question = self._questions[name] = _Question(name)
+        try:
+            return question.ask(self._ioctl)
+        except FileNotFoundError:
+            return None
 
     def devices(self) -> tuple[DmDevice, ...]:
         """See Kernel.devices."""
-        found = (self.device(name) for name in self._names())
-        return tuple(device for device in found if device is not None)
+        found = (self.device(name) for name, _ in self._entries())
+        return tuple(device for device in found if device and device.kind)
 
     def device(self, name: str) -> DmDevice | None:
         """See Kernel.device."""
         try:
             header, targets = self._table_status(name, _STATUS_TABLE | _NOFLUSH)
-            if len(targets) != 1 or targets[0].kind not in TARGET_KINDS:
+            table = targets[0] if targets else NO_TARGET
+            if len(targets) > 1 or table.kind not in {*TARGET_KINDS, NO_TARGET.kind}:
                 return None
-            table = targets[0]
             status = None
             if table.kind == "thin-pool":
                 header, targets = self._table_status(name, _NOFLUSH)
@@ -135,9 +210,18 @@ class IoctlKernel:
     def wait(self, timeout_seconds: float) -> bool:
         """See Kernel.wait."""
         poll = select.poll()
+        poll.register(self._waker, select.POLLIN)
         if self._can_arm and self._descriptor >= 0:
             poll.register(self._descriptor, select.POLLIN)
-        return bool(poll.poll(max(0.0, timeout_seconds) * 1000))
+        # Rounded up: poll takes whole milliseconds, and a rest of less would spin.
+        ready = poll.poll(math.ceil(max(0.0, timeout_seconds) * 1000))
+        if any(descriptor == self._waker for descriptor, _ in ready):
+            os.eventfd_read(self._waker)
+        return bool(ready)
+
+    def wake(self) -> None:
+        """See Kernel.wake."""
+        os.eventfd_write(self._waker, 1)
 
     def close(self) -> None:
         """Close the control device; the next request opens it again."""
@@ -145,16 +229,16 @@ class IoctlKernel:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _names(self) -> list[str]:
+    def _entries(self) -> Iterator[tuple[str, str]]:
+        """Name and number of every device."""
         buffer = self._ioctl_growing(_LIST_DEVICES, "", 0)
         offset = _Header.of(buffer).data_start
-        names = []
         while True:
             device, following = _LIST_ENTRY.unpack_from(buffer, offset)
             if device:  # an empty list is one entry of zeroes
-                names.append(_c_string(buffer, offset + _LIST_ENTRY.size))
+                yield _c_string(buffer, offset + _LIST_ENTRY.size), _number(device)
             if not following:
-                return names
+                return
             offset += following
 
     def _table_status(self, name: str, flags: int) -> tuple[_Header, list[_Target]]:
@@ -208,22 +292,59 @@ class _Header(Struct):
     def of(cls, buffer: bytearray) -> _Header:
         fields = _HEADER.unpack_from(buffer)
         _, _, _, _, data_start, targets, _, flags, event_number, _, device, _, uuid = fields
-        # kdev_t.h, new_encode_dev: 12 bits of major between the two parts of the minor
-        major, minor = (device >> 8) & 0xFFF, (device & 0xFF) | ((device >> 12) & 0xFFF00)
-        return cls(
-            data_start,
-            targets,
-            flags,
-            event_number,
-            f"{major}:{minor}",
-            _c_string(uuid, 0),
-        )
+        number = _number(device)
+        return cls(data_start, targets, flags, event_number, number, _c_string(uuid, 0))
 
 
 class _Target(Struct):
     kind: str
     length_sectors: int
     parameters: str
+
+
+class _Question:
+    """One device's status request, asked over and over: the answer is read if it differs.
+
+    The guard asks up to thirty times a second, and most answers are the one before.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._request = bytes(_pack(_STATUS_BUFFER_BYTES, name, _NOFLUSH))
+        self._buffer = bytearray(self._request)
+        self._answer = b""
+        self._status: DmStatus | None = None
+
+    def ask(self, ioctl: Callable[[int, bytearray], None]) -> DmStatus | None:
+        """Ask the kernel. Raises FileNotFoundError and KernelError."""
+        self._buffer[:] = self._request  # the last answer was written over it
+        ioctl(_TABLE_STATUS, self._buffer)
+        if self._buffer == self._answer:
+            return self._status
+        self._answer = bytes(self._buffer)
+        self._status = _status(self._buffer)
+        return self._status
+
+
+def _status(buffer: bytearray) -> DmStatus:
+    header = _Header.of(buffer)
+    # What does not fit is no thin pool's.
+    targets = () if header.flags & _BUFFER_FULL else tuple(_targets(buffer, header))
+    is_pool = len(targets) == 1 and targets[0].kind == "thin-pool"
+    return DmStatus(
+        header.uuid,
+        header.number,
+        header.is_suspended,
+        header.event_number,
+        targets[0].parameters if is_pool else "",
+    )
+
+
+def _number(device: int) -> str:
+    """Decode kdev_t.h's new_encode_dev: 12 bits of major between two parts of the minor."""
+    return f"{(device >> 8) & 0xFFF}:{(device & 0xFF) | ((device >> 12) & 0xFFF00)}"
+
+
+NO_TARGET = _Target("", 0, "")
 
 
 def _pack(size: int, name: str = "", flags: int = 0) -> bytearray:

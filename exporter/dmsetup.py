@@ -6,12 +6,12 @@ A process for each question instead of microseconds, and no events: a fallback o
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
 from exporter.command import Runner
-from exporter.devmapper import TARGET_KINDS, DmDevice, Kernel
+from exporter.devmapper import TARGET_KINDS, DmDevice, DmStatus, Kernel, status_of
 from exporter.errors import CommandFailedError, HostError, KernelError, ParseError
 
 DEADLINE_SECONDS = 5.0
@@ -65,6 +65,21 @@ class DmsetupKernel:
     def __init__(self, runner: Runner, dmsetup: str) -> None:
         self._runner = runner
         self._dmsetup = dmsetup
+        self._is_woken = threading.Event()
+
+    @property
+    def is_quick(self) -> bool:
+        """See Kernel.is_quick."""
+        return False
+
+    def names(self) -> Mapping[str, str]:
+        """See Kernel.names; here those of thin pools and thin volumes alone."""
+        return {device.name: device.number for device in self.devices()}
+
+    def status(self, name: str) -> DmStatus | None:
+        """See Kernel.status."""
+        device = self.device(name)
+        return status_of(device) if device else None
 
     def devices(self) -> tuple[DmDevice, ...]:
         """See Kernel.devices."""
@@ -81,8 +96,14 @@ class DmsetupKernel:
         """Do nothing: there are no events here."""
 
     def wait(self, timeout_seconds: float) -> bool:
-        """Sleep; no event ever ends it early."""
-        return threading.Event().wait(timeout_seconds)
+        """Sleep; no event ends it early, but `wake` does."""
+        is_woken = self._is_woken.wait(max(0.0, timeout_seconds))
+        self._is_woken.clear()
+        return is_woken
+
+    def wake(self) -> None:
+        """See Kernel.wake."""
+        self._is_woken.set()
 
     def _read(self, name: str) -> tuple[DmDevice, ...]:
         names = (name,) if name else ()
@@ -128,6 +149,19 @@ class FallbackKernel:
         self._kernel, self._other = ioctl, dmsetup
         self._has_answered = False
 
+    @property
+    def is_quick(self) -> bool:
+        """See Kernel.is_quick."""
+        return self._kernel.is_quick
+
+    def names(self) -> Mapping[str, str]:
+        """See Kernel.names."""
+        return self._kernel.names()
+
+    def status(self, name: str) -> DmStatus | None:
+        """See Kernel.status."""
+        return self._kernel.status(name)
+
     def devices(self) -> tuple[DmDevice, ...]:
         """See Kernel.devices."""
         try:
@@ -157,3 +191,7 @@ class FallbackKernel:
     def wait(self, timeout_seconds: float) -> bool:
         """See Kernel.wait."""
         return self._kernel.wait(timeout_seconds)
+
+    def wake(self) -> None:
+        """See Kernel.wake."""
+        self._kernel.wake()

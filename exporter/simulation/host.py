@@ -10,7 +10,7 @@ from pathlib import PurePath
 
 from exporter.collection import HostAccess
 from exporter.command import Output, Running
-from exporter.devmapper import DmDevice
+from exporter.devmapper import DmDevice, DmStatus, status_of
 from exporter.errors import CommandFailedError, CommandMissingError, CommandStuckError
 from exporter.model import Dmeventd, LoopBacking
 from exporter.simulation import kernel
@@ -107,6 +107,22 @@ class SimulatedHost(HostControls):
         """See Kernel.device."""
         return next((device for device in self.devices() if device.name == name), None)
 
+    @property
+    def is_quick(self) -> bool:
+        """See Kernel.is_quick."""
+        return True
+
+    def names(self) -> Mapping[str, str]:
+        """See Kernel.names."""
+        return {device.name: device.number for device in self.devices()}
+
+    def status(self, name: str) -> DmStatus | None:
+        """See Kernel.status."""
+        with self._present() as state:
+            self._faults.raise_for("device_mapper")
+            device = kernel.pool_device(state, name)
+        return status_of(device) if device else None
+
     def arm(self) -> None:
         """See Kernel.arm."""
         self._event.clear()
@@ -118,6 +134,10 @@ class SimulatedHost(HostControls):
         if self._closed.is_set():
             return True
         return self._event.wait(max(0.0, timeout_seconds))
+
+    def wake(self) -> None:
+        """See Kernel.wake."""
+        self._event.set()
 
     def close(self) -> None:
         """Wake whoever waits, for good."""

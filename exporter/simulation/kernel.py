@@ -25,6 +25,12 @@ def devices(state: HostState) -> Iterator[DmDevice]:
     yield from (_docker_device(thin) for thin in state.docker_thins if thin.pool.is_active)
 
 
+def pool_device(state: HostState, name: str) -> DmDevice | None:
+    """Find one thin pool by the name of its device."""
+    pools = (pool for pool in state.pools.values() if pool.is_active)
+    return next((_pool_device(pool) for pool in pools if device_name(pool) == name), None)
+
+
 def loop_backing(state: HostState, device_number: str) -> LoopBacking | None:
     """Describe what is under a loop device that a pool of this host uses."""
     for loop in state.loops.values():

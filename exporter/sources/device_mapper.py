@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from msgspec import structs
 
-from exporter.devmapper import DmDevice, Kernel
+from exporter.devmapper import DeviceReader, DmDevice, DmStatus, status_of
 from exporter.errors import ParseError
 from exporter.model import (
     METADATA_BLOCK_BYTES,
@@ -33,7 +33,7 @@ _UNUSABLE = frozenset({"Fail", "Error"})
 _FIXED_WORDS = 4
 
 
-def read(kernel: Kernel, loop_backing: LoopReader) -> KernelReading:
+def read(kernel: DeviceReader, loop_backing: LoopReader) -> KernelReading:
     """Read every thin pool and thin volume; one that makes no sense becomes a Problem.
 
     Raises KernelError when device-mapper itself cannot be asked.
@@ -74,16 +74,16 @@ def kernel_pool(device: DmDevice, loop_backing: LoopReader) -> KernelPool:
         metadata_device_number=metadata_device,
         chunk_bytes=chunk_bytes,
         low_water_mark_blocks=low_water_blocks,
-        status=pool_status(device, chunk_bytes),
+        status=pool_status(status_of(device), chunk_bytes),
         loop=loop_backing(data_device) or loop_backing(metadata_device),
     )
 
 
-def pool_status(device: DmDevice, chunk_bytes: int) -> PoolStatus:
+def pool_status(seen: DmStatus, chunk_bytes: int) -> PoolStatus:
     """Read the status of one thin-pool device. Raises ParseError."""
-    status = parse_pool_status(device.status or "", chunk_bytes=chunk_bytes)
+    status = parse_pool_status(seen.text, chunk_bytes=chunk_bytes)
     return structs.replace(
-        status, is_suspended=device.is_suspended, event_number=device.event_number
+        status, is_suspended=seen.is_suspended, event_number=seen.event_number
     )
 
 
