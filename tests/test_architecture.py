@@ -16,6 +16,7 @@ ORDER = (
     "model",
     "units",
     "autoextend",
+    "fill",
     "config",
     "command",
     "devmapper",
@@ -42,6 +43,7 @@ ORDER = (
 PURE = {
     "policy": {"model", "errors", "autoextend"},
     "autoextend": {"model", "errors"},
+    "fill": {"model", "errors"},
     "collectors": {"model", "errors"},
     "snapshot": {"model", "errors", "autoextend"},
 }

@@ -1,0 +1,71 @@
+"""How fast the devices of a pool fill, estimated from readings at any spacing."""
+
+from __future__ import annotations
+
+# From reading every 30 ms down to one block in a minute; each window is twice the last.
+DATA_WINDOWS_SECONDS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+# dm-thin commits every second, and only then gives back the metadata blocks that it has
+# replaced: below that a pool that is merely in use seems to fill.
+METADATA_WINDOWS_SECONDS = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+# Blocks come one at a time: the mean over n of them is right to about one in n.
+CREDIBLE_BLOCKS = 8
+NEVER = float("-inf")
+
+
+class FillRate:
+    """Blocks per second that one device gains, less what is freed.
+
+    The estimator: the steepest of the means over windows from the shortest to the longest
+    in which at least CREDIBLE_BLOCKS were gained; over the longest where none has as many.
+    The window so follows the rate. One window, or an exponential mean, would have to
+    choose: a short one jitters between nothing and too much where a block comes now and
+    then, and a long one lags behind a burst for as long as it takes to fill the pool. When
+    a burst is over the estimate falls as one over the time since. What is freed in one
+    stroke does not hide what is written afterwards, for later windows begin behind it.
+    """
+
+    def __init__(self, windows_seconds: tuple[float, ...] = DATA_WINDOWS_SECONDS) -> None:
+        self._windows = tuple(_Window(seconds) for seconds in windows_seconds)
+        self._at = 0.0
+        self._used_blocks = 0
+
+    def add(self, now: float, used_blocks: int) -> None:
+        """Take one reading, also one that shows no change; `now` is monotonic seconds."""
+        self._at, self._used_blocks = now, used_blocks
+        for window in self._windows:
+            window.add(now, used_blocks)
+
+    @property
+    def blocks_per_second(self) -> float:
+        """The estimate at the last reading; 0 while nothing is gained."""
+        means = [window.mean(self._at, self._used_blocks) for window in self._windows]
+        credible = [blocks / seconds for blocks, seconds in means if blocks >= CREDIBLE_BLOCKS]
+        if credible:
+            return max(credible)
+        blocks, seconds = means[-1]
+        return max(0.0, blocks / seconds)
+
+
+class _Window:
+    """The gain over a span between one and two times `seconds`, or between two readings.
+
+    Two readings stand for all within it: the start of this span, and of the next.
+    """
+
+    __slots__ = ("_at", "_next_at", "_next_used", "_seconds", "_used")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._at = self._next_at = NEVER
+        self._used = self._next_used = 0
+
+    def add(self, now: float, used: int) -> None:
+        if now - self._next_at < self._seconds:
+            return
+        is_first = self._next_at == NEVER
+        self._at, self._used = (now, used) if is_first else (self._next_at, self._next_used)
+        self._next_at, self._next_used = now, used
+
+    def mean(self, now: float, used: int) -> tuple[int, float]:
+        """Blocks gained, and in how many seconds: never fewer than the window's."""
+        return used - self._used, max(now - self._at, self._seconds)
