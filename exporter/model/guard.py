@@ -10,7 +10,8 @@ from exporter.model.words import Device, Failure, GuardMode, Reason
 class Extension(Struct, frozen=True, kw_only=True):
     """One LV that is to grow, to an absolute size so that a repetition does no harm.
 
-    `wanted_extents` is what the policy asks for, `extents` what fits.
+    `wanted_extents` is what is asked for, `extents` what fits; `is_anticipated` that the
+    policy itself would not have asked yet.
     """
 
     device: Device
@@ -18,6 +19,7 @@ class Extension(Struct, frozen=True, kw_only=True):
     wanted_extents: int
     extents: int
     extent_bytes: int
+    is_anticipated: bool = False
 
     @property
     def is_clamped(self) -> bool:
@@ -55,6 +57,11 @@ class Decision(Struct, frozen=True, kw_only=True):
     extensions: tuple[Extension, ...] = ()
     detail: str = ""
 
+    @property
+    def is_over_threshold(self) -> bool:
+        """Whether LVM's own policy would extend the pool."""
+        return any(not extension.is_anticipated for extension in self.extensions)
+
 
 class Outcome(Struct, frozen=True, kw_only=True):
     """What became of one LV: the kernel's totals before and after, or why it failed."""
@@ -87,6 +94,13 @@ class DeviceCounters(Struct, frozen=True, kw_only=True):
     failures: dict[Failure, int] = {}
 
 
+class Filling(Struct, frozen=True, kw_only=True):
+    """How fast a device fills, and when it will be full if that goes on."""
+
+    bytes_per_second: float
+    seconds_until_full: float
+
+
 class PoolGuard(Struct, frozen=True, kw_only=True):
     """The guard's view of one pool."""
 
@@ -100,6 +114,9 @@ class PoolGuard(Struct, frozen=True, kw_only=True):
     anticipated_extends: int = 0
     takeovers: int = 0
     last_extend_at: float | None = None
+    filling: dict[Device, Filling] = {}  # of the devices that fill
+    # While the pool is full and its writes wait: how long until the kernel fails them.
+    queue_seconds_left: float | None = None
 
 
 class Histogram(Struct, frozen=True, kw_only=True):

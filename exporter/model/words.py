@@ -60,6 +60,7 @@ class Reason(Text):
     BELOW_THRESHOLD = "below_threshold"
     EXTEND = "extend"
     EXTEND_CLAMPED = "extend_clamped"
+    EXTEND_ANTICIPATED = "extend_anticipated"
     OBSERVE_ONLY = "observe_only"
     GUARD_OFF = "guard_off"
     DMEVENTD_MONITORS = "dmeventd_monitors"

@@ -1,11 +1,14 @@
 """What is to be done with one pool: pure decisions from records and limits."""
 
 from exporter.policy.decide import authorise, decide, is_left_to_dmeventd, next_steps
+from exporter.policy.need import NOTHING_EXPECTED, Outlook
 from exporter.policy.obstacle import is_recoverable, sizes_agree
 from exporter.policy.room import Limits
 
 __all__ = [
+    "NOTHING_EXPECTED",
     "Limits",
+    "Outlook",
     "authorise",
     "decide",
     "is_left_to_dmeventd",

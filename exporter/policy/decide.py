@@ -1,10 +1,13 @@
 """Decides what one pool needs: pure, from the Snapshot's records and the limits alone.
 
-First LVM's own arithmetic (autoextend.py), then ours: metadata before data, clamped to
-what the VG can give, never beyond the reserve or the pool's largest size.
+First LVM's own arithmetic (autoextend.py), then ours: more of it where the pool fills
+faster than that lasts, metadata before data, clamped to what the VG can give, never
+beyond the reserve or the pool's largest size.
 """
 
 from __future__ import annotations
+
+from msgspec import structs
 
 from exporter import autoextend
 from exporter.model import (
@@ -16,7 +19,7 @@ from exporter.model import (
     ThinPool,
     VolumeGroup,
 )
-from exporter.policy.need import Need
+from exporter.policy.need import NOTHING_EXPECTED, Need, Outlook
 from exporter.policy.obstacle import layout_obstacle, policy_obstacle, state_obstacle
 from exporter.policy.room import Limits, Room
 
@@ -29,18 +32,25 @@ def decide(
     limits: Limits,
     *,
     lvm_version: LvmVersion | None = None,
+    outlook: Outlook = NOTHING_EXPECTED,
 ) -> Decision:
-    """Decide to what sizes a pool's LVs are extended now, and why or why not."""
-    obstacle = state_obstacle(pool) or layout_obstacle(pool, group) or policy_obstacle(pool)
+    """Decide to what sizes a pool's LVs are extended now, and why or why not.
+
+    With nothing expected it is what `lvextend --use-policies` would do, as far as it fits.
+    """
+    obstacle = state_obstacle(pool) or layout_obstacle(pool, group)
     if obstacle:
         return Decision(reason=obstacle)
-    need = Need.of(pool)
+    need = Need.of(pool, outlook)
+    obstacle = policy_obstacle(pool, need)
+    if obstacle and (need is None or not outlook.is_for_any_policy):
+        return Decision(reason=obstacle)
     if need is None or pool.lvm is None or group is None:
         return Decision(reason=Reason.USAGE_UNKNOWN)
-    if not need.data_percent and not need.metadata_percent:
-        return Decision(reason=Reason.BELOW_THRESHOLD)
-    if need.policy.step_percent == 0:
-        return Decision(reason=Reason.POLICY_STEP_ZERO)
+    if obstacle:
+        need = need.without_policy()
+    if not need.is_data and not need.is_metadata:
+        return Decision(reason=obstacle or Reason.BELOW_THRESHOLD)
     room = Room(pool=pool.lvm, group=group, limits=limits)
     return _decision(room, *_extensions(room, need, lvm_version))
 
@@ -84,8 +94,10 @@ def next_steps(
     data = (need.data_percent if need else 0) or policy.step_percent
     metadata = (need.metadata_percent if need else 0) or policy.step_percent + 1
     room = Room(pool=lvm, group=group, limits=limits)
-    more = autoextend.added_extents(metadata, room.metadata_extents)
-    extensions = (room.data(data, room.budget), room.metadata(more))
+    extensions = (
+        room.data(autoextend.added_extents(data, room.data_extents), room.budget),
+        room.metadata(autoextend.added_extents(metadata, room.metadata_extents)),
+    )
     return tuple(
         NextStep(
             device=extension.device,
@@ -101,23 +113,33 @@ def _extensions(
     room: Room, need: Need, lvm_version: LvmVersion | None
 ) -> tuple[Extension | None, Extension | None]:
     """Fit what is needed: metadata first, data from what is left."""
-    metadata = _metadata_extension(room, need, lvm_version) if need.metadata_percent else None
+    metadata = _metadata_extension(room, need, lvm_version) if need.is_metadata else None
     is_named = metadata is not None and metadata.added_bytes > 0
     spent = room.metadata_cost(metadata.extents) if metadata and is_named else 0
-    if not need.data_percent:
+    if not need.is_data:
         return metadata, None
     budget = max(0, room.budget - spent)
-    return metadata, room.data(need.data_percent, budget, metadata_named=is_named)
+    step = autoextend.added_extents(need.data_percent, room.data_extents)
+    data = room.data(max(step, room.extents(need.data_bytes)), budget, metadata_named=is_named)
+    return metadata, _marked(data, need.data_percent)
 
 
 def _metadata_extension(room: Room, need: Need, lvm_version: LvmVersion | None) -> Extension:
-    more = autoextend.metadata_added_extents(
-        need.metadata_percent,
-        room.metadata_extents,
-        is_with_data=bool(need.data_percent),
-        lvm_version=lvm_version,
-    )
-    return room.metadata(more)
+    step = 0
+    if need.metadata_percent:
+        step = autoextend.metadata_added_extents(
+            need.metadata_percent,
+            room.metadata_extents,
+            is_with_data=bool(need.data_percent),
+            lvm_version=lvm_version,
+        )
+    extension = room.metadata(max(step, room.extents(need.metadata_bytes)))
+    return _marked(extension, need.metadata_percent)
+
+
+def _marked(extension: Extension, policy_percent: int) -> Extension:
+    """Mark what LVM's policy would not have asked for yet."""
+    return structs.replace(extension, is_anticipated=not policy_percent)
 
 
 def _decision(room: Room, metadata: Extension | None, data: Extension | None) -> Decision:
@@ -127,6 +149,8 @@ def _decision(room: Room, metadata: Extension | None, data: Extension | None) ->
         return Decision(reason=_why_nothing(room, metadata, data))
     if any(extension.is_clamped for extension in wanted):
         return Decision(reason=Reason.EXTEND_CLAMPED, extensions=possible)
+    if all(extension.is_anticipated for extension in possible):
+        return Decision(reason=Reason.EXTEND_ANTICIPATED, extensions=possible)
     return Decision(reason=Reason.EXTEND, extensions=possible)
 
 

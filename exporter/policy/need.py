@@ -1,36 +1,95 @@
-"""What LVM's own arithmetic asks for, from the kernel's usage and the policy."""
+"""What a pool needs: by LVM's own arithmetic, and by how fast it fills."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Mapping
 
 from msgspec import Struct
 
 from exporter import autoextend
-from exporter.model import Policy, ThinPool
+from exporter.model import Device, Policy, ThinPool, Usage
+
+
+class Outlook(Struct, frozen=True, kw_only=True):
+    """What is to be expected of a pool; a device that does not fill may be absent.
+
+    `reaction_seconds` is how long the guard may take until an extension has taken effect,
+    `horizon_seconds` for how long an extension is to last at the present rate.
+    """
+
+    bytes_per_second: Mapping[Device, float]
+    reaction_seconds: float
+    horizon_seconds: float
+    is_for_any_policy: bool = False  # the user wants it although LVM would never extend
+
+    def wanted_bytes(self, device: Device, usage: Usage, *, is_over: bool) -> int:
+        """Space to add so that the next reaction comes in time; 0 while it would anyway.
+
+        A device that is extended for its threshold gets as much in the same stroke:
+        every extension suspends the pool, so fewer are better.
+        """
+        rate = self.bytes_per_second.get(device, 0.0)
+        free = usage.total_bytes - usage.used_bytes
+        if not is_over and free >= rate * self.reaction_seconds:
+            return 0
+        return max(0, math.ceil(rate * self.horizon_seconds) - free)
+
+
+NOTHING_EXPECTED = Outlook(bytes_per_second={}, reaction_seconds=0.0, horizon_seconds=0.0)
 
 
 class Need(Struct, frozen=True, kw_only=True):
-    """What LVM's arithmetic asks for, in percent of each LV (0: nothing)."""
+    """Percent of each LV that LVM's policy asks for, bytes that the outlook does."""
 
     policy: Policy
     data_percent: int
     metadata_percent: int
+    data_bytes: int = 0
+    metadata_bytes: int = 0
+
+    @property
+    def is_data(self) -> bool:
+        """Whether the data LV needs to grow."""
+        return bool(self.data_percent or self.data_bytes)
+
+    @property
+    def is_metadata(self) -> bool:
+        """Whether the metadata LV needs to grow."""
+        return bool(self.metadata_percent or self.metadata_bytes)
 
     @classmethod
-    def of(cls, pool: ThinPool) -> Need | None:
+    def of(cls, pool: ThinPool, outlook: Outlook = NOTHING_EXPECTED) -> Need | None:
         """Compute it; None where usage or policy is unknown."""
         lvm, policy = pool.lvm, pool.policy
         if lvm is None or policy is None or pool.data is None or pool.metadata is None:
             return None
         threshold, step = policy.threshold_percent, policy.step_percent
+        data = autoextend.step_percent(
+            pool.data, threshold_percent=threshold, policy_percent=step
+        )
+        metadata = autoextend.metadata_step_percent(
+            pool.metadata,
+            size_bytes=lvm.metadata_size_bytes,
+            threshold_percent=threshold,
+            policy_percent=step,
+        )
         return cls(
             policy=policy,
-            data_percent=autoextend.step_percent(
-                pool.data, threshold_percent=threshold, policy_percent=step
+            data_percent=data,
+            metadata_percent=metadata,
+            data_bytes=outlook.wanted_bytes(Device.DATA, pool.data, is_over=bool(data)),
+            metadata_bytes=outlook.wanted_bytes(
+                Device.METADATA, pool.metadata, is_over=bool(metadata)
             ),
-            metadata_percent=autoextend.metadata_step_percent(
-                pool.metadata,
-                size_bytes=lvm.metadata_size_bytes,
-                threshold_percent=threshold,
-                policy_percent=step,
-            ),
+        )
+
+    def without_policy(self) -> Need:
+        """Leave what the outlook alone asks for."""
+        return Need(
+            policy=self.policy,
+            data_percent=0,
+            metadata_percent=0,
+            data_bytes=self.data_bytes,
+            metadata_bytes=self.metadata_bytes,
         )

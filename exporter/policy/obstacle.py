@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from exporter.model import PoolMode, PoolSource, PoolStatus, Reason, ThinPool, VolumeGroup
+from exporter.policy.need import Need
 
 # Above this the kernel uses less of the metadata LV than LVM's size says.
 COMPARABLE_METADATA_BYTES = 15 * 1024**3
@@ -73,10 +74,14 @@ def sizes_agree(pool: ThinPool) -> bool:
     )
 
 
-def policy_obstacle(pool: ThinPool) -> Reason | None:
-    """Find what in the pool's policy forbids to extend it."""
+def policy_obstacle(pool: ThinPool, need: Need | None) -> Reason | None:
+    """Find what in the pool's policy forbids to extend it.
+
+    A step of 0 % is an error of LVM's, which it reports only when it is to extend.
+    """
     if pool.policy is None:
         return Reason.POLICY_UNKNOWN
-    if not pool.policy.is_off:
-        return None
-    return Reason.PROFILE_MISSING if pool.is_profile_missing else Reason.POLICY_OFF
+    if pool.policy.is_off:
+        return Reason.PROFILE_MISSING if pool.is_profile_missing else Reason.POLICY_OFF
+    is_needed = need is not None and (need.is_data or need.is_metadata)
+    return Reason.POLICY_STEP_ZERO if is_needed and not pool.policy.step_percent else None

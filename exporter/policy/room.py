@@ -40,6 +40,10 @@ class Room(Struct, frozen=True, kw_only=True):
         """The metadata LV's size."""
         return self.pool.metadata_size_bytes // self.group.extent_bytes
 
+    def extents(self, size_bytes: int) -> int:
+        """Count the extents that hold this much."""
+        return -(-size_bytes // self.group.extent_bytes)
+
     def metadata(self, more: int) -> Extension:
         """Extend the metadata LV by so many extents, or as far as the budget goes."""
         now = self.metadata_extents
@@ -64,14 +68,14 @@ class Room(Struct, frozen=True, kw_only=True):
         spare = max(size, self.group.largest_metadata_extents) - self.group.spare_extents
         return spare > self.group.usable_free_extents
 
-    def data(self, percent: int, budget: int, *, metadata_named: bool = False) -> Extension:
-        """Extend the data LV by this percentage, or as far as budget and limits go."""
+    def data(self, more: int, budget: int, *, metadata_named: bool = False) -> Extension:
+        """Extend the data LV by so many extents, or as far as budget and limits go."""
         now = self.data_extents
         step = autoextend.stripe_extents(
             self.pool.data_stripes, self.pool.data_stripe_bytes, self.group.extent_bytes
         )
         added = autoextend.round_to_stripes(
-            autoextend.added_extents(percent, now),
+            more,
             stripe_extents=step,
             free_extents=self.group.usable_free_extents,
         )

@@ -7,6 +7,7 @@ from exporter.model import Reason
 WORDS: dict[Reason, str] = {
     Reason.BELOW_THRESHOLD: "it is below its threshold",
     Reason.EXTEND: "it is over its threshold and is to be extended",
+    Reason.EXTEND_ANTICIPATED: "it fills so fast that it would be full too soon",
     Reason.EXTEND_CLAMPED: "it is over its threshold, and the VG has only a part of the step",
     Reason.OBSERVE_ONLY: "the guard only observes",
     Reason.GUARD_OFF: "the guard is switched off",

@@ -18,6 +18,7 @@ OPEN = frozenset(
         Reason.BELOW_THRESHOLD,
         Reason.EXTEND,
         Reason.EXTEND_CLAMPED,
+        Reason.EXTEND_ANTICIPATED,
         Reason.NO_SPACE,
         Reason.AT_METADATA_LIMIT,
     }
@@ -25,7 +26,13 @@ OPEN = frozenset(
 # lvmlockd lets dmeventd extend a pool of a shared VG; the guard keeps away from it.
 DMEVENTD_CAN = frozenset({Reason.BELOW_THRESHOLD, Reason.EXTEND, Reason.VG_SHARED})
 GUARD_CAN = frozenset(
-    {Reason.BELOW_THRESHOLD, Reason.EXTEND, Reason.EXTEND_CLAMPED, Reason.BUSY}
+    {
+        Reason.BELOW_THRESHOLD,
+        Reason.EXTEND,
+        Reason.EXTEND_CLAMPED,
+        Reason.EXTEND_ANTICIPATED,
+        Reason.BUSY,
+    }
 )
 
 
