@@ -168,6 +168,7 @@ def _host(settings: Settings) -> HostAccess:
         ),
         loop_backing=loop.read,
         dmeventd=dmeventd.read,
+        dmeventd_activity=dmeventd.activity,
         close=runner.close,
     )
 

@@ -7,13 +7,13 @@ Values are swapped in whole, so that readers need no lock.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct, structs
 
 from exporter.command import Output, Runner
 from exporter.devmapper import Kernel
-from exporter.errors import HostError, ParseError
+from exporter.errors import HostError
 from exporter.model import (
     Collector,
     CollectorState,
@@ -23,11 +23,10 @@ from exporter.model import (
     KernelReading,
     LvmLayout,
     Policies,
-    PoolMode,
     PoolStatus,
     Snapshot,
 )
-from exporter.snapshot import Readings, build
+from exporter.snapshot import Readings, build, overlay
 from exporter.sources import device_mapper, docker, lvm, policy
 from exporter.sources.lvm_layout import merge
 
@@ -39,6 +38,7 @@ class HostAccess(Struct, frozen=True, kw_only=True):
     kernel: Kernel
     loop_backing: device_mapper.LoopReader
     dmeventd: Callable[[], Dmeventd]
+    dmeventd_activity: Callable[[Dmeventd], Mapping[str, object]] = lambda _: {}
     close: Callable[[], None] = lambda: None
     is_simulated: bool = False
 
@@ -50,6 +50,13 @@ class Programs(Struct, frozen=True, kw_only=True):
     docker: str
     lvm_deadline_seconds: float
     docker_deadline_seconds: float
+
+
+class LivePools(Struct, frozen=True, kw_only=True):
+    """The pools as the guard last saw them, and when, in monotonic seconds."""
+
+    pools: tuple[KernelPool, ...]
+    read_at: float
 
 
 class Collection:
@@ -74,16 +81,26 @@ class Collection:
         self._states = {name: CollectorState() for name in Collector}
         self._readings = Readings()
         self._groups_read_at: dict[str, float] = {}
+        self._kernel_read_at = float("-inf")
 
     @property
     def is_complete(self) -> bool:
         """Whether every source has been tried at least once."""
         return all(state.attempted_at is not None for state in self._states.values())
 
-    def snapshot(self) -> Snapshot:
-        """Merge the last good values."""
+    @property
+    def readings(self) -> Readings:
+        """The last good values as they are, without any merging."""
+        return self._readings
+
+    def snapshot(self, live: LivePools | None = None) -> Snapshot:
+        """Merge the last good values, and the guard's view of the pools if it is newer."""
+        readings = self._readings
+        if live and readings.kernel and live.read_at >= self._kernel_read_at:
+            kernel = overlay(readings.kernel, live.pools)
+            readings = structs.replace(readings, kernel=kernel)
         return build(
-            self._readings,
+            readings,
             self._states,
             taken_at=self._wall_clock(),
             is_simulated=self._host.is_simulated,
@@ -125,19 +142,7 @@ class Collection:
             )
             self._readings = structs.replace(self._readings, lvm=merged)
             self._groups_read_at[vg_name] = self._clock()
-
-    def refresh_status(self) -> None:
-        """Read the status of the known pools, which takes microseconds. Raises HostError."""
-        reading = self._readings.kernel
-        if reading is None:
-            return
-        pools = (self._fresh(pool) for pool in reading.pools)
-        known = tuple(pool for pool in pools if pool is not None)
-        with self._swap:
-            current = self._readings.kernel
-            if current is reading:  # else a full reading came in between, newer than ours
-                fresh = structs.replace(reading, pools=known)
-                self._readings = structs.replace(self._readings, kernel=fresh)
+        self._read_unread_policies()
 
     def pool_status(self, dm_name: str) -> PoolStatus | None:
         """Read one pool's status now. Raises HostError."""
@@ -146,15 +151,9 @@ class Collection:
             return None
         return device_mapper.kernel_pool(device, lambda _: None).status
 
-    def _fresh(self, pool: KernelPool) -> KernelPool | None:
-        device = self._host.kernel.device(pool.dm_name)
-        if device is None or device.kind != "thin-pool":
-            return None
-        try:
-            # The file system under a loop file is the slow reading's business.
-            return device_mapper.kernel_pool(device, lambda _: pool.loop)
-        except ParseError:
-            return structs.replace(pool, status=PoolStatus(mode=PoolMode.UNKNOWN))
+    def dmeventd_activity(self) -> Mapping[str, object]:
+        """Look at what dmeventd's process does now, for the log."""
+        return self._host.dmeventd_activity(self._host.dmeventd())
 
     def _attempt(self, name: Collector, read: Callable[[], None]) -> bool:
         started, began = self._wall_clock(), self._clock()
@@ -182,8 +181,10 @@ class Collection:
         )
 
     def _read_kernel(self) -> None:
+        began = self._clock()
         reading = device_mapper.read(self._host.kernel, self._host.loop_backing)
         self._take(kernel=reading)
+        self._kernel_read_at = began
 
     def _read_lvm(self) -> None:
         began = self._clock()
@@ -199,6 +200,9 @@ class Collection:
                 problems=(*layout.problems, *problems),
             )
             self._readings = structs.replace(self._readings, lvm=layout)
+        self._read_unread_policies()
+
+    def _read_unread_policies(self) -> None:
         unread = self._profiles() - set(self._known_profiles())
         if unread and self._readings.policies is not None:
             self.refresh(Collector.POLICY)

@@ -56,9 +56,15 @@ def rules(settings: Settings) -> Rules:
         mode=settings.guard.mode,
         reserve_bytes=settings.guard.reserve_bytes,
         takeover_after_seconds=settings.guard.takeover_after_seconds,
+        anticipate=settings.guard.anticipate,
+        horizon_seconds=settings.guard.horizon_seconds,
         interval_seconds=settings.guard.interval_seconds,
         pools={
-            label: PoolRule(mode=pool.mode, max_size_bytes=pool.max_size_bytes)
+            label: PoolRule(
+                mode=pool.mode,
+                max_size_bytes=pool.max_size_bytes,
+                anticipate=pool.anticipate,
+            )
             for label, pool in settings.pools.items()
         },
     )
@@ -181,7 +187,9 @@ class Service:
         """Make the Snapshot that scrapes get, until `stop` is set."""
         pause = 0.0
         while not stop.wait(pause):
-            self._latest = self._guard.report(self._collection.snapshot())
+            snapshot = self._collection.snapshot(self._guard.live_pools())
+            self._latest = self._guard.report(snapshot)
+            self._guard.save()
             pause = max(PUBLISH_SECONDS, self._render(len(self._latest.pools)) / PUBLISH_SHARE)
             for name in self._schedule.repair():
                 self._log.warning("schedule_repaired", source=name)

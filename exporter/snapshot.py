@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from exporter import autoextend
 from exporter.model import (
@@ -38,6 +38,13 @@ class Readings(Struct, frozen=True, kw_only=True):
     lvm: LvmLayout | None = None
     policies: Policies | None = None
     docker: DockerInfo | None = None
+
+
+def overlay(reading: KernelReading, live: Iterable[KernelPool]) -> KernelReading:
+    """Put newer pools into a reading, which alone knows the files under loop devices."""
+    loops = {pool.device_number: pool.loop for pool in reading.pools}
+    pools = tuple(structs.replace(pool, loop=loops.get(pool.device_number)) for pool in live)
+    return structs.replace(reading, pools=pools)
 
 
 def build(

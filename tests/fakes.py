@@ -11,6 +11,8 @@ from exporter.model import PoolGuard, Snapshot
 from exporter.simulation import ManualClock, PoolSpec, SimulatedHost
 
 WORKER_SECONDS = 20.0
+# What LVM does and no more: on a clock that stands still every change is a burst.
+LVM_RULES = Rules(anticipate=False)
 MIB = 1024 * 1024
 
 
@@ -53,7 +55,7 @@ class GuardedHost:
             self.collection,
             Extender(self.host, "/sbin/lvm", deadline_seconds=60, clock=self.clock),
             kernel=self.host,
-            rules=rules or Rules(),
+            rules=rules or LVM_RULES,
             clocks=Clocks(monotonic=self.clock, wall=self.clock),
             log=self.log,
         )
@@ -61,12 +63,12 @@ class GuardedHost:
     def cycle(self, times: int = 1) -> None:
         """Let the guard look, and finish what it sets going."""
         for _ in range(times):
-            self.guard.cycle()
+            self.guard.cycle(has_event=True)
             assert self.guard.join_workers(WORKER_SECONDS)
 
     def snapshot(self) -> Snapshot:
         """Make the Snapshot with the guard's account."""
-        return self.guard.report(self.collection.snapshot())
+        return self.guard.report(self.collection.snapshot(self.guard.live_pools()))
 
     def verdict(self, label: str = "docker/thinpool") -> PoolGuard:
         """Find what the guard says of one pool."""

@@ -93,6 +93,7 @@ KEYS = (
     Key("collect.extend_deadline", _positive_seconds, "extend_deadline_seconds"),
     Key(f"{ANY_POOL}.max_size", _positive_size, "max_size_bytes"),
     Key(f"{ANY_POOL}.mode", _mode, "mode"),
+    Key(f"{ANY_POOL}.anticipate", _switch, "anticipate"),
     Key("commands.lvm", _program, "lvm"),
     Key("commands.docker", _program, "docker"),
     Key("commands.dmsetup", _program, "dmsetup"),

@@ -34,6 +34,7 @@ class PoolSettings(Struct, frozen=True, kw_only=True):
 
     max_size_bytes: int | None = None
     mode: GuardMode | None = None
+    anticipate: bool | None = None
 
 
 class Commands(Struct, frozen=True, kw_only=True):

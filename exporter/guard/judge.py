@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Mapping
+
 from msgspec import structs
 
-from exporter.guard.ledger import NO_DURATIONS, PoolRecord, circumstances
+from exporter.guard.latch import circumstances
+from exporter.guard.ledger import NO_DURATIONS, PoolRecord
 from exporter.guard.rules import Clocks, Rules
-from exporter.model import Decision, GuardReport, Histogram, PoolGuard, Snapshot, ThinPool
+from exporter.model import (
+    Decision,
+    Device,
+    Filling,
+    GuardReport,
+    Histogram,
+    PoolGuard,
+    Snapshot,
+    ThinPool,
+)
 from exporter.policy import authorise, decide, is_left_to_dmeventd, next_steps
+
+REMEMBERED_DURATIONS = 10
 
 
 class Judge:
@@ -17,29 +32,49 @@ class Judge:
         self.rules = rules
         self.clocks = clocks
         self.records: dict[str, PoolRecord] = {}
+        self._durations: deque[float] = deque((0.0,), REMEMBERED_DURATIONS)
 
     def record(self, pool: ThinPool) -> PoolRecord:
         """Find or begin a pool's record."""
         return self.records.setdefault(pool.label, PoolRecord())
 
-    def judge(self, pool: ThinPool, snapshot: Snapshot) -> Decision:
+    def note_duration(self, seconds: float) -> None:
+        """Remember how long an extension took: the next one is to begin that much earlier."""
+        self._durations.append(seconds)
+
+    def judge(
+        self, pool: ThinPool, snapshot: Snapshot, filling: Mapping[Device, Filling]
+    ) -> Decision:
         """Decide what is to be done with a pool, and whether the guard may do it."""
         now = self.clocks.monotonic()
         record = self.record(pool)
         group = snapshot.volume_group(pool.vg_name)
-        limits = self.rules.limits_of(pool)
-        decision = decide(pool, group, limits, lvm_version=snapshot.lvm_version)
-        record.watch_threshold(decision, now=now)
-        decision = record.hold_back(decision, circumstances(pool, group), now=now)
+        decision = decide(
+            pool,
+            group,
+            self.rules.limits_of(pool),
+            lvm_version=snapshot.lvm_version,
+            outlook=self.rules.outlook_of(pool, filling, max(self._durations)),
+        )
+        record.watch(pool, decision, now=now)
+        if decision.extensions and record.latch:
+            decision = record.hold_back(decision, circumstances(pool, group), now=now)
+        return authorise(
+            decision,
+            pool,
+            self.rules.mode_of(pool),
+            is_takeover_due=self._is_takeover_due(record, now),
+        )
+
+    def _is_takeover_due(self, record: PoolRecord, now: float) -> bool:
         since = record.above_since
-        is_due = since is not None and now >= since + self.rules.takeover_after_seconds
-        mode = self.rules.mode_of(pool)
-        return authorise(decision, pool, mode, is_takeover_due=is_due)
+        is_late = since is not None and now >= since + self.rules.takeover_after_seconds
+        return record.is_taken_over or is_late
 
     def foresee(self, snapshot: Snapshot) -> Snapshot:
         """Add to a Snapshot what a guard by these rules would say of it."""
         for pool in snapshot.pools:
-            decision, record = self.judge(pool, snapshot), self.record(pool)
+            decision, record = self.judge(pool, snapshot, {}), self.record(pool)
             record.reason, record.detail = decision.reason, decision.detail
         return self.report(snapshot, durations=NO_DURATIONS, last_cycle_at=None)
 
@@ -53,6 +88,12 @@ class Judge:
         for label in gone:
             del self.records[label]
         return gone
+
+    def queue_seconds_left(self, record: PoolRecord) -> float | None:
+        """Time until the kernel fails the writes that wait for a full pool."""
+        return record.queue_seconds_left(
+            self.rules.no_space_timeout_seconds, now=self.clocks.monotonic()
+        )
 
     def report(
         self, snapshot: Snapshot, *, durations: Histogram, last_cycle_at: float | None
@@ -71,8 +112,10 @@ class Judge:
     def _report(self, pool: ThinPool, snapshot: Snapshot) -> PoolGuard:
         mode = self.rules.mode_of(pool)
         group = snapshot.volume_group(pool.vg_name)
-        return self.record(pool).report(
+        record = self.record(pool)
+        report = record.report(
             mode,
             next_steps(pool, group, self.rules.limits_of(pool)),
             is_left_to_dmeventd=is_left_to_dmeventd(pool, mode),
         )
+        return structs.replace(report, queue_seconds_left=self.queue_seconds_left(record))

@@ -1,9 +1,4 @@
-"""What the guard remembers of each pool: its state, its latch, its counters.
-
-A latch holds back a repetition that would end as before. It opens when something that
-could change the outcome has changed; a refusal may also pass by itself (a lock, a busy
-VG), so it is tried again, ever more rarely; an extension without effect is not.
-"""
+"""What the guard remembers of each pool: its state, its latch, its clocks, its counters."""
 
 from __future__ import annotations
 
@@ -11,24 +6,24 @@ from dataclasses import dataclass, field
 
 from msgspec import structs
 
+from exporter.guard.latch import Latch
 from exporter.model import (
     Attempt,
     Decision,
     Device,
     DeviceCounters,
     Failure,
+    Filling,
     GuardMode,
     Histogram,
     NextStep,
     Outcome,
     PoolGuard,
+    PoolMode,
     Reason,
     ThinPool,
-    VolumeGroup,
 )
 
-FIRST_RETRY_SECONDS = 10.0
-LAST_RETRY_SECONDS = 600.0
 # lvextend takes 0.1 s on a quiet host, and as long as it likes behind a lock
 DURATION_BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -38,6 +33,7 @@ RESPONSIBLE = frozenset(
         Reason.BELOW_THRESHOLD,
         Reason.EXTEND,
         Reason.EXTEND_CLAMPED,
+        Reason.EXTEND_ANTICIPATED,
         Reason.BUSY,
         Reason.NO_SPACE,
         Reason.AT_MAX_SIZE,
@@ -49,33 +45,6 @@ RESPONSIBLE = frozenset(
 
 NO_DURATIONS = Histogram(bounds=DURATION_BOUNDS, counts=(0,) * (len(DURATION_BOUNDS) + 1))
 
-Circumstances = tuple[object, ...]
-
-
-def circumstances(pool: ThinPool, group: VolumeGroup | None) -> Circumstances:
-    """Everything whose change could make a failed extension succeed."""
-    status = pool.kernel.status if pool.kernel else None
-    return (
-        pool.lvm and (pool.lvm.size_bytes, pool.lvm.metadata_size_bytes),
-        group and (group.seqno, group.usable_free_extents),
-        pool.profile,
-        pool.policy,
-        status and (status.mode, status.needs_check),
-        status and status.data and status.data.total_blocks,
-        status and status.metadata and status.metadata.total_blocks,
-    )
-
-
-@dataclass(slots=True)
-class Latch:
-    """Why and under which circumstances an extension failed."""
-
-    reason: Reason
-    detail: str
-    circumstances: Circumstances
-    retry_at: float | None
-    retry_seconds: float
-
 
 @dataclass(slots=True)
 class PoolRecord:
@@ -84,9 +53,17 @@ class PoolRecord:
     reason: Reason | None = None
     detail: str = ""
     told: Reason | None = None  # the last reason that was logged
+    told_full_at: float = float("-inf")
     latch: Latch | None = None
+    was_outdated: bool = False  # whether the last extension was refused for an old account
     above_since: float | None = None
+    full_since: float | None = None
+    is_queueing: bool = False
     is_taken_over: bool = False
+    taken_over_from: int | None = None  # dmeventd's process
+    totals: dict[Device, int] = field(default_factory=dict)  # bytes, as last seen
+    own_totals: dict[Device, int] = field(default_factory=dict)  # as we have made them
+    filling: dict[Device, Filling] = field(default_factory=dict)
     counters: dict[Device, DeviceCounters] = field(
         default_factory=lambda: {device: DeviceCounters() for device in Device}
     )
@@ -95,35 +72,54 @@ class PoolRecord:
     takeovers: int = 0
     last_extend_at: float | None = None  # seconds since the epoch
 
-    def hold_back(self, decision: Decision, now_in: Circumstances, *, now: float) -> Decision:
+    def hold_back(self, decision: Decision, now_in: str, *, now: float) -> Decision:
         """Replace an extension that would fail as before by the latch's reason."""
         latch = self.latch
         if latch is None or not decision.extensions:
             return decision
-        if latch.circumstances != now_in or (
-            latch.retry_at is not None and now >= latch.retry_at
-        ):
+        if not latch.holds(now_in, now=now, is_urgent=self.full_since is not None):
             return decision
         return Decision(reason=latch.reason, detail=latch.detail)
 
-    def watch_threshold(self, decision: Decision, *, now: float) -> None:
-        """Remember since when the pool has been in need of an extension."""
+    def watch(self, pool: ThinPool, decision: Decision, *, now: float) -> None:
+        """Remember since when the pool has been full, and above its threshold."""
+        is_full = pool.mode is PoolMode.OUT_OF_DATA_SPACE
+        if not is_full:
+            self.full_since = None
+        elif self.full_since is None:
+            self.full_since = now
+        status = pool.kernel.status if pool.kernel else None
+        self.is_queueing = bool(is_full and status and status.queue_if_no_space)
         if decision.reason is Reason.BELOW_THRESHOLD:
-            self.above_since, self.is_taken_over = None, False
-        elif decision.extensions and self.above_since is None:
+            self.above_since = None
+        elif decision.is_over_threshold and self.above_since is None:
             self.above_since = now
 
-    def note_attempt(
-        self, attempt: Attempt, now_in: Circumstances, *, now: float, wall_now: float
-    ) -> None:
-        """Count what an extension achieved, and latch what it did not."""
+    def has_grown_by_others(self, pool: ThinPool, *, is_busy: bool) -> bool:
+        """Whether somebody else has extended the pool since this was last asked."""
+        totals = {
+            device: usage.total_bytes
+            for device, usage in ((Device.DATA, pool.data), (Device.METADATA, pool.metadata))
+            if usage is not None
+        }
+        grown = [
+            device
+            for device, total in totals.items()
+            if total > self.totals.get(device, total) and total != self.own_totals.get(device)
+        ]
+        self.totals = totals
+        return bool(grown) and not is_busy
+
+    def hand_back(self) -> bool:
+        """Leave the pool to dmeventd again; whether it had been taken over."""
+        was_taken_over, self.is_taken_over = self.is_taken_over, False
+        self.above_since = None
+        return was_taken_over
+
+    def count(self, attempt: Attempt, *, wall: float) -> None:
+        """Count what an extension achieved, and what it did not."""
         for outcome in attempt.outcomes:
-            self._count(outcome, wall_now)
-        if not attempt.failures:
-            self.latch = None
-            return
-        failure = attempt.failures[0].failure or Failure.REFUSED
-        self._close_latch(failure, attempt.message, now_in, now)
+            self._count(outcome, wall)
 
     def note_failure(self, decision: Decision, failure: Failure) -> None:
         """Count an extension that could not be started, watched or verified."""
@@ -131,9 +127,10 @@ class PoolRecord:
             device = extension.device
             self.counters[device] = _with_failure(self.counters[device], failure)
 
-    def _count(self, outcome: Outcome, wall_now: float) -> None:
+    def _count(self, outcome: Outcome, wall: float) -> None:
         device = outcome.extension.device
         counters = self.counters[device]
+        self.own_totals[device] = outcome.after_bytes
         if outcome.failure:
             self.counters[device] = _with_failure(counters, outcome.failure)
             return
@@ -146,22 +143,17 @@ class PoolRecord:
             extended_bytes=counters.extended_bytes + added,
         )
         self.clamped_extends += outcome.extension.is_clamped
-        self.last_extend_at = wall_now
+        self.anticipated_extends += outcome.extension.is_anticipated
+        self.last_extend_at = wall
 
-    def _close_latch(
-        self, failure: Failure, detail: str, now_in: Circumstances, now: float
-    ) -> None:
-        is_refused = failure is Failure.REFUSED
-        seconds = FIRST_RETRY_SECONDS
-        if self.latch and self.latch.circumstances == now_in:
-            seconds = min(2 * self.latch.retry_seconds, LAST_RETRY_SECONDS)
-        self.latch = Latch(
-            reason=Reason.LATCHED_REFUSED if is_refused else Reason.LATCHED_INEFFECTIVE,
-            detail=detail,
-            circumstances=now_in,
-            retry_at=now + seconds if is_refused else None,
-            retry_seconds=seconds,
-        )
+    def queue_seconds_left(self, timeout_seconds: float, *, now: float) -> float | None:
+        """Time until the kernel fails the waiting writes of a full pool; None: it does not.
+
+        At most: a pool that was full when the guard first saw it has been so for longer.
+        """
+        if self.full_since is None or not self.is_queueing or not timeout_seconds:
+            return None
+        return max(0.0, self.full_since + timeout_seconds - now)
 
     def report(
         self, mode: GuardMode, steps: tuple[NextStep, ...], *, is_left_to_dmeventd: bool
@@ -180,6 +172,7 @@ class PoolRecord:
             anticipated_extends=self.anticipated_extends,
             takeovers=self.takeovers,
             last_extend_at=self.last_extend_at,
+            filling=dict(self.filling),
         )
 
 

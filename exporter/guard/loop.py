@@ -1,7 +1,7 @@
 """The guard's loop: wakes, reads the pools' status, decides, and sets workers going.
 
-It asks nothing but the kernel, which takes microseconds; whatever can hang is a
-worker's business.
+It asks nothing but the kernel, which takes microseconds, and waits for nothing else: no
+file, no lock that a collector holds, no log. Whatever can hang is a worker's business.
 """
 
 from __future__ import annotations
@@ -9,24 +9,34 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from exporter.collection import Collection
+from exporter.collection import Collection, LivePools
 from exporter.devmapper import Kernel
 from exporter.errors import HostError
 from exporter.extend import Extender
 from exporter.guard.judge import Judge
-from exporter.guard.narrate import Log, narrate_state
+from exporter.guard.ledger import PoolRecord
+from exporter.guard.memory import MemoryFile
+from exporter.guard.narrate import Log, narrate_full, narrate_hand_back, narrate_state
+from exporter.guard.pace import pause_seconds
 from exporter.guard.rules import Clocks, Rules
+from exporter.guard.sight import SeenPool, Sight
+from exporter.guard.view import View
 from exporter.guard.worker import Workers
-from exporter.model import Collector, Decision, Reason, Snapshot, ThinPool
+from exporter.model import Decision, Device, Reason, Snapshot, ThinPool
 
-# An admin or dmeventd may have extended a pool: LVM is asked, but not in every cycle.
-REREAD_SECONDS = 5.0
-RESCAN_SECONDS = 1.0
 NEVER = float("-inf")
 # What a pool goes through while lvextend works on it.
 WHILE_EXTENDING = frozenset({Reason.SUSPENDED, Reason.LAYOUT_DIFFERS})
 # These end with a line of the worker's own.
-TOLD_BY_WORKERS = frozenset({Reason.EXTEND, Reason.EXTEND_CLAMPED, Reason.BUSY})
+TOLD_BY_WORKERS = frozenset(
+    {Reason.EXTEND, Reason.EXTEND_CLAMPED, Reason.EXTEND_ANTICIPATED, Reason.BUSY}
+)
+# In these, space that comes free in the VG is good news.
+WAITING_FOR_SPACE = frozenset({Reason.NO_SPACE, Reason.LATCHED_REFUSED})
+# How often LVM is asked about the VG of a pool: that somebody else has extended, whose
+# writes wait, or in whose VG something may have come free.
+DIFFERS_SECONDS, QUEUEING_SECONDS, NEWS_SECONDS = 1.0, 2.0, 5.0
+SAY_FULL_SECONDS = 10.0
 
 
 class Guard:
@@ -45,12 +55,24 @@ class Guard:
         self._collection = collection
         self._kernel = kernel
         self._log = log
+        self._clock = clocks.monotonic
         self._judge = Judge(rules, clocks)
-        self._workers = Workers(collection, extender, judge=self._judge, log=log)
+        self._sight = Sight(kernel, clocks.monotonic)
+        self._view = View()
+        self._workers = Workers(
+            collection, extender, judge=self._judge, log=log, on_end=self._end_work
+        )
+        self._memory: MemoryFile | None = None
         self._reread_at: dict[str, float] = {}
-        self._rescanned_at = NEVER
+        self._whole_at = NEVER
+        self._has_news = False
         self._last_cycle_at: float | None = None
         self._is_kernel_readable = True
+
+    def remember_in(self, memory: MemoryFile) -> None:
+        """Take up what the guard before this one knew, and keep it for the next one."""
+        self._memory = memory
+        self._judge.records.update(memory.load())
 
     def run(self, stop: threading.Event, on_cycle: Callable[[], None] = lambda: None) -> None:
         """Cycle until `stop` is set; nothing that a cycle meets ends the guard."""
@@ -63,16 +85,31 @@ class Guard:
                 on_cycle()
             except Exception:  # noqa: BLE001 - the cycle boundary: log it, and guard on
                 self._log.exception("guard_cycle_failed")
-            has_event = self._kernel.wait(self._judge.rules.interval_seconds)
+            has_event = self._kernel.wait(self._pause())
 
     def cycle(self, *, has_event: bool = False) -> None:
-        """Read every known pool once, decide, and set workers going where needed."""
-        self._read(has_event=has_event)
-        snapshot = self._collection.snapshot()
-        for pool in snapshot.pools:
-            self._consider(pool, snapshot)
-        for label in self._judge.forget_all_but({pool.label for pool in snapshot.pools}):
-            self._log.info("pool_gone", pool=label)
+        """Look at what is due, decide, and set workers going where needed.
+
+        After an event every pool is read; otherwise those that may fill fast more often
+        than the rest. All are judged once an interval: latches and takeovers fall due.
+        """
+        now = self._clock()
+        self._has_news |= has_event
+        is_whole = now >= self._whole_at
+        changed, is_moved = self._look(is_all=has_event or is_whole)
+        readings = self._collection.readings
+        if is_moved or self._view.is_stale(readings):
+            self._view.rebuild(readings, self._sight)
+            is_whole = True
+        pools = self._view.update(changed)
+        if is_whole:
+            self._whole_at = now + self._judge.rules.interval_seconds
+            pools = list(self._view.pools.values())
+        for pool in sorted(pools, key=self._seconds_until_full):
+            self._consider(pool)
+        if is_whole:
+            self._has_news = False
+            self._forget_gone()
         self._last_cycle_at = self._judge.clocks.wall()
 
     def report(self, snapshot: Snapshot) -> Snapshot:
@@ -81,47 +118,118 @@ class Guard:
             snapshot, durations=self._workers.durations, last_cycle_at=self._last_cycle_at
         )
 
+    def live_pools(self) -> LivePools | None:
+        """Every live pool as last seen; None before the first look."""
+        if not self._sight.is_complete:
+            return None
+        return LivePools(pools=self._sight.kernel_pools(), read_at=self._sight.looked_at)
+
+    def save(self) -> None:
+        """Keep for the next guard what it must not forget; not for the loop's thread."""
+        if self._memory:
+            self._memory.save(self._judge.records)
+
     def join_workers(self, timeout_seconds: float) -> bool:
         """Wait until no extension is under way; false if one is after the timeout."""
         return self._workers.join(timeout_seconds)
 
-    def _read(self, *, has_event: bool) -> None:
-        now = self._judge.clocks.monotonic()
-        if has_event and now >= self._rescanned_at + RESCAN_SECONDS:
-            # Something was made, removed or renamed, or a pool changed its mode.
-            self._rescanned_at = now
-            self._collection.refresh(Collector.DEVICE_MAPPER)
+    def _end_work(self) -> None:
+        self.save()
+        self._kernel.wake()
+
+    def _pause(self) -> float:
+        """Seconds until something is due: a pool of its own, or all."""
+        now = self._clock()
+        if self._whole_at == NEVER:
+            return self._judge.rules.interval_seconds  # the first cycle has failed
+        return min((self._whole_at, *self._sight.due_times())) - now
+
+    def _look(self, *, is_all: bool) -> tuple[list[SeenPool], bool]:
+        """Read statuses; the pools that changed, and whether others came or went."""
         try:
-            self._collection.refresh_status()
+            changed = self._sight.look(is_all=is_all)
+            is_moved = is_all and self._sight.list_devices()
         except HostError as error:
+            self._sight.postpone(self._judge.rules.interval_seconds)
             self._say_readable(error)
-        else:
-            self._say_readable(None)
+            return [], False
+        self._say_readable(None)
+        return changed, is_moved
 
     def _say_readable(self, error: HostError | None) -> None:
         if (error is None) != self._is_kernel_readable:
             self._is_kernel_readable = error is None
             self._log.warning("kernel_status", error=str(error) if error else None)
 
-    def _consider(self, pool: ThinPool, snapshot: Snapshot) -> None:
-        record = self._judge.record(pool)
+    def _seen(self, pool: ThinPool) -> SeenPool | None:
+        return self._sight.pools.get(pool.kernel.dm_name) if pool.kernel else None
+
+    def _seconds_until_full(self, pool: ThinPool) -> float:
+        seen = self._seen(pool)
+        return min(map(seen.seconds_until_full, Device)) if seen else float("inf")
+
+    def _consider(self, pool: ThinPool) -> None:
+        record, seen = self._judge.record(pool), self._seen(pool)
+        record.filling = seen.filling() if seen else {}
         is_busy = self._workers.is_busy(pool.vg_name)
-        decision = self._judge.judge(pool, snapshot)
+        self._watch_dmeventd(pool, record, is_busy=is_busy)
+        decision = self._judge.judge(pool, self._view.snapshot, record.filling)
         if is_busy and (decision.extensions or decision.reason in WHILE_EXTENDING):
             decision = Decision(reason=Reason.BUSY)
+        is_first = record.reason is not decision.reason
         record.reason, record.detail = decision.reason, decision.detail
+        self._tell(pool, record, decision)
+        if not is_busy and decision.extensions:
+            self._workers.extend(pool, decision, self._view.snapshot)
+        elif not is_busy and self._is_reread_due(pool, record, is_first=is_first):
+            self._reread_at[pool.vg_name] = self._clock()
+            is_unlisted = decision.reason is Reason.LAYOUT_UNKNOWN
+            self._workers.reread(pool.vg_name, is_unlisted=is_unlisted)
+        if seen:
+            self._sight.pace(seen, self._pace(seen, decision.reason))
+
+    def _pace(self, seen: SeenPool, reason: Reason) -> float:
+        interval = self._judge.rules.interval_seconds
+        return pause_seconds(seen, reason, interval) if self._kernel.is_quick else interval
+
+    def _watch_dmeventd(self, pool: ThinPool, record: PoolRecord, *, is_busy: bool) -> None:
+        """Hand a pool back when dmeventd proves alive: it extends, or it is a new one."""
+        dmeventd = self._view.snapshot.dmeventd
+        has_grown = record.has_grown_by_others(pool, is_busy=is_busy)
+        is_new = dmeventd.pid not in {None, record.taken_over_from}
+        if not record.is_taken_over or not (has_grown or is_new):
+            return
+        record.hand_back()
+        why = "somebody else has extended the pool" if has_grown else "dmeventd is a new one"
+        narrate_hand_back(self._log, pool, why)
+
+    def _tell(self, pool: ThinPool, record: PoolRecord, decision: Decision) -> None:
         if decision.reason not in TOLD_BY_WORKERS and decision.reason is not record.told:
             narrate_state(self._log, pool, decision, record.told)
             record.told = decision.reason
-        if not is_busy and (decision.extensions or self._is_reread_due(pool, decision)):
-            self._workers.start(pool.vg_name)
+        now = self._clock()
+        if record.full_since is None:
+            record.told_full_at = NEVER
+        elif record.is_queueing and now >= record.told_full_at + SAY_FULL_SECONDS:
+            record.told_full_at = now
+            narrate_full(self._log, pool, self._judge.queue_seconds_left(record))
 
-    def _is_reread_due(self, pool: ThinPool, decision: Decision) -> bool:
-        """Whether LVM should be asked what it has done to this pool."""
-        now = self._judge.clocks.monotonic()
-        if decision.reason is not Reason.LAYOUT_DIFFERS:
-            return False
-        if now < self._reread_at.get(pool.vg_name, NEVER) + REREAD_SECONDS:
-            return False
-        self._reread_at[pool.vg_name] = now
-        return True
+    def _is_reread_due(self, pool: ThinPool, record: PoolRecord, *, is_first: bool) -> bool:
+        """Whether LVM should be asked anew about the VG of a pool."""
+        every = float("inf")
+        if record.reason is Reason.LAYOUT_UNKNOWN:
+            # Once: what LVM hides, an exported VG for one, it will go on hiding.
+            return is_first and self._view.is_complete
+        if record.reason is Reason.LAYOUT_DIFFERS:
+            every = DIFFERS_SECONDS
+        elif record.is_queueing:
+            every = QUEUEING_SECONDS
+        elif self._has_news and record.reason in WAITING_FOR_SPACE:
+            every = NEWS_SECONDS
+        return self._clock() >= self._reread_at.get(pool.vg_name, NEVER) + every
+
+    def _forget_gone(self) -> None:
+        if not self._view.is_complete:
+            return  # what is remembered from before the start is still to be found
+        for label in self._judge.forget_all_but(set(self._view.pools)):
+            self._log.info("pool_gone", pool=label)

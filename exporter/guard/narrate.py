@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from exporter.model import Attempt, Decision, ThinPool
@@ -56,6 +57,31 @@ def _figures(pool: ThinPool) -> dict[str, object]:
             figures[f"{device}_used_bytes"] = usage.used_bytes
             figures[f"{device}_size_bytes"] = usage.total_bytes
     return figures
+
+
+def narrate_takeover(
+    log: Log, pool: ThinPool, activity: Mapping[str, object], above_threshold_seconds: float
+) -> None:
+    """Tell that the guard does dmeventd's work, and what dmeventd was doing meanwhile."""
+    log.warning(
+        "takeover",
+        vg=pool.vg_name,
+        pool=pool.name,
+        above_threshold_seconds=above_threshold_seconds,
+        **{f"dmeventd_{name}": value for name, value in activity.items()},
+        **_figures(pool),
+    )
+
+
+def narrate_hand_back(log: Log, pool: ThinPool, why: str) -> None:
+    """Tell that the pool is dmeventd's again."""
+    log.info("handed_back", vg=pool.vg_name, pool=pool.name, because=why)
+
+
+def narrate_full(log: Log, pool: ThinPool, seconds_left: float | None) -> None:
+    """Tell that a pool is full, and for how long its writes will wait."""
+    say = {} if seconds_left is None else {"writes_fail_in_seconds": round(seconds_left)}
+    log.error("pool_full", vg=pool.vg_name, pool=pool.name, **say, **_figures(pool))
 
 
 def plan(pool: ThinPool, decision: Decision) -> dict[str, object]:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from msgspec import Struct, structs
 
 from exporter.guard.lock import GuardNote
-from exporter.model import GuardMode, ThinPool
-from exporter.policy import Limits
+from exporter.model import Device, Filling, GuardMode, ThinPool
+from exporter.policy import NOTHING_EXPECTED, Limits, Outlook
 
 
 class PoolRule(Struct, frozen=True, kw_only=True):
@@ -16,6 +16,7 @@ class PoolRule(Struct, frozen=True, kw_only=True):
 
     mode: GuardMode | None = None
     max_size_bytes: int | None = None
+    anticipate: bool | None = None
 
 
 class Rules(Struct, frozen=True, kw_only=True):
@@ -24,7 +25,10 @@ class Rules(Struct, frozen=True, kw_only=True):
     mode: GuardMode = GuardMode.AUTO
     reserve_bytes: int = 0
     takeover_after_seconds: float = 30.0
+    anticipate: bool = True
+    horizon_seconds: float = 10.0
     interval_seconds: float = 1.0
+    no_space_timeout_seconds: float = 60.0  # the kernel's; 0: writes wait for ever
     pools: Mapping[str, PoolRule] = {}
 
     def mode_of(self, pool: ThinPool) -> GuardMode:
@@ -40,15 +44,33 @@ class Rules(Struct, frozen=True, kw_only=True):
             reserve_bytes=self.reserve_bytes,
         )
 
+    def outlook_of(
+        self, pool: ThinPool, filling: Mapping[Device, Filling], slowest_extend_seconds: float
+    ) -> Outlook:
+        """Tell how far ahead to look for a pool: not at all where it is switched off.
+
+        The guard must act while there is time for the extension under way and for the
+        next one, and no later than halfway through what the last extension was to last.
+        """
+        rule = self.pools.get(pool.label)
+        own = rule.anticipate if rule else None
+        if not (self.anticipate if own is None else own):
+            return NOTHING_EXPECTED
+        return Outlook(
+            bytes_per_second={
+                device: rate.bytes_per_second for device, rate in filling.items()
+            },
+            reaction_seconds=max(self.horizon_seconds / 2, 2 * slowest_extend_seconds),
+            horizon_seconds=self.horizon_seconds,
+            is_for_any_policy=own is True,
+        )
+
     def as_noted(self, note: GuardNote) -> Rules:
         """Take the modes of the guard that runs, which may differ from the settings."""
         labels = self.pools.keys() | note.pools.keys()
         pools = {
-            label: PoolRule(
-                mode=note.pools.get(label),
-                max_size_bytes=self.pools[label].max_size_bytes
-                if label in self.pools
-                else None,
+            label: structs.replace(
+                self.pools.get(label, PoolRule()), mode=note.pools.get(label)
             )
             for label in labels
         }

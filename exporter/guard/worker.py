@@ -1,32 +1,44 @@
-"""Serves the VGs that need an extension, each by a worker of its own.
+"""Serves the VGs that need something of LVM, each by a worker of its own.
 
 A VG whose LVM hangs then keeps neither the others from being served nor the loop from
-watching.
+watching. An extension starts at once, from LVM's last account: its sizes are absolute, and
+the kernel has just shown that the pool is as LVM said. LVM is asked anew afterwards.
 """
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+
+from msgspec import structs
 
 from exporter.collection import Collection
 from exporter.errors import HostError
 from exporter.extend import Extender
 from exporter.guard.judge import Judge
-from exporter.guard.ledger import NO_DURATIONS, PoolRecord, add, circumstances
-from exporter.guard.narrate import Log, narrate_attempt, plan
-from exporter.model import Attempt, Decision, Failure, ThinPool
+from exporter.guard.latch import Latch, circumstances
+from exporter.guard.ledger import NO_DURATIONS, PoolRecord, add
+from exporter.guard.narrate import Log, narrate_attempt, narrate_takeover, plan
+from exporter.model import Attempt, Collector, Decision, Dmeventd, Failure, Snapshot, ThinPool
 
 
 class Workers:
-    """Reads a VG anew, extends what needs it, verifies, and remembers the outcome."""
+    """Extends pools, verifies, reads the VG anew, and remembers the outcome."""
 
     def __init__(
-        self, collection: Collection, extender: Extender, *, judge: Judge, log: Log
+        self,
+        collection: Collection,
+        extender: Extender,
+        *,
+        judge: Judge,
+        log: Log,
+        on_end: Callable[[], None],
     ) -> None:
         self._collection = collection
         self._extender = extender
         self._judge = judge
         self._log = log
+        self._on_end = on_end
         self._threads: dict[str, threading.Thread] = {}
         self.durations = NO_DURATIONS
 
@@ -35,14 +47,16 @@ class Workers:
         thread = self._threads.get(vg_name)
         return thread is not None and thread.is_alive()
 
-    def start(self, vg_name: str) -> None:
-        """Serve this VG; the caller has seen that nobody does yet."""
-        # A daemon: our end must not wait for an lvextend, which goes on without us.
-        thread = threading.Thread(
-            target=self._serve, args=(vg_name,), name=f"extend-{vg_name}", daemon=True
-        )
-        self._threads[vg_name] = thread
-        thread.start()
+    def extend(self, pool: ThinPool, decision: Decision, snapshot: Snapshot) -> None:
+        """Extend a pool; the caller has seen that nobody is at work in its VG."""
+        self._start(pool.vg_name, lambda: self._extend(pool, decision, snapshot))
+
+    def reread(self, vg_name: str, *, is_unlisted: bool) -> None:
+        """Ask LVM about a VG, or about everything for a pool that it has not listed."""
+        if is_unlisted:
+            self._start(vg_name, lambda: self._collection.refresh(Collector.LVM))
+        else:
+            self._start(vg_name, lambda: self._reread(vg_name))
 
     def join(self, timeout_seconds: float) -> bool:
         """Wait until none is at work; false if one still is after the timeout."""
@@ -53,78 +67,90 @@ class Workers:
             thread.join(max(0.0, ends_at - clock()))
         return not any(thread.is_alive() for thread in threads)
 
-    def _serve(self, vg_name: str) -> None:
-        served: set[str] = set()
+    def _start(self, vg_name: str, work: Callable[[], object]) -> None:
+        def serve() -> None:
+            try:
+                work()
+            finally:
+                self._on_end()
+
+        # A daemon: our end must not wait for an lvextend, which goes on without us.
+        thread = threading.Thread(target=serve, name=f"extend-{vg_name}", daemon=True)
+        self._threads[vg_name] = thread
+        thread.start()
+
+    def _reread(self, vg_name: str) -> None:
         try:
-            self._refresh(vg_name)
-            while self._serve_next(vg_name, served):
-                self._refresh(vg_name)
+            self._collection.refresh_group(vg_name)
         except HostError as error:
             self._log.error("vg_unreadable", vg=vg_name, error=str(error))
 
-    def _refresh(self, vg_name: str) -> None:
-        self._collection.refresh_group(vg_name)
-        self._collection.refresh_status()
-
-    def _serve_next(self, vg_name: str, served: set[str]) -> bool:
-        """Extend the next pool in need: each extension changes what is left for others."""
-        snapshot = self._collection.snapshot()
-        for pool in snapshot.pools:
-            if pool.vg_name != vg_name or pool.label in served:
-                continue
-            served.add(pool.label)
-            decision = self._judge.judge(pool, snapshot)
-            if decision.extensions:
-                self._extend(pool, self._judge.record(pool), decision)
-                return True
-        return False
-
-    def _extend(self, pool: ThinPool, record: PoolRecord, decision: Decision) -> None:
-        self._note_takeover(pool, record)
+    def _extend(self, pool: ThinPool, decision: Decision, snapshot: Snapshot) -> None:
+        record = self._judge.record(pool)
+        before = circumstances(pool, snapshot.volume_group(pool.vg_name))
+        self._note_takeover(pool, record, snapshot.dmeventd)
         self._log.info("extending", **plan(pool, decision))
+        try:
+            attempt = self._attempt(pool, decision, record)
+        except HostError as error:
+            record.note_failure(decision, Failure.UNREADABLE)
+            record.latch = self._latch(Failure.UNREADABLE, str(error), before, record)
+            self._log.error("extend_failed", error=str(error), **plan(pool, decision))
+            return
+        self._judge.note_duration(attempt.duration_seconds)
+        self.durations = add(self.durations, attempt.duration_seconds)
+        self._reread(pool.vg_name)
+        self._remember(pool, attempt, decision, before)
+
+    def _attempt(self, pool: ThinPool, decision: Decision, record: PoolRecord) -> Attempt:
         dm_name = pool.kernel.dm_name if pool.kernel else ""
 
         def stuck() -> None:
             record.note_failure(decision, Failure.STUCK)
             self._log.error("lvextend_stuck", **plan(pool, decision))
 
-        try:
-            attempt = self._extender.extend(
-                pool.label,
-                decision,
-                read_status=lambda: self._collection.pool_status(dm_name),
-                on_stuck=stuck,
-            )
-        except HostError as error:
-            record.note_failure(decision, Failure.UNREADABLE)
-            self._log.error("extend_failed", error=str(error), **plan(pool, decision))
-            return
-        narrate_attempt(self._log, pool, decision, attempt)
-        self.durations = add(self.durations, attempt.duration_seconds)
-        self._remember(pool, record, attempt)
+        return self._extender.extend(
+            pool.label,
+            decision,
+            read_status=lambda: self._collection.pool_status(dm_name),
+            on_stuck=stuck,
+        )
 
-    def _note_takeover(self, pool: ThinPool, record: PoolRecord) -> None:
+    def _note_takeover(self, pool: ThinPool, record: PoolRecord, dmeventd: Dmeventd) -> None:
         if not self._judge.is_takeover(pool) or record.is_taken_over:
             return
-        record.is_taken_over = True
+        record.is_taken_over, record.taken_over_from = True, dmeventd.pid
         record.takeovers += 1
         after = self._judge.rules.takeover_after_seconds
-        self._log.warning(
-            "takeover", vg=pool.vg_name, pool=pool.name, above_threshold_seconds=after
-        )
+        narrate_takeover(self._log, pool, self._collection.dmeventd_activity(), after)
 
-    def _remember(self, pool: ThinPool, record: PoolRecord, attempt: Attempt) -> None:
+    def _remember(
+        self, pool: ThinPool, attempt: Attempt, decision: Decision, before: str
+    ) -> None:
         """Count an attempt; what would fail again is latched as things now are."""
-        try:
-            self._refresh(pool.vg_name)
-        except HostError as error:
-            self._log.error("vg_unreadable", vg=pool.vg_name, error=str(error))
+        record = self._judge.record(pool)
+        narrate_attempt(self._log, pool, decision, attempt)
+        record.count(attempt, wall=self._judge.clocks.wall())
+        now_in = self._circumstances(pool)
+        failures = {outcome.failure or Failure.REFUSED for outcome in attempt.failures}
+        # LVM's account was out of date, or a part has grown: the next decision differs.
+        is_outdated = failures == {Failure.REFUSED} and now_in != before
+        if not failures or (is_outdated and not record.was_outdated):
+            record.latch = None
+        else:
+            record.latch = self._latch(min(failures), attempt.message, now_in, record)
+        record.was_outdated = is_outdated
+
+    def _circumstances(self, pool: ThinPool) -> str:
+        """Tell how things are now, as the loop will see them at its next look."""
         snapshot = self._collection.snapshot()
         present = next((other for other in snapshot.pools if other.label == pool.label), pool)
-        clocks = self._judge.clocks
-        record.note_attempt(
-            attempt,
-            circumstances(present, snapshot.volume_group(pool.vg_name)),
-            now=clocks.monotonic(),
-            wall_now=clocks.wall(),
-        )
+        kernel = present.kernel or pool.kernel
+        status = self._collection.pool_status(kernel.dm_name) if kernel else None
+        if kernel and status:
+            present = structs.replace(present, kernel=structs.replace(kernel, status=status))
+        return circumstances(present, snapshot.volume_group(pool.vg_name))
+
+    def _latch(self, failure: Failure, detail: str, now_in: str, record: PoolRecord) -> Latch:
+        now = self._judge.clocks.monotonic()
+        return Latch.close(failure, detail, now_in, now=now, last=record.latch)

@@ -6,7 +6,7 @@ systemd listens on it. So: its pid file, else the process table.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import psutil
@@ -69,3 +69,30 @@ def _describe(process: psutil.Process) -> Dmeventd | None:
         return None
     state = _LETTERS.get(process.status(), "?")
     return Dmeventd(is_alive=state not in {"Z", "X"}, pid=process.pid, state=state)
+
+
+def activity(found: Dmeventd, *, proc: Path = Path("/proc")) -> Mapping[str, object]:
+    """Tell what dmeventd does at this moment, as far as /proc shows: for people.
+
+    `waits_in` are the kernel functions in which its threads sleep, `children` the commands
+    that it has started, `cpu_seconds` what it has used so far.
+    """
+    shown: dict[str, object] = {"pid": found.pid, "state": found.state}
+    if found.pid is None:
+        return shown
+    tasks = (proc / str(found.pid) / "task").glob("*/wchan")
+    shown["waits_in"] = sorted({_text(path) for path in tasks} - {"", "0"})
+    try:
+        process = psutil.Process(found.pid)
+        shown["cpu_seconds"] = round(sum(process.cpu_times()[:2]), 2)
+        shown["children"] = [" ".join(child.cmdline()) for child in process.children()]
+    except psutil.Error as error:
+        shown["error"] = str(error)  # it has ended meanwhile, which is news as well
+    return shown
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""  # the thread has ended, or its place is not shown to us

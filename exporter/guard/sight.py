@@ -1,0 +1,158 @@
+"""What the guard sees: every thin pool's status, straight from the kernel, and its rates.
+
+It reads nothing else, and shares nothing with the collectors: no lock of theirs, and no
+hung command, stands between a pool that fills and the guard that notices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from msgspec import structs
+
+from exporter.devmapper import DmDevice, DmStatus, Kernel, status_of
+from exporter.errors import ParseError
+from exporter.fill import METADATA_WINDOWS_SECONDS, FillRate
+from exporter.model import Device, Filling, KernelPool, PoolMode, PoolStatus, Usage
+from exporter.sources import device_mapper
+
+
+class SeenPool:
+    """One live pool: its last status, and how fast its devices fill."""
+
+    def __init__(self, pool: KernelPool, raw: DmStatus | None) -> None:
+        self.pool = pool
+        self.due_at = 0.0
+        self.pause_seconds = 0.0
+        self._raw = raw
+        self._rates = {
+            Device.DATA: FillRate(),
+            Device.METADATA: FillRate(METADATA_WINDOWS_SECONDS),
+        }
+
+    def take(self, raw: DmStatus, now: float) -> bool:
+        """Take a reading; whether it differs from the last one."""
+        is_new = raw is not self._raw and raw != self._raw
+        if is_new:
+            self._raw = raw
+            self.pool = structs.replace(self.pool, status=_status(raw, self.pool))
+        status = self.pool.status
+        for device, usage in ((Device.DATA, status.data), (Device.METADATA, status.metadata)):
+            if usage is not None:
+                self._rates[device].add(now, usage.used_blocks)
+        return is_new
+
+    def bytes_per_second(self, device: Device) -> float:
+        """How fast a device fills; 0 when it does not, or nobody can tell."""
+        usage = self._usage(device)
+        return self._rates[device].blocks_per_second * usage.block_bytes if usage else 0.0
+
+    def seconds_until_full(self, device: Device, *, at_least: float = 0.0) -> float:
+        """Time until a device is full at its rate, or at `at_least` bytes a second."""
+        usage = self._usage(device)
+        rate = max(self.bytes_per_second(device), at_least)
+        if usage is None or not rate:
+            return float("inf")
+        return (usage.total_bytes - usage.used_bytes) / rate
+
+    def filling(self) -> dict[Device, Filling]:
+        """Describe the devices that fill."""
+        return {
+            device: Filling(
+                bytes_per_second=self.bytes_per_second(device),
+                seconds_until_full=self.seconds_until_full(device),
+            )
+            for device in Device
+            if self.bytes_per_second(device) > 0
+        }
+
+    def is_same(self, raw: DmStatus) -> bool:
+        """Whether this is still the device that was read, and not another of its name."""
+        return (raw.uuid, raw.number) == (self.pool.dm_uuid, self.pool.device_number)
+
+    def _usage(self, device: Device) -> Usage | None:
+        status = self.pool.status
+        return status.data if device is Device.DATA else status.metadata
+
+
+class Sight:
+    """The live pools by the name of their device."""
+
+    def __init__(self, kernel: Kernel, clock: Callable[[], float]) -> None:
+        self._kernel = kernel
+        self._clock = clock
+        self._names: Mapping[str, str] = {}
+        self.pools: dict[str, SeenPool] = {}
+        self.is_complete = False  # whether the devices have been listed at all
+        self.looked_at = float("-inf")
+
+    def look(self, *, is_all: bool) -> list[SeenPool]:
+        """Read the pools that are due, or all; returns those that have changed.
+
+        One that is gone, or another under the same name, is found by `list_devices`.
+        Raises KernelError.
+        """
+        now = self.looked_at = self._clock()
+        changed = []
+        for name, seen in self.pools.items():
+            if not is_all and now < seen.due_at:
+                continue
+            seen.due_at = now + seen.pause_seconds
+            raw = self._kernel.status(name)
+            if raw and seen.is_same(raw) and seen.take(raw, now):
+                changed.append(seen)
+        return changed
+
+    def pace(self, seen: SeenPool, seconds: float) -> None:
+        """Look at this pool again so long after the last look."""
+        seen.pause_seconds = seconds
+        seen.due_at = self.looked_at + seconds
+
+    def due_times(self) -> list[float]:
+        """When each pool is to be read next."""
+        return [seen.due_at for seen in self.pools.values()]
+
+    def postpone(self, seconds: float) -> None:
+        """Try again later: the kernel has not answered."""
+        for seen in self.pools.values():
+            seen.due_at = self._clock() + seconds
+
+    def list_devices(self) -> bool:
+        """Find pools that are new, renamed or gone; whether there were any.
+
+        Raises KernelError.
+        """
+        names = dict(self._kernel.names())
+        gone = [name for name, number in self._names.items() if names.get(name) != number]
+        for name in gone:
+            self.pools.pop(name, None)
+        new = [name for name, number in names.items() if self._names.get(name) != number]
+        before = len(self.pools)
+        for name in new:
+            device = self._kernel.device(name)
+            if device and not device.kind:
+                del names[name]  # being made: to be looked at again at its next event
+            self._add(device)
+        self._names = names
+        is_first, self.is_complete = not self.is_complete, True
+        return is_first or bool(gone) or len(self.pools) != before
+
+    def kernel_pools(self) -> tuple[KernelPool, ...]:
+        """Every live pool as last read; safe in any thread."""
+        return tuple(seen.pool for seen in tuple(self.pools.values()))
+
+    def _add(self, device: DmDevice | None) -> None:
+        if device is None or device.kind != "thin-pool":
+            return
+        try:
+            pool = device_mapper.kernel_pool(device, lambda _: None)
+        except ParseError:
+            return  # the collector's slow reading says what is wrong with it
+        self.pools[device.name] = SeenPool(pool, status_of(device))
+
+
+def _status(raw: DmStatus, pool: KernelPool) -> PoolStatus:
+    try:
+        return device_mapper.pool_status(raw, pool.chunk_bytes)
+    except ParseError:
+        return PoolStatus(mode=PoolMode.UNKNOWN)
