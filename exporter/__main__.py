@@ -25,7 +25,7 @@ from exporter.guard import Clocks
 from exporter.guard.lock import GuardLock, GuardNote, running_guard
 from exporter.model import GuardMode, Snapshot
 from exporter.service import Service, WebOptions, programs, rules
-from exporter.sources import dmeventd, loop
+from exporter.sources import device_mapper, dmeventd, loop
 
 DEFAULT_CONFIG = Path("/etc/thinpool-exporter/config.yml")
 DEFAULT_STATE = Path("/run/thinpool-exporter")
@@ -169,6 +169,7 @@ def _host(settings: Settings) -> HostAccess:
         loop_backing=loop.read,
         dmeventd=dmeventd.read,
         dmeventd_activity=dmeventd.activity,
+        no_space_timeout=device_mapper.no_space_timeout,
         close=runner.close,
     )
 

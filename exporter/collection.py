@@ -39,6 +39,7 @@ class HostAccess(Struct, frozen=True, kw_only=True):
     loop_backing: device_mapper.LoopReader
     dmeventd: Callable[[], Dmeventd]
     dmeventd_activity: Callable[[Dmeventd], Mapping[str, object]] = lambda _: {}
+    no_space_timeout: Callable[[], float] = lambda: device_mapper.NO_SPACE_TIMEOUT_SECONDS
     close: Callable[[], None] = lambda: None
     is_simulated: bool = False
 
@@ -82,6 +83,7 @@ class Collection:
         self._readings = Readings()
         self._groups_read_at: dict[str, float] = {}
         self._kernel_read_at = float("-inf")
+        self.no_space_timeout_seconds = device_mapper.NO_SPACE_TIMEOUT_SECONDS
 
     @property
     def is_complete(self) -> bool:
@@ -184,6 +186,7 @@ class Collection:
         began = self._clock()
         reading = device_mapper.read(self._host.kernel, self._host.loop_backing)
         self._take(kernel=reading)
+        self.no_space_timeout_seconds = self._host.no_space_timeout()
         self._kernel_read_at = began
 
     def _read_lvm(self) -> None:

@@ -21,6 +21,7 @@ from exporter.model import (
     Device,
     DeviceCounters,
     Failure,
+    Filling,
     GuardReport,
     Histogram,
     NextStep,
@@ -61,6 +62,12 @@ POOL_GAUGES: tuple[Row[PoolGuard], ...] = (
         "before the first.",
         lambda guard: guard.last_extend_at,
     ),
+    Row(
+        "thinpool_guard_queue_seconds_left",
+        "Seconds at most until the kernel fails the writes that wait because the pool is full "
+        "(no_space_timeout of dm_thin_pool); absent unless writes wait.",
+        lambda guard: guard.queue_seconds_left,
+    ),
 )
 POOL_COUNTERS: tuple[Row[PoolGuard], ...] = (
     Row(
@@ -80,6 +87,20 @@ POOL_COUNTERS: tuple[Row[PoolGuard], ...] = (
         "Times that the guard extended a pool in the place of a dmeventd that monitors it "
         "but left it over its threshold" + SINCE_START,
         lambda guard: guard.takeovers,
+    ),
+)
+FILLING_GAUGES: tuple[Row[Filling], ...] = (
+    Row(
+        "thinpool_fill_bytes_per_second",
+        "Bytes per second that the device gains, less what is freed, from the kernel's counts "
+        "of the last minute; a burst shows at once. Absent while it gains nothing.",
+        lambda filling: filling.bytes_per_second,
+    ),
+    Row(
+        "thinpool_seconds_until_full",
+        "Seconds until the device is full at thinpool_fill_bytes_per_second if nothing extends "
+        "it. Absent while it gains nothing.",
+        lambda filling: filling.seconds_until_full,
     ),
 )
 STEP_GAUGES: tuple[Row[NextStep], ...] = (
@@ -135,6 +156,7 @@ def families(snapshot: Snapshot) -> Iterator[Metric]:
         (_labels(label), guard) for label, guard in snapshot.guard.pools.items()
     )
     yield from _states(guards)
+    yield from gauges(FILLING_GAUGES, _by_filling(guards), DEVICE)
     yield from gauges(STEP_GAUGES, _by_step(guards), DEVICE)
     yield from _counts(guards)
     yield from gauges(REPORT, {(): snapshot.guard}, ())
@@ -168,6 +190,14 @@ def _by_step(guards: Guards) -> dict[Labels, NextStep]:
         for labels, guard in guards.items()
         for step in guard.steps
     )
+
+
+def _by_filling(guards: Guards) -> dict[Labels, Filling]:
+    return {
+        (*labels, device.value): filling
+        for labels, guard in guards.items()
+        for device, filling in guard.filling.items()
+    }
 
 
 def _by_device(guards: Guards) -> dict[Labels, DeviceCounters]:

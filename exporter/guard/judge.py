@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from msgspec import structs
 
@@ -21,6 +21,7 @@ from exporter.model import (
     ThinPool,
 )
 from exporter.policy import authorise, decide, is_left_to_dmeventd, next_steps
+from exporter.sources.device_mapper import NO_SPACE_TIMEOUT_SECONDS
 
 REMEMBERED_DURATIONS = 10
 
@@ -28,9 +29,16 @@ REMEMBERED_DURATIONS = 10
 class Judge:
     """Decides for one pool at a time, by the rules and what it remembers of the pool."""
 
-    def __init__(self, rules: Rules, clocks: Clocks) -> None:
+    def __init__(
+        self,
+        rules: Rules,
+        clocks: Clocks,
+        *,
+        no_space_timeout: Callable[[], float] = lambda: NO_SPACE_TIMEOUT_SECONDS,
+    ) -> None:
         self.rules = rules
         self.clocks = clocks
+        self._no_space_timeout = no_space_timeout
         self.records: dict[str, PoolRecord] = {}
         self._durations: deque[float] = deque((0.0,), REMEMBERED_DURATIONS)
 
@@ -91,9 +99,7 @@ class Judge:
 
     def queue_seconds_left(self, record: PoolRecord) -> float | None:
         """Time until the kernel fails the writes that wait for a full pool."""
-        return record.queue_seconds_left(
-            self.rules.no_space_timeout_seconds, now=self.clocks.monotonic()
-        )
+        return record.queue_seconds_left(self._no_space_timeout(), now=self.clocks.monotonic())
 
     def report(
         self, snapshot: Snapshot, *, durations: Histogram, last_cycle_at: float | None

@@ -56,7 +56,9 @@ class Guard:
         self._kernel = kernel
         self._log = log
         self._clock = clocks.monotonic
-        self._judge = Judge(rules, clocks)
+        self._judge = Judge(
+            rules, clocks, no_space_timeout=lambda: collection.no_space_timeout_seconds
+        )
         self._sight = Sight(kernel, clocks.monotonic)
         self._view = View()
         self._workers = Workers(

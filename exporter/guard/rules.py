@@ -28,7 +28,6 @@ class Rules(Struct, frozen=True, kw_only=True):
     anticipate: bool = True
     horizon_seconds: float = 10.0
     interval_seconds: float = 1.0
-    no_space_timeout_seconds: float = 60.0  # the kernel's; 0: writes wait for ever
     pools: Mapping[str, PoolRule] = {}
 
     def mode_of(self, pool: ThinPool) -> GuardMode:

@@ -6,6 +6,7 @@ The kernel's block counts are the truth about usage; LVM's percentages derive fr
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from msgspec import structs
 
@@ -31,6 +32,20 @@ _DISCARDS = frozenset({"ignore_discard", "no_discard_passdown", "discard_passdow
 _NO_SPACE = {"queue_if_no_space": True, "error_if_no_space": False}
 _UNUSABLE = frozenset({"Fail", "Error"})
 _FIXED_WORDS = 4
+
+NO_SPACE_TIMEOUT_SECONDS = 60.0  # dm-thin.c, NO_SPACE_TIMEOUT_SECS
+NO_SPACE_TIMEOUT_FILE = Path("/sys/module/dm_thin_pool/parameters/no_space_timeout")
+
+
+def no_space_timeout(file: Path = NO_SPACE_TIMEOUT_FILE) -> float:
+    """For how many seconds writes to a full pool wait before they fail; 0: for ever.
+
+    The kernel's default where it does not tell, as before its module is loaded.
+    """
+    try:
+        return float(int(file.read_text()))
+    except (OSError, ValueError):
+        return NO_SPACE_TIMEOUT_SECONDS
 
 
 def read(kernel: DeviceReader, loop_backing: LoopReader) -> KernelReading:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from exporter import autoextend
 from exporter.model import Decision, Device, Reason, ThinPool, Usage, VolumeGroup
-from exporter.policy import Limits, decide
+from exporter.policy import Limits, Outlook, decide
 from tests.factories import (
     EXTENT_BYTES,
     make_kernel_pool,
@@ -143,3 +143,52 @@ def test_more_room_never_gives_less_data(pool: ThinPool, group: VolumeGroup, mor
 
     if not added(before, Device.METADATA) and not added(after, Device.METADATA):
         assert added(after, Device.DATA) >= added(before, Device.DATA)
+
+
+RATES = st.floats(0, 1e11, allow_nan=False)
+
+
+@st.composite
+def outlooks(draw: st.DrawFn) -> Outlook:
+    """Draw rates up to 100 GB/s, and horizons up to an hour."""
+    return Outlook(
+        bytes_per_second={Device.DATA: draw(RATES), Device.METADATA: draw(RATES)},
+        reaction_seconds=draw(st.floats(0, 600)),
+        horizon_seconds=draw(st.floats(0, 3600)),
+        is_for_any_policy=draw(st.booleans()),
+    )
+
+
+@given(pools(), groups(), outlooks(), st.integers(0, 10**12))
+def test_anticipation_keeps_to_the_reserve(
+    pool: ThinPool, group: VolumeGroup, outlook: Outlook, reserve_bytes: int
+) -> None:
+    """However fast a pool fills, the reserve is left alone."""
+    decision = decide(pool, group, Limits(reserve_bytes=reserve_bytes), outlook=outlook)
+
+    total = added(decision, Device.DATA) + added(decision, Device.METADATA)
+    reserved = math.ceil(reserve_bytes / EXTENT_BYTES)
+    assert total <= max(0, group.usable_free_extents - reserved)
+
+
+@given(pools(), groups(), outlooks())
+def test_anticipation_adds_no_more_than_the_horizon_asks_for(
+    pool: ThinPool, group: VolumeGroup, outlook: Outlook
+) -> None:
+    """What the policy would not add is bounded by rate times horizon, to one stripe."""
+    plain = decide(pool, group, Limits())
+    decision = decide(pool, group, Limits(), outlook=outlook)
+
+    for extension in decision.extensions:
+        rate = outlook.bytes_per_second[extension.device]
+        bound = max(
+            rate * outlook.horizon_seconds,
+            *(
+                other.wanted_bytes - other.from_extents * EXTENT_BYTES
+                for other in plain.extensions
+                if other.device is extension.device
+            ),
+            0,
+        )
+        stripes = pool.lvm.data_stripes if pool.lvm else 1
+        assert extension.added_bytes <= bound + (1 + stripes) * EXTENT_BYTES

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.devmapper import DmDevice, IoctlKernel
+from exporter.devmapper import DmDevice, DmStatus, IoctlKernel
 from exporter.errors import DeviceMapperMissingError, KernelError
 
 HEADER = struct.Struct("=3I I I I i I I I Q 128s 129s 7x")
@@ -29,6 +29,7 @@ class FakeIoctl:
         self.flags: list[tuple[int, int]] = []
         self.device_number = (253 << 8) | 4
         self.is_suspended = False
+        self.without_table: set[str] = set()
 
     def __call__(self, _descriptor: int, request: int, buffer: bytearray) -> int:
         """Serve one request."""
@@ -43,7 +44,9 @@ class FakeIoctl:
         elif number == TABLE_STATUS:
             if name not in self.devices:
                 raise OSError(errno.ENXIO, "No such device or address")
-            self._answer(buffer, fields, self._targets(name, fields[7]), targets=1)
+            count = int(name not in self.without_table)
+            data = self._targets(name, fields[7]) if count else b""
+            self._answer(buffer, fields, data, targets=count)
         return 0
 
     def _names(self) -> bytes:
@@ -195,3 +198,75 @@ def test_without_device_mapper_waiting_still_works(tmp_path: Path) -> None:
     kernel.arm()
 
     assert kernel.wait(0.001) is False
+
+
+def test_names_every_device_with_its_number(make_kernel: MakeKernel) -> None:
+    """Of any kind: the guard finds out which are pools."""
+    kernel = make_kernel(FakeIoctl(pool=POOL, root=LINEAR))
+
+    assert kernel.names() == {"pool": "0:1", "root": "0:1"}
+    assert make_kernel(FakeIoctl()).names() == {}
+
+
+def test_a_device_without_a_table_is_one_that_is_being_made(make_kernel: MakeKernel) -> None:
+    """It is told apart from those of other kinds, and listed with neither."""
+    ioctl = FakeIoctl(pool=POOL, new=("", "", ""))
+    ioctl.without_table.add("new")
+    kernel = make_kernel(ioctl)
+
+    device = kernel.device("new")
+
+    assert device is not None
+    assert device.kind == ""
+    assert [other.name for other in kernel.devices()] == ["pool"]
+
+
+def test_a_status_is_read_anew_only_when_it_differs(make_kernel: MakeKernel) -> None:
+    """The same object as long as the kernel says the same."""
+    ioctl = FakeIoctl(pool=POOL)
+    kernel = make_kernel(ioctl)
+
+    first = kernel.status("pool")
+    again = kernel.status("pool")
+    ioctl.devices["pool"] = (*POOL[:2], POOL_STATUS.replace("39/40960", "40/40960"))
+    changed = kernel.status("pool")
+
+    assert first == DmStatus("LVM-uuid-tpool", "253:4", False, 7, POOL_STATUS)
+    assert again is first
+    assert changed is not None
+    assert changed.text.split()[2] == "40/40960"
+    assert ioctl.flags[-1] == (TABLE_STATUS, NOFLUSH)
+
+
+def test_a_shorter_status_leaves_nothing_of_the_longer_one(make_kernel: MakeKernel) -> None:
+    """The buffer is the same one."""
+    ioctl = FakeIoctl(pool=POOL)
+    kernel = make_kernel(ioctl)
+    kernel.status("pool")
+    ioctl.devices["pool"] = (*POOL[:2], "Fail")
+
+    failed = kernel.status("pool")
+
+    assert failed is not None
+    assert failed.text == "Fail"
+
+
+def test_the_status_of_what_is_no_pool_is_empty(make_kernel: MakeKernel) -> None:
+    """Another device may have taken a pool's name; one that is gone has no status."""
+    kernel = make_kernel(FakeIoctl(root=LINEAR, huge=("linear", "", "x" * 5000)))
+
+    for name in ("root", "huge"):
+        status = kernel.status(name)
+        assert status is not None
+        assert status.text == ""
+    assert kernel.status("gone") is None
+
+
+def test_a_wake_ends_the_wait_or_the_next_one(make_kernel: MakeKernel) -> None:
+    """Once: the wait after that lasts as long as it should."""
+    kernel = make_kernel(FakeIoctl())
+    kernel.wake()
+    kernel.wake()
+
+    assert kernel.wait(30)
+    assert not kernel.wait(0)

@@ -17,7 +17,7 @@ from exporter.model import (
     Usage,
     VolumeGroup,
 )
-from exporter.policy import Limits, authorise, decide, next_steps
+from exporter.policy import Limits, Outlook, authorise, decide, next_steps
 from tests.factories import (
     DATA_EXTENTS,
     EXTENT_BYTES,
@@ -351,3 +351,117 @@ def test_no_next_step_where_the_policy_never_extends() -> None:
     pool = replace(pool_used(), policy=make_policy(threshold_percent=100))
 
     assert next_steps(pool, group_with(154), NO_LIMITS) == ()
+
+
+MIB = 1024 * 1024
+
+
+def outlook(data: float = 0.0, metadata: float = 0.0, **changes: object) -> Outlook:
+    """Expect these MiB/s, with the default horizon."""
+    rates = {Device.DATA: data * MIB, Device.METADATA: metadata * MIB}
+    expected = Outlook(bytes_per_second=rates, reaction_seconds=5.0, horizon_seconds=10.0)
+    return replace(expected, **changes)
+
+
+def test_a_pool_that_would_be_full_too_soon_is_extended_early() -> None:
+    """Half full, 9,726 MiB free, 2,000 MiB/s: ten seconds of that, less what is free."""
+    decision = decide(pool_used(0.5), group_with(10_000), NO_LIMITS, outlook=outlook(data=2000))
+
+    assert decision.reason is Reason.EXTEND_ANTICIPATED
+    assert not decision.is_over_threshold
+    extension = by_device(decision)[Device.DATA]
+    assert extension.is_anticipated
+    assert extension.added_bytes == -(-(20_000 - 9726) // 4) * 4 * MIB
+
+
+def test_a_pool_that_lasts_longer_than_a_reaction_waits_for_its_threshold() -> None:
+    """9,726 MiB free last five seconds at 1,945 MiB/s."""
+    for rate, reason in (
+        (1945, Reason.BELOW_THRESHOLD),
+        (1946, Reason.EXTEND_ANTICIPATED),
+    ):
+        decision = decide(
+            pool_used(0.5), group_with(10_000), NO_LIMITS, outlook=outlook(data=rate)
+        )
+
+        assert decision.reason is reason
+
+
+def test_a_step_over_the_threshold_lasts_for_the_horizon() -> None:
+    """Where 20 % would be written in a second, one extension must do for ten."""
+    decision = decide(
+        pool_used(0.81), group_with(10_000), NO_LIMITS, outlook=outlook(data=2000)
+    )
+
+    assert decision.reason is Reason.EXTEND
+    extension = by_device(decision)[Device.DATA]
+    assert not extension.is_anticipated
+    assert extension.added_bytes > 16_000 * MIB
+
+
+def test_metadata_is_anticipated_too() -> None:
+    """It first, and alone where data lasts."""
+    decision = decide(
+        pool_used(0.1, 0.5), group_with(10_000), NO_LIMITS, outlook=outlook(metadata=30)
+    )
+
+    assert list(by_device(decision)) == [Device.METADATA]
+    assert by_device(decision)[Device.METADATA].added_bytes == 200 * MIB
+
+
+def test_anticipation_takes_what_is_there_and_no_more() -> None:
+    """Clamped to the VG, the reserve and the largest size, as every extension is."""
+    expected = outlook(data=5000)
+    size = DATA_EXTENTS * EXTENT_BYTES
+
+    scarce = decide(pool_used(0.5), group_with(10), NO_LIMITS, outlook=expected)
+    limited = decide(
+        pool_used(0.5),
+        group_with(10_000),
+        Limits(max_size_bytes=size + 3 * EXTENT_BYTES),
+        outlook=expected,
+    )
+    none = decide(pool_used(0.5), group_with(0), NO_LIMITS, outlook=expected)
+
+    assert scarce.reason is Reason.EXTEND_CLAMPED
+    assert by_device(scarce)[Device.DATA].added_bytes == 10 * EXTENT_BYTES
+    assert by_device(limited)[Device.DATA].added_bytes == 3 * EXTENT_BYTES
+    assert none.reason is Reason.NO_SPACE
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"threshold_percent": 100}, Reason.POLICY_OFF),
+        ({"step_percent": 0}, Reason.POLICY_STEP_ZERO),
+    ],
+)
+def test_a_policy_that_is_off_is_not_anticipated_unless_the_user_wants_it(
+    changes: dict[str, int], reason: Reason
+) -> None:
+    """What LVM would never extend, we do not either; where it is wanted, by the rate alone."""
+    pool = replace(pool_used(0.9), policy=make_policy(**changes))
+    expected = outlook(data=2000)
+
+    refused = decide(pool, group_with(10_000), NO_LIMITS, outlook=expected)
+    wanted = decide(
+        pool,
+        group_with(10_000),
+        NO_LIMITS,
+        outlook=replace(expected, is_for_any_policy=True),
+    )
+
+    assert refused == Decision(reason=reason)
+    assert wanted.reason is Reason.EXTEND_ANTICIPATED
+    assert by_device(wanted)[Device.DATA].added_bytes == pytest.approx(
+        20_000 * MIB - 0.1 * DATA_EXTENTS * EXTENT_BYTES, abs=EXTENT_BYTES
+    )
+
+
+def test_a_policy_that_is_off_stays_off_where_nothing_is_expected() -> None:
+    """Wanted or not: a pool that does not fill needs nothing."""
+    pool = replace(pool_used(0.9), policy=make_policy(threshold_percent=100))
+
+    decision = decide(pool, group_with(100), NO_LIMITS, outlook=outlook(is_for_any_policy=True))
+
+    assert decision == Decision(reason=Reason.POLICY_OFF)

@@ -1,0 +1,106 @@
+"""The fill rate: at once for a burst, steady for a trickle, gone when it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from exporter.fill import METADATA_WINDOWS_SECONDS, FillRate
+
+
+def read(
+    rate: FillRate,
+    used: Callable[[float], float],
+    *,
+    until: float,
+    every: float,
+    since: float = 0,
+) -> list[float]:
+    """Take a reading every so often; returns the estimate after each."""
+    estimates = []
+    now = since
+    while now <= until + 1e-9:
+        rate.add(now, int(used(now)))
+        estimates.append(rate.blocks_per_second)
+        now += every
+    return estimates
+
+
+def test_nothing_gained_is_no_rate() -> None:
+    """Neither before the first reading nor while a pool is idle."""
+    rate = FillRate()
+    assert rate.blocks_per_second == 0
+
+    assert set(read(rate, lambda _: 1000, until=100, every=1)) == {0}
+
+
+@pytest.mark.parametrize("every", [0.03, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize("blocks", [0.5, 3, 100, 9000])
+def test_a_steady_writer_is_measured_right(blocks: float, every: float) -> None:
+    """At any rate and any spacing of the readings, to one block in eight."""
+    estimates = read(FillRate(), lambda now: blocks * now, until=200, every=every)
+
+    settled = estimates[len(estimates) * 3 // 4 :]
+    assert min(settled) >= blocks * 0.85
+    assert max(settled) <= blocks * 1.25
+
+
+def test_a_burst_out_of_nothing_is_seen_at_the_second_look() -> None:
+    """569 MiB/s in chunks of 64 KiB, looked at every 30 ms: a fifth of it after 60 ms."""
+    rate = FillRate()
+    read(rate, lambda _: 0, until=100, every=0.03)
+    burst = 569 * 16
+
+    estimates = read(
+        rate, lambda now: burst * (now - 100), since=100.03, until=100.4, every=0.03
+    )
+
+    assert estimates[1] >= burst / 5
+    assert estimates[-1] == pytest.approx(burst, rel=0.1)
+
+
+def test_a_burst_that_is_over_is_forgotten_as_time_passes() -> None:
+    """As one over the time since, not at once and not for ever."""
+    rate = FillRate()
+    read(rate, lambda now: 1000 * now, until=10, every=0.1)
+
+    after = read(rate, lambda _: 10_000, since=10, until=160, every=0.1)
+
+    assert after[50] < 1000
+    assert after[50] > 100
+    assert after[-1] == 0
+
+
+def test_what_is_freed_in_one_stroke_hides_nothing() -> None:
+    """Half a second after a large discard the writer is seen again."""
+    rate = FillRate()
+    read(rate, lambda now: 100_000 + 200 * now, until=30, every=0.1)
+
+    after = read(rate, lambda now: 6000 + 200 * (now - 30), since=30.1, until=30.6, every=0.1)
+
+    assert after[-1] == pytest.approx(200, rel=0.3)
+
+
+def test_a_pool_that_empties_does_not_fill() -> None:
+    """A negative gain is no rate."""
+    assert set(read(FillRate(), lambda now: 9000 - 40 * now, until=100, every=1)) == {0}
+
+
+def test_metadata_that_is_replaced_and_given_back_does_not_fill() -> None:
+    """A saw-tooth of one commit a second around a constant level stays a fraction of it."""
+    rate = FillRate(METADATA_WINDOWS_SECONDS)
+
+    estimates = read(rate, lambda now: 500 + 120 * (now % 1.0), until=200, every=0.05)
+
+    # Each tooth gains 120 blocks in a second: what is left is the tooth over two seconds.
+    assert max(estimates[200:]) <= 60
+
+
+def test_a_trickle_does_not_jitter() -> None:
+    """One block every seven seconds is neither nothing nor a block in a second."""
+    estimates = read(FillRate(), lambda now: now // 7, until=600, every=1)
+
+    settled = estimates[300:]
+    assert min(settled) >= 1 / 7 * 0.8
+    assert max(settled) <= 1 / 7 * 1.3

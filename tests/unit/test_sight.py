@@ -1,0 +1,219 @@
+"""What the guard sees of the kernel: pools that come, go, change and fill."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+from msgspec.structs import replace
+
+from exporter.devmapper import DmDevice, DmStatus, status_of
+from exporter.errors import KernelError
+from exporter.guard.pace import pause_seconds
+from exporter.guard.sight import SeenPool, Sight
+from exporter.model import Device, Reason
+from exporter.simulation import ManualClock
+
+GIB = 1024**3
+POOL = DmDevice(
+    name="docker-thinpool",
+    uuid="LVM-a-tpool",
+    number="253:4",
+    is_suspended=False,
+    event_number=0,
+    kind="thin-pool",
+    length_sectors=8000 * 128,
+    table="253:2 253:3 128 8192 1 skip_block_zeroing",
+    status="0 15/6144 39/8000 - rw discard_passdown queue_if_no_space - 1024",
+)
+ROOT = replace(POOL, name="root", uuid="LVM-b", number="253:0", kind="linear", status=None)
+
+
+@dataclass
+class Devices:
+    """A kernel with these devices, and how often each status was asked for."""
+
+    present: list[DmDevice]
+    asked: list[str] = field(default_factory=list)
+    is_quick: bool = True
+    error: KernelError | None = None
+
+    def devices(self) -> tuple[DmDevice, ...]:
+        """See Kernel.devices."""
+        return tuple(self.present)
+
+    def names(self) -> dict[str, str]:
+        """See Kernel.names."""
+        return {device.name: device.number for device in self.present}
+
+    def device(self, name: str) -> DmDevice | None:
+        """See Kernel.device."""
+        found = next((device for device in self.present if device.name == name), None)
+        return found if found and found.kind in {"thin-pool", "thin", ""} else None
+
+    def status(self, name: str) -> DmStatus | None:
+        """See Kernel.status."""
+        if self.error:
+            raise self.error
+        self.asked.append(name)
+        found = next((device for device in self.present if device.name == name), None)
+        return status_of(found) if found else None
+
+    def arm(self) -> None:
+        """See Kernel.arm."""
+
+    def wait(self, timeout_seconds: float) -> bool:
+        """See Kernel.wait."""
+        return bool(timeout_seconds)
+
+    def wake(self) -> None:
+        """See Kernel.wake."""
+
+
+def using(used: int) -> DmDevice:
+    """Use so many of the pool's 8,000 chunks."""
+    return replace(POOL, status=(POOL.status or "").replace("39/8000", f"{used}/8000"))
+
+
+def seeing(*devices: DmDevice) -> tuple[Devices, Sight, ManualClock]:
+    """Look at these for the first time."""
+    kernel, clock = Devices([*devices]), ManualClock()
+    sight = Sight(kernel, clock)
+    assert sight.list_devices()
+    return kernel, sight, clock
+
+
+def test_finds_the_pools_among_the_devices() -> None:
+    """Others are not asked again."""
+    kernel, sight, _ = seeing(ROOT, POOL)
+
+    assert [pool.dm_name for pool in sight.kernel_pools()] == ["docker-thinpool"]
+    assert not sight.list_devices()
+    sight.look(is_all=True)
+    assert kernel.asked == ["docker-thinpool"]
+
+
+def test_a_pool_that_is_being_made_is_found_when_it_has_a_table() -> None:
+    """LVM creates a device, then loads its table, then resumes it: three events."""
+    kernel, sight, _ = seeing(replace(POOL, kind="", table="", status=None))
+    assert not sight.pools
+
+    kernel.present = [POOL]
+
+    assert sight.list_devices()
+    assert "docker-thinpool" in sight.pools
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        (),
+        (replace(POOL, name="docker-renamed"),),
+        (replace(POOL, number="253:9", uuid="LVM-c-tpool"),),
+    ],
+    ids=["removed", "renamed", "made anew"],
+)
+def test_a_pool_that_goes_or_becomes_another_is_noticed(after: tuple[DmDevice, ...]) -> None:
+    """By name and number, at the next listing; its history ends there."""
+    kernel, sight, _ = seeing(POOL)
+    before = sight.pools["docker-thinpool"]
+    kernel.present = [*after]
+
+    assert sight.look(is_all=True) == []
+    assert sight.list_devices()
+
+    assert [*sight.pools] == [device.name for device in after]
+    assert before not in sight.pools.values()
+
+
+def test_tells_what_has_changed_and_only_that() -> None:
+    """By what the status says; a reading that is the same is none."""
+    kernel, sight, _ = seeing(POOL)
+
+    assert sight.look(is_all=True) == []
+    kernel.present = [using(4000)]
+    (changed,) = sight.look(is_all=True)
+
+    assert changed.pool.status.data is not None
+    assert changed.pool.status.data.used_blocks == 4000
+    assert sight.look(is_all=True) == []
+
+
+def test_reads_each_pool_when_it_is_due() -> None:
+    """A pool that fills fast thirty times a second, the others once."""
+    other = replace(POOL, name="other", number="253:5")
+    kernel, sight, clock = seeing(POOL, other)
+    sight.look(is_all=True)
+    sight.pace(sight.pools["docker-thinpool"], 0.25)
+    sight.pace(sight.pools["other"], 1.0)
+    kernel.asked.clear()
+
+    for _ in range(4):
+        clock.now += 0.25
+        sight.look(is_all=False)
+
+    assert kernel.asked.count("docker-thinpool") == 4
+    assert kernel.asked.count("other") == 1
+
+
+def test_a_kernel_that_does_not_answer_is_asked_again_later() -> None:
+    """Not at once: the loop would spin."""
+    kernel, sight, clock = seeing(POOL)
+    kernel.error = KernelError("request 12: no")
+
+    with pytest.raises(KernelError):
+        sight.look(is_all=True)
+    sight.postpone(1.0)
+
+    assert sight.due_times() == [clock.now + 1.0]
+
+
+def test_a_status_that_makes_no_sense_leaves_usage_unknown() -> None:
+    """And is no reason to stop."""
+    kernel, sight, _ = seeing(POOL)
+    kernel.present = [replace(POOL, status="gibberish")]
+
+    (changed,) = sight.look(is_all=True)
+
+    assert changed.pool.status.data is None
+    assert changed.bytes_per_second(Device.DATA) == 0
+
+
+def filled(*used: int, every: float) -> SeenPool:
+    """Look at a pool with this usage, one after the other."""
+    kernel, sight, clock = seeing(using(used[0]))
+    for chunks in used:
+        clock.now += every
+        kernel.present = [using(chunks)]
+        sight.look(is_all=True)
+    return sight.pools["docker-thinpool"]
+
+
+def test_tells_how_fast_a_pool_fills_and_when_it_will_be_full() -> None:
+    """100 chunks of 64 KiB a second; 7,000 are left."""
+    seen = filled(*range(0, 1001, 100), every=1.0)
+
+    filling = seen.filling()
+
+    assert list(filling) == [Device.DATA]
+    assert filling[Device.DATA].bytes_per_second == pytest.approx(100 * 65536)
+    assert filling[Device.DATA].seconds_until_full == pytest.approx(70)
+
+
+def test_a_small_pool_is_looked_at_more_often_than_a_large_one() -> None:
+    """A disk of 1 GiB/s could fill 500 MiB in half a second: sixteen looks in that."""
+    seen = filled(0, every=1.0)
+
+    assert pause_seconds(seen, Reason.BELOW_THRESHOLD, 1.0) == pytest.approx(0.5 / 16, rel=0.05)
+
+
+def test_a_pool_that_nothing_can_be_done_for_is_not_hurried() -> None:
+    """Looking more often would not make space."""
+    assert pause_seconds(filled(0, every=1.0), Reason.NO_SPACE, 1.0) == 1.0
+
+
+def test_looks_are_never_closer_than_the_shortest_pause() -> None:
+    """A pool that is all but full would take the whole processor."""
+    seen = filled(7999, every=1.0)
+
+    assert pause_seconds(seen, Reason.BELOW_THRESHOLD, 1.0) == 0.03
