@@ -51,11 +51,16 @@ class GuardedHost:
             wall_clock=self.clock,
             clock=self.clock,
         )
+        self._rules = rules or LVM_RULES
+        self.restart_guard()
+
+    def restart_guard(self) -> None:
+        """Begin anew with a guard that knows nothing."""
         self.guard = Guard(
             self.collection,
             Extender(self.host, "/sbin/lvm", deadline_seconds=60, clock=self.clock),
             kernel=self.host,
-            rules=rules or LVM_RULES,
+            rules=self._rules,
             clocks=Clocks(monotonic=self.clock, wall=self.clock),
             log=self.log,
         )

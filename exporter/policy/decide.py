@@ -61,14 +61,14 @@ def authorise(
     """Hold a decision against what the guard may do with this pool.
 
     In `auto` a pool that dmeventd monitors, or may monitor, is dmeventd's until it has
-    stayed over its threshold for too long.
+    stayed over its threshold for too long, and from then on while that is remembered.
     """
     if mode is GuardMode.OFF:
         return Decision(reason=Reason.GUARD_OFF)
     is_growth = bool(decision.extensions)
     if not is_growth and decision.reason is not Reason.BELOW_THRESHOLD:
         return decision
-    if is_left_to_dmeventd(pool, mode) and not (is_growth and is_takeover_due):
+    if is_left_to_dmeventd(pool, mode) and not is_takeover_due:
         return Decision(reason=Reason.DMEVENTD_MONITORS)
     if is_growth and mode is GuardMode.OBSERVE:
         return Decision(reason=Reason.OBSERVE_ONLY)

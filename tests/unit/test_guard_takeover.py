@@ -1,0 +1,130 @@
+"""Takeover: what becomes of a pool that dmeventd monitors and does not extend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from exporter.guard import Rules
+from exporter.guard.memory import MemoryFile
+from exporter.model import Dmeventd, Reason
+from tests.fakes import LVM_RULES, MIB, GuardedHost, docker_host
+
+POOL = "docker/thinpool"
+
+
+def monitored(rules: Rules = LVM_RULES) -> GuardedHost:
+    """Make a host on which dmeventd lives and monitors the pool."""
+    guarded = docker_host(rules=rules)
+    guarded.host.set_dmeventd(Dmeventd(is_alive=True, pid=7, state="T"))
+    guarded.host.set_monitored(POOL)
+    guarded.collection.refresh_all()
+    return guarded
+
+
+def taken_over() -> GuardedHost:
+    """Let a pool stay above its threshold for longer than takeover_after."""
+    guarded = monitored()
+    guarded.host.fill(POOL, 6800)
+    guarded.cycle()
+    guarded.clock.now += 31
+    guarded.cycle(2)
+    assert guarded.verdict().takeovers == 1
+    return guarded
+
+
+def data_mib(guarded: GuardedHost) -> float:
+    """Read the pool's size."""
+    (pool,) = guarded.snapshot().pools
+    assert pool.data is not None
+    return pool.data.total_bytes / MIB
+
+
+def test_a_pool_that_was_taken_over_is_extended_at_once_the_next_time() -> None:
+    """Dmeventd has shown that it does nothing: half a minute more would be lost."""
+    guarded = taken_over()
+    guarded.host.fill(POOL, int(8000 * 1.2 * 0.85))
+
+    guarded.cycle(2)
+
+    assert data_mib(guarded) == 720
+    assert guarded.verdict().takeovers == 1
+    assert guarded.verdict().is_responsible
+
+
+def test_it_is_handed_back_when_somebody_else_extends_it() -> None:
+    """That is dmeventd, alive after all; it gets its half minute again."""
+    guarded = taken_over()
+    assert guarded.host.start(
+        ("/sbin/lvm", "lvextend", "-l", "200", POOL), environment={}
+    ).wait(1)
+
+    guarded.cycle(2)
+    guarded.host.fill(POOL, int(8000 * 1.6 * 0.85))
+    guarded.cycle(2)
+
+    (line,) = guarded.log.events("handed_back")
+    assert "extended" in str(line["because"])
+    assert guarded.verdict().reason is Reason.DMEVENTD_MONITORS
+    assert not guarded.verdict().is_responsible
+
+
+def test_it_is_handed_back_to_a_new_dmeventd() -> None:
+    """One that was started since has done no wrong yet."""
+    guarded = taken_over()
+    guarded.host.set_dmeventd(Dmeventd(is_alive=True, pid=8, state="S"))
+    guarded.collection.refresh_all()
+
+    guarded.cycle(2)
+
+    (line,) = guarded.log.events("handed_back")
+    assert "new" in str(line["because"])
+    assert guarded.verdict().reason is Reason.DMEVENTD_MONITORS
+
+
+def test_a_pool_that_only_fills_fast_is_not_taken_over() -> None:
+    """Below its threshold dmeventd has nothing to do yet."""
+    guarded = monitored(Rules())
+    guarded.host.set_rate(POOL, 10 * MIB)
+
+    for _ in range(38):
+        guarded.clock.now += 1
+        guarded.cycle()
+
+    assert guarded.verdict().takeovers == 0
+    assert data_mib(guarded) == 500
+
+
+def test_the_half_minute_goes_on_through_a_restart(tmp_path: Path) -> None:
+    """A guard that is restarted every few seconds must still take over."""
+    boot_id = tmp_path / "boot_id"
+    boot_id.write_text("this boot")
+    guarded = monitored()
+    guarded.guard.remember_in(MemoryFile(tmp_path, boot_id_file=boot_id))
+    guarded.host.fill(POOL, 6800)
+    guarded.cycle()
+    guarded.guard.save()
+    guarded.clock.now += 31
+
+    guarded.restart_guard()
+    guarded.guard.remember_in(MemoryFile(tmp_path, boot_id_file=boot_id))
+    guarded.cycle(2)
+
+    assert data_mib(guarded) == 600
+
+
+def test_a_latch_holds_through_a_restart(tmp_path: Path) -> None:
+    """What was refused a second ago is not tried at every start."""
+    boot_id = tmp_path / "boot_id"
+    boot_id.write_text("this boot")
+    guarded = docker_host()
+    guarded.guard.remember_in(MemoryFile(tmp_path, boot_id_file=boot_id))
+    guarded.host.refuse_extend("  no")
+    guarded.host.fill(POOL, 6800)
+    guarded.cycle(3)
+
+    guarded.restart_guard()
+    guarded.guard.remember_in(MemoryFile(tmp_path, boot_id_file=boot_id))
+    guarded.cycle(3)
+
+    assert guarded.verdict().reason is Reason.LATCHED_REFUSED
+    assert len(guarded.log.events("extending")) == 1
