@@ -26,18 +26,29 @@ class FillRate:
 
     def __init__(self, windows_seconds: tuple[float, ...] = DATA_WINDOWS_SECONDS) -> None:
         self._windows = tuple(_Window(seconds) for seconds in windows_seconds)
+        self._memory_seconds = 2 * windows_seconds[-1]
         self._at = 0.0
+        self._changed_at = NEVER
         self._used_blocks = 0
 
     def add(self, now: float, used_blocks: int) -> None:
         """Take one reading, also one that shows no change; `now` is monotonic seconds."""
+        if used_blocks != self._used_blocks:
+            self._changed_at = now
         self._at, self._used_blocks = now, used_blocks
         for window in self._windows:
             window.add(now, used_blocks)
 
+    def hold(self, now: float) -> None:
+        """Know that the last reading has held until `now`, as if it had been read all along."""
+        for window in self._windows:
+            window.hold(now, self._used_blocks)
+
     @property
     def blocks_per_second(self) -> float:
         """The estimate at the last reading; 0 while nothing is gained."""
+        if self._at > self._changed_at + self._memory_seconds:
+            return 0.0  # as every window would say: most pools are idle most of the time
         means = [window.mean(self._at, self._used_blocks) for window in self._windows]
         credible = [blocks / seconds for blocks, seconds in means if blocks >= CREDIBLE_BLOCKS]
         if credible:
@@ -64,6 +75,12 @@ class _Window:
             return
         is_first = self._next_at == NEVER
         self._at, self._used = (now, used) if is_first else (self._next_at, self._next_used)
+        self._next_at, self._next_used = now, used
+
+    def hold(self, now: float, used: int) -> None:
+        if now - self._next_at < self._seconds:
+            return
+        self._at, self._used = max(self._next_at, now - self._seconds), used
         self._next_at, self._next_used = now, used
 
     def mean(self, now: float, used: int) -> tuple[int, float]:

@@ -43,6 +43,22 @@ RESPONSIBLE = frozenset(
     }
 )
 
+# These last until the kernel or LVM says something new.
+RESTING = frozenset(
+    {
+        Reason.BELOW_THRESHOLD,
+        Reason.DMEVENTD_MONITORS,
+        Reason.OBSERVE_ONLY,
+        Reason.GUARD_OFF,
+        Reason.POLICY_OFF,
+        Reason.PROFILE_MISSING,
+        Reason.NOT_LVM,
+        Reason.INACTIVE,
+        Reason.FAILED,
+        Reason.NEEDS_CHECK,
+    }
+)
+
 NO_DURATIONS = Histogram(bounds=DURATION_BOUNDS, counts=(0,) * (len(DURATION_BOUNDS) + 1))
 
 
@@ -71,6 +87,12 @@ class PoolRecord:
     anticipated_extends: int = 0
     takeovers: int = 0
     last_extend_at: float | None = None  # seconds since the epoch
+
+    @property
+    def is_at_rest(self) -> bool:
+        """Whether time alone changes nothing for this pool."""
+        is_waiting = self.above_since is not None or self.full_since is not None
+        return self.reason in RESTING and not is_waiting and not self.filling
 
     def hold_back(self, decision: Decision, now_in: str, *, now: float) -> Decision:
         """Replace an extension that would fail as before by the latch's reason."""

@@ -93,26 +93,39 @@ class Guard:
         """Look at what is due, decide, and set workers going where needed.
 
         After an event every pool is read; otherwise those that may fill fast more often
-        than the rest. All are judged once an interval: latches and takeovers fall due.
+        than the rest. Once an interval latches and takeovers fall due.
         """
         now = self._clock()
         self._has_news |= has_event
         is_whole = now >= self._whole_at
         changed, is_moved = self._look(is_all=has_event or is_whole)
         readings = self._collection.readings
-        if is_moved or self._view.is_stale(readings):
+        is_rebuilt = is_moved or self._view.is_stale(readings)
+        if is_rebuilt:
             self._view.rebuild(readings, self._sight)
-            is_whole = True
         pools = self._view.update(changed)
-        if is_whole:
-            self._whole_at = now + self._judge.rules.interval_seconds
-            pools = list(self._view.pools.values())
+        if is_rebuilt:
+            pools = [*self._view.pools.values()]
+        elif is_whole:
+            pools = self._restless(pools)
         for pool in sorted(pools, key=self._seconds_until_full):
             self._consider(pool)
-        if is_whole:
-            self._has_news = False
+        if is_rebuilt:
             self._forget_gone()
+        if is_whole:
+            self._whole_at, self._has_news = now + self._judge.rules.interval_seconds, False
         self._last_cycle_at = self._judge.clocks.wall()
+
+    def _restless(self, changed: list[ThinPool]) -> list[ThinPool]:
+        """Add the pools whose verdict may change by time alone; most never do."""
+        labels = {pool.label for pool in changed}
+        others = (pool for label, pool in self._view.pools.items() if label not in labels)
+        return [*changed, *(pool for pool in others if not self._is_settled(pool))]
+
+    def _is_settled(self, pool: ThinPool) -> bool:
+        record, seen = self._judge.records.get(pool.label), self._seen(pool)
+        is_filling = seen is not None and bool(seen.filling)
+        return record is not None and record.is_at_rest and not is_filling
 
     def report(self, snapshot: Snapshot) -> Snapshot:
         """Add the guard's own account to a Snapshot."""
@@ -172,7 +185,7 @@ class Guard:
 
     def _consider(self, pool: ThinPool) -> None:
         record, seen = self._judge.record(pool), self._seen(pool)
-        record.filling = seen.filling() if seen else {}
+        record.filling = seen.filling if seen else {}
         is_busy = self._workers.is_busy(pool.vg_name)
         self._watch_dmeventd(pool, record, is_busy=is_busy)
         decision = self._judge.judge(pool, self._view.snapshot, record.filling)

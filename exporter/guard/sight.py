@@ -16,6 +16,8 @@ from exporter.fill import METADATA_WINDOWS_SECONDS, FillRate
 from exporter.model import Device, Filling, KernelPool, PoolMode, PoolStatus, Usage
 from exporter.sources import device_mapper
 
+NEVER = float("-inf")
+
 
 class SeenPool:
     """One live pool: its last status, and how fast its devices fill."""
@@ -25,6 +27,9 @@ class SeenPool:
         self.due_at = 0.0
         self.pause_seconds = 0.0
         self._raw = raw
+        self.filling: dict[Device, Filling] = {}
+        self._held_until = NEVER
+        self._is_known = False  # whether the rates have had their first reading
         self._rates = {
             Device.DATA: FillRate(),
             Device.METADATA: FillRate(METADATA_WINDOWS_SECONDS),
@@ -33,6 +38,11 @@ class SeenPool:
     def take(self, raw: DmStatus, now: float) -> bool:
         """Take a reading; whether it differs from the last one."""
         is_new = raw is not self._raw and raw != self._raw
+        if not is_new and self._is_known and not self.filling:
+            self._held_until = now  # an idle pool costs no arithmetic
+            return False
+        for rate in self._rates.values():
+            rate.hold(self._held_until)
         if is_new:
             self._raw = raw
             self.pool = structs.replace(self.pool, status=_status(raw, self.pool))
@@ -40,12 +50,14 @@ class SeenPool:
         for device, usage in ((Device.DATA, status.data), (Device.METADATA, status.metadata)):
             if usage is not None:
                 self._rates[device].add(now, usage.used_blocks)
+        self.filling = self._filling()
+        self._held_until, self._is_known = now, True
         return is_new
 
     def bytes_per_second(self, device: Device) -> float:
         """How fast a device fills; 0 when it does not, or nobody can tell."""
-        usage = self._usage(device)
-        return self._rates[device].blocks_per_second * usage.block_bytes if usage else 0.0
+        filling = self.filling.get(device)
+        return filling.bytes_per_second if filling else 0.0
 
     def seconds_until_full(self, device: Device, *, at_least: float = 0.0) -> float:
         """Time until a device is full at its rate, or at `at_least` bytes a second."""
@@ -55,16 +67,16 @@ class SeenPool:
             return float("inf")
         return (usage.total_bytes - usage.used_bytes) / rate
 
-    def filling(self) -> dict[Device, Filling]:
-        """Describe the devices that fill."""
-        return {
-            device: Filling(
-                bytes_per_second=self.bytes_per_second(device),
-                seconds_until_full=self.seconds_until_full(device),
-            )
-            for device in Device
-            if self.bytes_per_second(device) > 0
-        }
+    def _filling(self) -> dict[Device, Filling]:
+        found = {}
+        for device, rate in self._rates.items():
+            usage, blocks = self._usage(device), rate.blocks_per_second
+            if usage is not None and blocks > 0:
+                found[device] = Filling(
+                    bytes_per_second=blocks * usage.block_bytes,
+                    seconds_until_full=(usage.total_blocks - usage.used_blocks) / blocks,
+                )
+        return found
 
     def is_same(self, raw: DmStatus) -> bool:
         """Whether this is still the device that was read, and not another of its name."""
@@ -84,7 +96,7 @@ class Sight:
         self._names: Mapping[str, str] = {}
         self.pools: dict[str, SeenPool] = {}
         self.is_complete = False  # whether the devices have been listed at all
-        self.looked_at = float("-inf")
+        self.looked_at = NEVER
 
     def look(self, *, is_all: bool) -> list[SeenPool]:
         """Read the pools that are due, or all; returns those that have changed.

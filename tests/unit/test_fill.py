@@ -104,3 +104,21 @@ def test_a_trickle_does_not_jitter() -> None:
     settled = estimates[300:]
     assert min(settled) >= 1 / 7 * 0.8
     assert max(settled) <= 1 / 7 * 1.3
+
+
+def test_a_reading_that_has_held_counts_as_if_it_had_been_repeated() -> None:
+    """A burst after an idle minute is seen as soon as after a minute of looks."""
+    held, repeated = FillRate(), FillRate()
+    for rate in (held, repeated):
+        read(rate, lambda now: 3 * now, until=5, every=0.05)
+    idle = read(repeated, lambda _: 15, since=5.05, until=65, every=0.05)
+    held.add(5.05, 15)
+    held.hold(65.0)
+    assert idle[-1] < 1
+
+    for now in (65.05, 65.1, 65.2):
+        held.add(now, 15 + int(5000 * (now - 65)))
+        repeated.add(now, 15 + int(5000 * (now - 65)))
+
+        assert held.blocks_per_second == pytest.approx(repeated.blocks_per_second, rel=0.5)
+        assert held.blocks_per_second > 1000

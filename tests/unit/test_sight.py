@@ -193,7 +193,7 @@ def test_tells_how_fast_a_pool_fills_and_when_it_will_be_full() -> None:
     """100 chunks of 64 KiB a second; 7,000 are left."""
     seen = filled(*range(0, 1001, 100), every=1.0)
 
-    filling = seen.filling()
+    filling = seen.filling
 
     assert list(filling) == [Device.DATA]
     assert filling[Device.DATA].bytes_per_second == pytest.approx(100 * 65536)
