@@ -1,0 +1,109 @@
+"""Kill the guard over and over while a pool fills: `python killer.py UNIT DEVICE KILLS SEED`.
+
+Runs in the guest, on the environment of the installed program. Half of the kills are
+aimed at an lvextend under way, the others come at any time; systemd starts the guard anew.
+Each change of the pool's size is noted with the usage at that moment. Prints JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from exporter.devmapper import IoctlKernel
+from exporter.sources.device_mapper import parse_pool_status
+
+LOOK_SECONDS = 0.02
+RESTART_SECONDS = 60.0
+LONGEST_LIFE_SECONDS = 6.0
+
+
+class Watch(threading.Thread):
+    """Notes every change of the pool's size, with the chunks in use when it was seen."""
+
+    def __init__(self, device: str) -> None:
+        super().__init__(daemon=True)
+        self._kernel, self._device = IoctlKernel(), device
+        self.sizes: list[tuple[int, int]] = []
+        self.modes: set[str] = set()
+
+    def run(self) -> None:
+        """Look until the process ends."""
+        while True:
+            raw = self._kernel.status(self._device)
+            status = parse_pool_status(raw.text, chunk_bytes=1) if raw and raw.text else None
+            if status and status.data:
+                self.modes.add(str(status.mode))
+                if not self.sizes or self.sizes[-1][0] != status.data.total_blocks:
+                    self.sizes.append((status.data.total_blocks, status.data.used_blocks))
+            time.sleep(LOOK_SECONDS)
+
+
+def main() -> None:
+    """Kill until it is enough, and report."""
+    unit, device, kills, seed = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    chance = random.Random(seed)  # noqa: S311 - to be repeated, not to be secret
+    watch = Watch(device)
+    watch.start()
+    aimed = 0
+    dead = 0
+    for _ in range(kills):
+        guard = wait_for_guard(unit, dead)
+        aimed += wait_for_moment(chance)
+        os.kill(guard, signal.SIGKILL)
+        dead = guard
+    wait_for_guard(unit, dead)
+    report = {
+        "kills": kills,
+        "while_extending": aimed,
+        "sizes": watch.sizes,
+        "modes": sorted(watch.modes),
+    }
+    sys.stdout.write(json.dumps(report))
+
+
+def wait_for_guard(unit: str, dead: int) -> int:
+    """Wait for the next guard to hold the lock of the one before."""
+    ends_at = time.monotonic() + RESTART_SECONDS
+    note = Path("/run/thinpool-exporter/guard.lock")
+    while time.monotonic() < ends_at:
+        argv = ("systemctl", "show", "--property=MainPID", "--value", unit)
+        pid = int(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
+        if pid not in {0, dead} and note.exists() and f'"pid":{pid},' in note.read_text():
+            return pid
+        time.sleep(LOOK_SECONDS)
+    raise SystemExit(f"no new guard within {RESTART_SECONDS:g} s")
+
+
+def wait_for_moment(chance: random.Random) -> bool:
+    """Wait for a while, or for an lvextend and a part of its time; whether it was hit."""
+    ends_at = time.monotonic() + chance.uniform(0, LONGEST_LIFE_SECONDS)
+    is_aimed = chance.random() < 0.5
+    while time.monotonic() < ends_at:
+        if is_aimed and extending():
+            time.sleep(chance.uniform(0, 0.7))
+            break
+        time.sleep(LOOK_SECONDS)
+    return extending()
+
+
+def extending() -> bool:
+    """Whether an lvextend runs."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if b"\0lvextend\0" in path.read_bytes():
+                return True
+        except OSError:
+            continue  # it has ended meanwhile
+    return False
+
+
+if __name__ == "__main__":
+    main()
