@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -25,7 +26,7 @@ from exporter.guard import Clocks
 from exporter.guard.lock import GuardLock, GuardNote, running_guard
 from exporter.model import GuardMode, Snapshot
 from exporter.service import Service, WebOptions, programs, rules
-from exporter.sources import device_mapper, dmeventd, loop
+from exporter.sources import archive, device_mapper, dmeventd, loop
 
 DEFAULT_CONFIG = Path("/etc/thinpool-exporter/config.yml")
 DEFAULT_STATE = Path("/run/thinpool-exporter")
@@ -170,6 +171,10 @@ def _host(settings: Settings) -> HostAccess:
         dmeventd=dmeventd.read,
         dmeventd_activity=dmeventd.activity,
         no_space_timeout=device_mapper.no_space_timeout,
+        can_archive=lambda: archive.can_archive(
+            partial(runner.run, deadline_seconds=settings.collect.lvm_deadline_seconds),
+            settings.commands.lvm,
+        ),
         close=runner.close,
     )
 

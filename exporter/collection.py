@@ -40,6 +40,7 @@ class HostAccess(Struct, frozen=True, kw_only=True):
     dmeventd: Callable[[], Dmeventd]
     dmeventd_activity: Callable[[Dmeventd], Mapping[str, object]] = lambda _: {}
     no_space_timeout: Callable[[], float] = lambda: device_mapper.NO_SPACE_TIMEOUT_SECONDS
+    can_archive: Callable[[], bool] = lambda: True
     close: Callable[[], None] = lambda: None
     is_simulated: bool = False
 

@@ -26,6 +26,9 @@ ENVIRONMENT: Mapping[str, str] = {"LVM_RUN_BY_DMEVENTD": "1"}
 # Above this the kernel uses less of a metadata LV than its size says.
 MAX_KERNEL_METADATA_BLOCKS = 33161216 // 8
 
+# LVM changes no VG that it cannot archive first: a full root file system would end it.
+WITHOUT_ARCHIVE = ("--config", "backup{archive=0 backup=0}")
+
 ReadStatus = Callable[[], "PoolStatus | None"]
 
 
@@ -48,9 +51,16 @@ class Extender:
     """Runs lvextend for one pool at a time; the caller keeps it to one per VG."""
 
     def __init__(
-        self, runner: Runner, lvm: str, *, deadline_seconds: float, clock: Callable[[], float]
+        self,
+        runner: Runner,
+        lvm: str,
+        *,
+        deadline_seconds: float,
+        clock: Callable[[], float],
+        can_archive: Callable[[], bool] = lambda: True,
     ) -> None:
         self._runner = runner
+        self._can_archive = can_archive
         self._lvm = lvm
         self._deadline_seconds = deadline_seconds
         self._clock = clock
@@ -65,6 +75,7 @@ class Extender:
     ) -> Attempt:
         """Extend the pool and report what the kernel says of it afterwards.
 
+        Refused where LVM cannot archive the VG, lvextend runs once more, without archive.
         At the deadline `on_stuck` is called, once; the wait goes on, because another
         lvextend in the same VG would only queue behind this one.
         Raises HostError when lvextend cannot be started or the pool cannot be read.
@@ -73,14 +84,16 @@ class Extender:
         started = self._clock()
         argv = argv_lvextend(self._lvm, pool_label, decision)
         output = self._run(argv, on_stuck)
-        duration = self._clock() - started
-        after = _status(read_status)
+        outcomes = _outcomes(decision, before, _status(read_status), output)
+        is_archived = not all(map(_is_refused, outcomes)) or self._can_archive()
+        if not is_archived:
+            output = self._run((*argv[:2], *WITHOUT_ARCHIVE, *argv[2:]), on_stuck)
+            outcomes = _outcomes(decision, before, _status(read_status), output)
         return Attempt(
-            outcomes=tuple(
-                _outcome(extension, before, after, output) for extension in decision.extensions
-            ),
-            duration_seconds=duration,
+            outcomes=outcomes,
+            duration_seconds=self._clock() - started,
             exit_status=output.status,
+            is_archived=is_archived,
             message=(output.stderr.strip() or output.stdout.strip()),
         )
 
@@ -99,6 +112,20 @@ def _status(read_status: ReadStatus) -> PoolStatus:
     if status is None or status.data is None or status.metadata is None:
         raise HostError("the pool's size cannot be read from the kernel")
     return status
+
+
+def _outcomes(
+    decision: Decision, before: PoolStatus, after: PoolStatus, output: Output
+) -> tuple[Outcome, ...]:
+    return tuple(
+        _outcome(extension, before, after, output) for extension in decision.extensions
+    )
+
+
+def _is_refused(outcome: Outcome) -> bool:
+    """Whether nothing at all has happened, as when LVM could not archive."""
+    has_grown = outcome.after_bytes > outcome.before_bytes
+    return outcome.failure is Failure.REFUSED and not has_grown
 
 
 def _outcome(

@@ -93,6 +93,7 @@ class Service:
                 settings.commands.lvm,
                 deadline_seconds=settings.collect.extend_deadline_seconds,
                 clock=clocks.monotonic,
+                can_archive=host.can_archive,
             ),
             kernel=host.kernel,
             rules=rules(settings),

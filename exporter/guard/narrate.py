@@ -31,6 +31,9 @@ def narrate_state(log: Log, pool: ThinPool, decision: Decision, was: object) -> 
 
 def narrate_attempt(log: Log, pool: ThinPool, decision: Decision, attempt: Attempt) -> None:
     """Tell what an lvextend achieved, for each LV that was to grow."""
+    if not attempt.is_archived:
+        step = "make room in LVM's archive_dir, then run vgcfgbackup"
+        log.warning("vg_not_archived", vg=pool.vg_name, pool=pool.name, next_step=step)
     for outcome in attempt.outcomes:
         say = log.error if outcome.failure else log.info
         say(

@@ -79,6 +79,8 @@ class Attempt(Struct, frozen=True, kw_only=True):
     duration_seconds: float
     exit_status: int
     message: str
+    # Where it could not, LVM has kept no copy of the VG's former metadata.
+    is_archived: bool = True
 
     @property
     def failures(self) -> tuple[Outcome, ...]:

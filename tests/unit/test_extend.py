@@ -56,10 +56,11 @@ def status(data_extents: int, metadata_extents: int) -> PoolStatus:
 
 
 class Lvextend:
-    """Ends with this status after this many waits."""
+    """Ends with this status after this many waits; once more, it ends well."""
 
     def __init__(self, exit_status: int = 0, waits: int = 0, stderr: str = "") -> None:
-        self.output = Output(argv=(), status=exit_status, stdout="done", stderr=stderr)
+        self.outputs = [Output(argv=(), status=exit_status, stdout="done", stderr=stderr)]
+        self.outputs.append(Output(argv=(), status=0, stdout="done", stderr=""))
         self.waits = waits
         self.started: list[tuple[Sequence[str], Mapping[str, str]]] = []
 
@@ -76,7 +77,7 @@ class Lvextend:
         """See Running.wait."""
         assert timeout_seconds > 0
         self.waits -= 1
-        return None if self.waits >= 0 else self.output
+        return None if self.waits >= 0 else self.outputs.pop(0)
 
 
 def extend(lvextend: Lvextend, before: PoolStatus | None, after: PoolStatus | None) -> Attempt:
@@ -178,3 +179,82 @@ def test_a_pool_that_vanishes_meanwhile_is_an_error() -> None:
     """Nothing is claimed of it."""
     with pytest.raises(HostError, match="cannot be read"):
         extend(Lvextend(), status(125, 2), PoolStatus(mode=PoolMode.FAILED))
+
+
+class Archive:
+    """Whether LVM can write there, and how often that was asked."""
+
+    def __init__(self, *, is_writable: bool) -> None:
+        self.is_writable = is_writable
+        self.asked = 0
+
+    def __call__(self) -> bool:
+        """Answer."""
+        self.asked += 1
+        return self.is_writable
+
+
+def extend_beside(archive: Archive, lvextend: Lvextend, *readings: PoolStatus) -> Attempt:
+    """Extend both LVs on a host with this archive."""
+    left = iter(readings)
+    extender = Extender(
+        lvextend, "lvm", deadline_seconds=60, clock=lambda: 0.0, can_archive=archive
+    )
+    return extender.extend(
+        "docker/thinpool", BOTH, read_status=lambda: next(left), on_stuck=lambda: None
+    )
+
+
+READ_ONLY = "  Cannot archive volume group metadata for docker to read-only filesystem."
+
+
+def test_where_lvm_cannot_archive_it_extends_without() -> None:
+    """A full or read-only root file system must not let the pool fill up too."""
+    lvextend = Lvextend(5, stderr=READ_ONLY)
+
+    attempt = extend_beside(
+        Archive(is_writable=False), lvextend, status(125, 2), status(125, 2), status(150, 3)
+    )
+
+    first, second = (argv for argv, _ in lvextend.started)
+    assert second == (*first[:2], "--config", "backup{archive=0 backup=0}", *first[2:])
+    assert not attempt.failures
+    assert not attempt.is_archived
+    assert attempt.exit_status == 0
+
+
+def test_without_archive_is_tried_once() -> None:
+    """What is refused for another reason as well stays refused."""
+    lvextend = Lvextend(5, stderr=READ_ONLY)
+    lvextend.outputs[1] = Output(argv=(), status=5, stdout="", stderr="  No.")
+
+    attempt = extend_beside(Archive(is_writable=False), lvextend, *[status(125, 2)] * 3)
+
+    assert len(lvextend.started) == 2
+    assert [outcome.failure for outcome in attempt.outcomes] == [Failure.REFUSED] * 2
+    assert attempt.message == "No."
+
+
+def test_a_refusal_for_another_reason_is_not_repeated() -> None:
+    """The archive is asked for, and is in order."""
+    archive, lvextend = Archive(is_writable=True), Lvextend(5)
+
+    attempt = extend_beside(archive, lvextend, status(125, 2), status(125, 2))
+
+    assert (archive.asked, len(lvextend.started)) == (1, 1)
+    assert attempt.is_archived
+
+
+@pytest.mark.parametrize(
+    ("exit_status", "after"),
+    [(0, status(150, 3)), (0, status(125, 2)), (5, status(125, 3)), (5, status(150, 3))],
+)
+def test_the_archive_is_looked_at_only_after_a_refusal(
+    exit_status: int, after: PoolStatus
+) -> None:
+    """Where anything has grown, or LVM was content, the archive was not in its way."""
+    archive = Archive(is_writable=False)
+
+    extend_beside(archive, Lvextend(exit_status), status(125, 2), after)
+
+    assert archive.asked == 0
