@@ -14,7 +14,8 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from pathlib import Path
 from typing import IO, Protocol
 
 from msgspec import Struct
@@ -30,6 +31,7 @@ from exporter.errors import (
 MAX_OUTPUT_BYTES = 32 * 1024 * 1024  # 1,000 thin volumes are 1 MB of lvs JSON
 READ_BYTES = 65536
 REAP_SECONDS = 1.0
+ORDINARY_OOM_SCORE = "0"
 
 # C: other locales print "24,00g" and French errors. The LVM variables keep lvm from
 # complaining about our descriptors, and from logging each of our readings to syslog.
@@ -86,11 +88,20 @@ def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return environment | CHILD_ENVIRONMENT | dict(extra or {})
 
 
-class HostRunner:
-    """Runs commands on this host."""
+def expose_to_oom_killer(pid: int) -> None:
+    """Let a child be killed for memory like any other: it has inherited our protection."""
+    with contextlib.suppress(OSError):  # ended already, or not ours to say
+        Path(f"/proc/{pid}/oom_score_adj").write_text(ORDINARY_OOM_SCORE)
 
-    def __init__(self, *, max_output_bytes: int = MAX_OUTPUT_BYTES) -> None:
+
+class HostRunner:
+    """Runs commands on this host; the `expendable` programs without our protection."""
+
+    def __init__(
+        self, *, max_output_bytes: int = MAX_OUTPUT_BYTES, expendable: Container[str] = ()
+    ) -> None:
         self._max_output_bytes = max_output_bytes
+        self._expendable = expendable
         self._undead: dict[tuple[str, ...], subprocess.Popen[bytes]] = {}
         self._reading: set[subprocess.Popen[bytes]] = set()
         self._is_closed = False
@@ -117,6 +128,8 @@ class HostRunner:
         child = _spawn(
             argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=child_environment()
         )
+        if argv[0] in self._expendable:
+            expose_to_oom_killer(child.pid)
         self._reading.add(child)
         try:
             streams = _read_streams(child, ends_at, self._max_output_bytes)

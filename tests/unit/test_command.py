@@ -457,6 +457,27 @@ def test_a_started_program_survives_our_death(tmp_path: Path) -> None:
     assert eventually(lambda: done.exists() and done.read_text() == "on\n")
 
 
+def test_only_the_expendable_lose_our_protection() -> None:
+    """The OOM killer may have docker's client; an lvextend goes on as protected as we are."""
+    # In a process of its own, less protected than usual: that takes no rights.
+    program = """if True:
+        import pathlib
+        from exporter.command import HostRunner
+        pathlib.Path("/proc/self/oom_score_adj").write_text("500")
+        runner = HostRunner(expendable={"/bin/sh"})
+        look = "while read n < /proc/self/oom_score_adj; test $n = 500; do sleep 0.01; done"
+        print(runner.run(("/bin/sh", "-c", look + "; echo $n"), deadline_seconds=60).stdout)
+        look = ("/bin/cat", "/proc/self/oom_score_adj")
+        print(runner.run(look, deadline_seconds=60).stdout)
+    """
+
+    done = subprocess.run(
+        python(program), cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout.split() == ["0", "500"]
+
+
 def test_keeps_no_descriptor(runner: HostRunner) -> None:
     """However it went: a guard runs for years."""
     before = sorted(Path("/proc/self/fd").iterdir())
