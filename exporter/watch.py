@@ -15,7 +15,7 @@ class ConfigurationWatch:
     """Compares what identifies the files' contents, without reading them."""
 
     def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
-        self._directory = Path(environment.get("LVM_SYSTEM_DIR", "/etc/lvm"))
+        self._environment = environment
         self._last = self._signature()
 
     def has_changed(self) -> bool:
@@ -24,11 +24,11 @@ class ConfigurationWatch:
         return before != self._last
 
     def _signature(self) -> Signature:
-        return frozenset(_signatures(self._directory))
+        return frozenset(_signatures(self._environment))
 
 
-def _signatures(directory: Path) -> Iterator[tuple[str, int, int, int]]:
-    for path in _paths(directory):
+def _signatures(environment: Mapping[str, str]) -> Iterator[tuple[str, int, int, int]]:
+    for path in configuration_files(environment):
         try:
             status = path.stat()
         except OSError:
@@ -36,7 +36,9 @@ def _signatures(directory: Path) -> Iterator[tuple[str, int, int, int]]:
         yield str(path), status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def _paths(directory: Path) -> Iterator[Path]:
+def configuration_files(environment: Mapping[str, str] = os.environ) -> Iterator[Path]:
+    """Name the files of LVM's configuration; the first ones need not exist."""
+    directory = Path(environment.get("LVM_SYSTEM_DIR", "/etc/lvm"))
     yield from (directory / name for name in FILES)
     try:
         yield from sorted((directory / PROFILE_DIRECTORY).iterdir())
