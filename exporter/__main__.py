@@ -25,6 +25,7 @@ from exporter.errors import ConfigError, ExporterError
 from exporter.guard import Clocks
 from exporter.guard.lock import GuardLock, GuardNote, running_guard
 from exporter.model import GuardMode, Snapshot
+from exporter.residence import HostMemory, Residence
 from exporter.service import Service, WebOptions, programs, rules
 from exporter.sources import archive, device_mapper, dmeventd, loop
 
@@ -160,7 +161,8 @@ def _settings(options: argparse.Namespace) -> Settings:
 
 
 def _host(settings: Settings) -> HostAccess:
-    runner = HostRunner()
+    # Docker's client is nothing that a pool depends on; LVM's programs are.
+    runner = HostRunner(expendable={settings.commands.docker})
     return HostAccess(
         runner=runner,
         kernel=FallbackKernel(
@@ -184,16 +186,20 @@ def _run(options: argparse.Namespace) -> int:
     lock = GuardLock(options.state)
     try:
         settings = _lock(lock, settings)
-        return _serve(_host(settings), settings, options)
+        host = _host(settings)
+        if _acts(settings):
+            lvm = settings.commands.lvm
+            Residence(HostMemory(), host.runner, lvm, warn=logger.warning).start()
+        return _serve(host, settings, options)
     finally:
         lock.release()
 
 
 def _lock(lock: GuardLock, settings: Settings) -> Settings:
     """Become the host's one guard, or only observe where that cannot be made sure."""
-    modes = {label: pool.mode for label, pool in settings.pools.items() if pool.mode}
-    if {settings.guard.mode, *modes.values()} <= {GuardMode.OBSERVE, GuardMode.OFF}:
+    if not _acts(settings):
         return settings
+    modes = {label: pool.mode for label, pool in settings.pools.items() if pool.mode}
     try:
         lock.take(GuardNote(pid=os.getpid(), mode=settings.guard.mode, pools=modes))
     except OSError as error:
@@ -204,6 +210,12 @@ def _lock(lock: GuardLock, settings: Settings) -> Settings:
         guard = structs.replace(settings.guard, mode=GuardMode.OBSERVE)
         return structs.replace(settings, guard=guard, pools=pools)
     return settings
+
+
+def _acts(settings: Settings) -> bool:
+    """Whether any pool may be extended."""
+    modes = {settings.guard.mode, *(pool.mode for pool in settings.pools.values())}
+    return bool(modes & {GuardMode.AUTO, GuardMode.ALWAYS})
 
 
 def _demo(options: argparse.Namespace) -> int:

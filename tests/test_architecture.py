@@ -28,6 +28,7 @@ ORDER = (
     "extend",
     "guard",
     "watch",
+    "residence",
     "schedule",
     "collectors",
     "exposition",
