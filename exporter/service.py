@@ -18,7 +18,7 @@ from exporter.guard import Clocks, Guard, PoolRule, Rules
 from exporter.guard.narrate import Log
 from exporter.model import Collector, CollectorState, Snapshot
 from exporter.schedule import Schedule, Tick
-from exporter.watch import ConfigurationWatch
+from exporter.watch import FilesWatch, backup_files, configuration_files
 from exporter.web.app import build_app
 from exporter.web.server import SWITCH_INTERVAL_SECONDS, WebServer
 from exporter.web.traffic import Traffic
@@ -100,7 +100,8 @@ class Service:
             clocks=clocks,
             log=log,
         )
-        self._watch = ConfigurationWatch()
+        self._configuration = FilesWatch(configuration_files)
+        self._groups = FilesWatch(backup_files)
         self._schedule = Schedule(self._ticks(settings), clock=clocks.monotonic)
         traffic = Traffic()
         self._exposition = Exposition(lambda: self._latest, pause=traffic.give_way)
@@ -180,9 +181,12 @@ class Service:
         return lambda: self._collection.refresh(name)
 
     def _look_at_files(self) -> None:
-        if self._watch.has_changed():
+        if self._configuration.has_changed():
             self._log.info("lvm_configuration_changed")
             self._collection.refresh(Collector.POLICY)
+        if self._groups.has_changed():
+            # Somebody may have made the space that a pool waits for.
+            self._collection.refresh(Collector.LVM)
 
     def _publish(self, stop: threading.Event) -> None:
         """Make the Snapshot that scrapes get, until `stop` is set."""

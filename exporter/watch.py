@@ -1,21 +1,21 @@
-"""Notices that LVM's configuration or a profile has changed on disk."""
+"""Notices that LVM's configuration, a profile, or a VG has changed on disk."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 FILES = ("lvm.conf", "lvmlocal.conf")
-PROFILE_DIRECTORY = "profile"
+PROFILE_DIRECTORY, BACKUP_DIRECTORY = "profile", "backup"
 Signature = frozenset[tuple[str, int, int, int]]
 
 
-class ConfigurationWatch:
+class FilesWatch:
     """Compares what identifies the files' contents, without reading them."""
 
-    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
-        self._environment = environment
+    def __init__(self, files: Callable[[], Iterable[Path]]) -> None:
+        self._files = files
         self._last = self._signature()
 
     def has_changed(self) -> bool:
@@ -24,11 +24,11 @@ class ConfigurationWatch:
         return before != self._last
 
     def _signature(self) -> Signature:
-        return frozenset(_signatures(self._environment))
+        return frozenset(_signatures(self._files()))
 
 
-def _signatures(environment: Mapping[str, str]) -> Iterator[tuple[str, int, int, int]]:
-    for path in configuration_files(environment):
+def _signatures(files: Iterable[Path]) -> Iterator[tuple[str, int, int, int]]:
+    for path in files:
         try:
             status = path.stat()
         except OSError:
@@ -38,9 +38,25 @@ def _signatures(environment: Mapping[str, str]) -> Iterator[tuple[str, int, int,
 
 def configuration_files(environment: Mapping[str, str] = os.environ) -> Iterator[Path]:
     """Name the files of LVM's configuration; the first ones need not exist."""
-    directory = Path(environment.get("LVM_SYSTEM_DIR", "/etc/lvm"))
+    directory = _directory(environment)
     yield from (directory / name for name in FILES)
+    yield from _entries(directory / PROFILE_DIRECTORY)
+
+
+def backup_files(environment: Mapping[str, str] = os.environ) -> Iterator[Path]:
+    """Name the files that LVM writes anew with every change of a VG, one for each.
+
+    Nothing where its backup is switched off, or lies elsewhere: then only time tells.
+    """
+    yield from _entries(_directory(environment) / BACKUP_DIRECTORY)
+
+
+def _directory(environment: Mapping[str, str]) -> Path:
+    return Path(environment.get("LVM_SYSTEM_DIR", "/etc/lvm"))
+
+
+def _entries(directory: Path) -> Iterator[Path]:
     try:
-        yield from sorted((directory / PROFILE_DIRECTORY).iterdir())
+        yield from sorted(directory.iterdir())
     except OSError:
         return

@@ -10,6 +10,7 @@ from typing import cast
 import msgspec
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from exporter.errors import ExporterError
 from exporter.guard.lock import GuardLock, GuardNote, GuardRunningError, running_guard
@@ -17,7 +18,7 @@ from exporter.guard.rules import PoolRule, Rules
 from exporter.model import Dmeventd, GuardMode
 from exporter.sources import dmeventd, loop
 from exporter.textfile import write_atomically
-from exporter.watch import ConfigurationWatch
+from exporter.watch import FilesWatch, backup_files, configuration_files
 from tests.factories import make_pool
 
 
@@ -115,7 +116,8 @@ def test_where_processes_cannot_be_seen_nothing_is_known() -> None:
 
 def test_changes_of_lvms_configuration_are_noticed(tmp_path: Path) -> None:
     """lvm.conf, lvmlocal.conf, and profiles that come, change or go."""
-    watch = ConfigurationWatch({"LVM_SYSTEM_DIR": str(tmp_path)})
+    environment = {"LVM_SYSTEM_DIR": str(tmp_path)}
+    watch = FilesWatch(lambda: configuration_files(environment))
     profile = tmp_path / "profile" / "docker.profile"
     assert not watch.has_changed()
 
@@ -133,6 +135,42 @@ def test_changes_of_lvms_configuration_are_noticed(tmp_path: Path) -> None:
     profile.unlink()
     assert watch.has_changed()
     assert not watch.has_changed()
+
+
+def test_a_change_of_a_vg_is_noticed_by_the_backup_that_lvm_writes(tmp_path: Path) -> None:
+    """Vgextend writes a new file in the old one's place; where there is none, none is seen."""
+    watch = FilesWatch(lambda: backup_files({"LVM_SYSTEM_DIR": str(tmp_path)}))
+    assert not watch.has_changed()
+
+    backup = tmp_path / "backup" / "docker"
+    backup.parent.mkdir()
+    backup.write_text("seqno = 1\n")
+    assert watch.has_changed()
+    assert not watch.has_changed()
+
+    (tmp_path / "new").write_text("seqno = 2\n")
+    (tmp_path / "new").replace(backup)
+    assert watch.has_changed()
+
+
+def test_what_dmeventd_does_is_told_for_people(tmp_path: Path) -> None:
+    """Its state, where its threads sleep, what it has started; nothing of one that is gone."""
+    own = Dmeventd(is_alive=True, pid=os.getpid(), state="S")
+
+    shown = dmeventd.activity(own)
+
+    assert (shown["pid"], shown["state"]) == (os.getpid(), "S")
+    assert isinstance(shown["children"], list)
+    assert isinstance(shown["cpu_seconds"], float)
+    task = tmp_path / "77" / "task" / "78"
+    task.mkdir(parents=True)
+    (task / "wchan").write_text("do_signal_stop")
+    gone = Dmeventd(is_alive=True, pid=2**22 + 1, state="T")
+    assert "error" in dmeventd.activity(gone)
+    assert dmeventd.activity(replace(gone, pid=77), proc=tmp_path)["waits_in"] == [
+        "do_signal_stop"
+    ]
+    assert dmeventd.activity(Dmeventd(is_alive=False)) == {"pid": None, "state": None}
 
 
 NOTE = GuardNote(pid=7, mode=GuardMode.ALWAYS, pools={"docker/thinpool": GuardMode.OFF})
