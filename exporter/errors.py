@@ -56,10 +56,13 @@ class CommandFailedError(HostError):
 
 
 class CommandStuckError(HostError):
-    """The program did not end within its deadline."""
+    """The program did not end within its deadline; `stdout` is what it had printed."""
 
-    def __init__(self, argv: Sequence[str], deadline_seconds: float) -> None:
+    def __init__(
+        self, argv: Sequence[str], deadline_seconds: float, *, stdout: str = ""
+    ) -> None:
         super().__init__(f"{shlex.join(argv)}: no answer within {deadline_seconds:g} s")
+        self.stdout = stdout
 
 
 class OutputTooLargeError(HostError):
@@ -84,10 +87,10 @@ class DeviceMapperMissingError(KernelError):
     """The kernel, or the container, has no device-mapper control device."""
 
 
-def quote(text: str) -> str:
+def quote(text: str, limit: int = MAX_QUOTED_CHARACTERS) -> str:
     """Shorten foreign text so that it fits a log line; the end often says the most."""
     text = " ".join(text.split())
-    if len(text) <= MAX_QUOTED_CHARACTERS:
+    if len(text) <= limit:
         return text
-    half = MAX_QUOTED_CHARACTERS // 2
+    half = limit // 2
     return f"{text[:half]} … {text[-half:]}"

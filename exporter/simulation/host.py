@@ -41,6 +41,7 @@ class SimulatedHost(HostControls):
         self._extend_seconds = extend_seconds
         self._closed = threading.Event()
         self._running: list[SimulatedRunning] = []
+        self.calls: list[tuple[tuple[str, ...], dict[str, str]]] = []
 
     @contextmanager
     def _present(self) -> Iterator[HostState]:
@@ -96,6 +97,15 @@ class SimulatedHost(HostControls):
             self._running.append(running)
             self._finish_due()
         return running
+
+    def call(
+        self, argv: Sequence[str], *, environment: Mapping[str, str], deadline_seconds: float
+    ) -> Output:
+        """See Runner.call: a user's command is real, so it is not run, only kept."""
+        del deadline_seconds
+        with self._present():
+            self.calls.append((tuple(argv), dict(environment)))
+        return Output(argv=tuple(argv), status=0, stdout="", stderr="")
 
     def devices(self) -> tuple[DmDevice, ...]:
         """See Kernel.devices."""

@@ -96,6 +96,13 @@ class Recording:
         """See Runner.start; nothing here changes a host."""
         raise NotRecordedError(f"{self.name}: {shlex.join(argv)} with {environment}")
 
+    def call(
+        self, argv: Sequence[str], *, environment: Mapping[str, str], deadline_seconds: float
+    ) -> Output:
+        """See Runner.call; nobody's own command was recorded."""
+        del deadline_seconds
+        raise NotRecordedError(f"{self.name}: {shlex.join(argv)} with {environment}")
+
     def devices(self) -> tuple[DmDevice, ...]:
         """See Kernel.devices: what the ioctl gave."""
         return self._seen.ioctl

@@ -21,6 +21,7 @@ from exporter.errors import (
     CommandStuckError,
     OutputTooLargeError,
 )
+from tests.processes import is_alive, numbers_file, shell
 from tests.waiting import PATIENCE_SECONDS, eventually
 
 REPOSITORY = Path(__file__).parents[2]
@@ -32,11 +33,6 @@ MEBIBYTE = 1024 * 1024
 def runner() -> HostRunner:
     """Start real programs."""
     return HostRunner()
-
-
-def shell(script: str) -> tuple[str, ...]:
-    """Build the argv of a script."""
-    return ("/bin/sh", "-c", script)
 
 
 def python(script: str) -> tuple[str, ...]:
@@ -56,23 +52,11 @@ def finish(running: Running) -> Output:
     return output
 
 
-def is_alive(pid: int) -> bool:
-    """Whether the process runs; one that only waits to be reaped does not."""
-    try:
-        letter = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return letter not in {"Z", "X"}
-
-
 @pytest.fixture
 def pid_file(tmp_path: Path) -> Iterator[Path]:
     """Name a file where children leave their numbers; none of them stays behind."""
-    file = tmp_path / "pid"
-    yield file
-    for pid in file.read_text().split() if file.exists() else ():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(int(pid), signal.SIGKILL)
+    with numbers_file(tmp_path) as file:
+        yield file
 
 
 def test_returns_what_a_program_printed(runner: HostRunner) -> None:

@@ -55,6 +55,12 @@ class FakeDmsetup:
         """See Runner.start; the fallback changes nothing."""
         raise AssertionError(argv, environment)
 
+    def call(
+        self, argv: Sequence[str], *, environment: Mapping[str, str], deadline_seconds: float
+    ) -> Output:
+        """See Runner.call; nothing here is the user's."""
+        raise AssertionError(argv, environment, deadline_seconds)
+
     def devices(self) -> tuple[DmDevice, ...]:
         """Read as the program does."""
         return DmsetupKernel(self, DMSETUP).devices()

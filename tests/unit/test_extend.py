@@ -73,6 +73,12 @@ class Lvextend:
         self.started.append((argv, environment))
         return self
 
+    def call(
+        self, argv: Sequence[str], *, environment: Mapping[str, str], deadline_seconds: float
+    ) -> Output:
+        """Refuse: the guard's own commands are no user's."""
+        raise AssertionError((argv, environment, deadline_seconds))
+
     def wait(self, timeout_seconds: float) -> Output | None:
         """See Running.wait."""
         assert timeout_seconds > 0

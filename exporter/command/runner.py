@@ -1,9 +1,10 @@
-"""The only place that starts a process: argv in, decoded output or one error out.
+"""Runs commands in three ways, because the risks differ.
 
-Two ways, because the risks differ. `run` is for commands that only read: at the
+`run` is for commands that only read: at the
 deadline they are killed, since a stopped `lvs` would hold its VG's lock against us.
 `start` is for commands that change the host: never killed, and with output kept in
 memory files instead of pipes, so that not even our own death can interrupt them.
+`call` is for the user's own: whatever they do, print or leave behind, they end in time.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from typing import IO, Protocol
 
 from msgspec import Struct
 
+from exporter.command.call import hear_out, spawn_called
+from exporter.command.child import abandon, child_environment, kill_group, spawn, text
 from exporter.errors import (
     CommandFailedError,
-    CommandMissingError,
     CommandStuckError,
     HostError,
     OutputTooLargeError,
@@ -30,26 +32,9 @@ from exporter.errors import (
 
 MAX_OUTPUT_BYTES = 32 * 1024 * 1024  # 1,000 thin volumes are 1 MB of lvs JSON
 READ_BYTES = 65536
-REAP_SECONDS = 1.0
 ORDINARY_OOM_SCORE = "0"
-
-# C: other locales print "24,00g" and French errors. The LVM variables keep lvm from
-# complaining about our descriptors, and from logging each of our readings to syslog.
-CHILD_ENVIRONMENT = {
-    "LC_ALL": "C",
-    "LANGUAGE": "",
-    "LVM_SUPPRESS_FD_WARNINGS": "1",
-    "LVM_SUPPRESS_SYSLOG": "1",
-}
-# What systemd gave to us alone: a child that used it could end our watchdog.
-PRIVATE_VARIABLES = (
-    "NOTIFY_SOCKET",
-    "WATCHDOG_PID",
-    "WATCHDOG_USEC",
-    "LISTEN_FDS",
-    "LISTEN_PID",
-    "LISTEN_FDNAMES",
-)
+# From the request to end to the kill.
+CALL_GRACE_SECONDS = 5.0
 
 
 class Output(Struct, frozen=True, kw_only=True):
@@ -81,11 +66,15 @@ class Runner(Protocol):
     def start(self, argv: Sequence[str], *, environment: Mapping[str, str]) -> Running:
         """Start a command that changes the host. Raises CommandMissingError."""
 
+    def call(
+        self, argv: Sequence[str], *, environment: Mapping[str, str], deadline_seconds: float
+    ) -> Output:
+        """Run a command of the user's; both streams are in `stdout`, cut in the middle.
 
-def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Our environment for a child: LVM's own variables pass, ours and locales do not."""
-    environment = {key: os.environ[key] for key in os.environ if key not in PRIVATE_VARIABLES}
-    return environment | CHILD_ENVIRONMENT | dict(extra or {})
+        What it leaves running in the background is not waited for.
+        Raises CommandMissingError or CommandStuckError, which has the output so far
+        (killed some seconds after the deadline, with all that it has started).
+        """
 
 
 def expose_to_oom_killer(pid: int) -> None:
@@ -98,34 +87,38 @@ class HostRunner:
     """Runs commands on this host; the `expendable` programs without our protection."""
 
     def __init__(
-        self, *, max_output_bytes: int = MAX_OUTPUT_BYTES, expendable: Container[str] = ()
+        self,
+        *,
+        max_output_bytes: int = MAX_OUTPUT_BYTES,
+        call_grace_seconds: float = CALL_GRACE_SECONDS,
+        expendable: Container[str] = (),
     ) -> None:
         self._max_output_bytes = max_output_bytes
+        self._call_grace_seconds = call_grace_seconds
         self._expendable = expendable
         self._undead: dict[tuple[str, ...], subprocess.Popen[bytes]] = {}
         self._reading: set[subprocess.Popen[bytes]] = set()
+        self._called: set[subprocess.Popen[bytes]] = set()
         self._is_closed = False
 
     def close(self) -> None:
         """End the commands that only read, so that nobody waits for their deadlines.
 
+        The user's are asked to end, since nobody would hold them to their deadlines.
         What `start` has started goes on.
         """
         self._is_closed = True
         for child in tuple(self._reading):
-            _kill_group(child.pid)
+            kill_group(child.pid)
+        for child in tuple(self._called):
+            if child.returncode is None:
+                kill_group(child.pid, signal.SIGTERM)
 
     def run(self, argv: Sequence[str], *, deadline_seconds: float) -> Output:
         """See Runner.run."""
         ends_at = time.monotonic() + deadline_seconds
-        if self._is_closed:
-            raise HostError(f"{argv[0]} is not run any more: the program is ending")
-        undead = self._undead.pop(tuple(argv), None)
-        if undead is not None and undead.poll() is None:
-            # Killed earlier, but in D state: another one would only join it.
-            self._undead[tuple(argv)] = undead
-            raise CommandStuckError(argv, deadline_seconds)
-        child = _spawn(
+        self._check_startable(argv, deadline_seconds)
+        child = spawn(
             argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=child_environment()
         )
         if argv[0] in self._expendable:
@@ -140,9 +133,9 @@ class HostRunner:
             raise OutputTooLargeError(argv, self._max_output_bytes) from error
         finally:
             self._reading.discard(child)
-            if not _abandon(child):
+            if not abandon(child):
                 self._undead[tuple(argv)] = child
-        stdout, stderr = (_text(stream) for stream in streams)
+        stdout, stderr = (text(stream) for stream in streams)
         if status != 0:
             raise CommandFailedError(argv, status, stderr, stdout=stdout)
         return Output(argv=tuple(argv), status=status, stdout=stdout, stderr=stderr)
@@ -152,11 +145,40 @@ class HostRunner:
         with contextlib.ExitStack() as opened:
             stdout = opened.enter_context(_memory_file("stdout"))
             stderr = opened.enter_context(_memory_file("stderr"))
-            child = _spawn(
+            child = spawn(
                 argv, stdout=stdout, stderr=stderr, env=child_environment(environment)
             )
             opened.pop_all()
         return _RunningChild(tuple(argv), child, stdout, stderr)
+
+    def call(
+        self, argv: Sequence[str], *, environment: Mapping[str, str], deadline_seconds: float
+    ) -> Output:
+        """See Runner.call."""
+        ends_at = time.monotonic() + deadline_seconds
+        self._check_startable(argv, deadline_seconds)
+        child = spawn_called(argv, environment)
+        self._called.add(child)
+        try:
+            said, is_in_time = hear_out(
+                child, ends_at=ends_at, grace_seconds=self._call_grace_seconds
+            )
+        finally:
+            self._called.discard(child)
+            if not abandon(child):
+                self._undead[tuple(argv)] = child
+        if not is_in_time:
+            raise CommandStuckError(argv, deadline_seconds, stdout=said)
+        return Output(argv=tuple(argv), status=child.returncode, stdout=said, stderr="")
+
+    def _check_startable(self, argv: Sequence[str], deadline_seconds: float) -> None:
+        if self._is_closed:
+            raise HostError(f"{argv[0]} is not run any more: the program is ending")
+        undead = self._undead.pop(tuple(argv), None)
+        if undead is not None and undead.poll() is None:
+            # Killed earlier, but in D state: another one would only join it.
+            self._undead[tuple(argv)] = undead
+            raise CommandStuckError(argv, deadline_seconds)
 
 
 class _RunningChild:
@@ -183,7 +205,7 @@ class _RunningChild:
         return self._output
 
     def _read_output(self, status: int) -> Output:
-        stdout, stderr = (_text(_contents(file)) for file in self._files)
+        stdout, stderr = (text(_contents(file)) for file in self._files)
         for file in self._files:
             file.close()
         return Output(argv=self._argv, status=status, stdout=stdout, stderr=stderr)
@@ -191,29 +213,6 @@ class _RunningChild:
 
 class _TooMuchError(Exception):
     """The child printed more than the limit."""
-
-
-def _spawn(
-    argv: Sequence[str],
-    *,
-    stdout: int | IO[bytes],
-    stderr: int | IO[bytes],
-    env: Mapping[str, str],
-) -> subprocess.Popen[bytes]:
-    try:
-        return subprocess.Popen(
-            list(argv),
-            stdin=subprocess.DEVNULL,
-            stdout=stdout,
-            stderr=stderr,
-            env=env,
-            cwd="/",
-            # Ctrl-C on a terminal must not reach a running lvextend.
-            start_new_session=True,
-        )
-    except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise CommandMissingError(argv, reason) from error
 
 
 def _read_streams(
@@ -260,26 +259,6 @@ def _wait(child: subprocess.Popen[bytes], timeout_seconds: float) -> int:
     return child.wait(0)
 
 
-def _abandon(child: subprocess.Popen[bytes]) -> bool:
-    """End a reading child and what it started; false if it cannot be ended (D state)."""
-    if child.returncode is None:
-        # Before it is reaped, even if it has ended: until then its number is the
-        # group's, in which a grandchild may hold the pipe.
-        _kill_group(child.pid)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(REAP_SECONDS)
-    for stream in (child.stdout, child.stderr):
-        if stream is not None:
-            stream.close()
-    return child.returncode is not None
-
-
-def _kill_group(group: int) -> None:
-    # One that has gained other rights (sudo) is not ours to kill: it counts as stuck.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, signal.SIGKILL)
-
-
 def _memory_file(name: str) -> IO[bytes]:
     return os.fdopen(os.memfd_create(f"thinpool-exporter-{name}"), "w+b")
 
@@ -288,8 +267,3 @@ def _contents(file: IO[bytes]) -> bytes:
     # At an offset of its own: a grandchild that still writes shares the file's.
     size = os.fstat(file.fileno()).st_size
     return os.pread(file.fileno(), min(size, MAX_OUTPUT_BYTES), 0)
-
-
-def _text(raw: bytes | bytearray) -> str:
-    """Decode; a byte that is no UTF-8 must not hide the rest of the report."""
-    return raw.decode("utf-8", "backslashreplace")
