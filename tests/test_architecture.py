@@ -26,6 +26,7 @@ ORDER = (
     "collection",
     "policy",
     "extend",
+    "hooks",
     "guard",
     "watch",
     "residence",

@@ -5,6 +5,7 @@ from exporter.config.settings import (
     CollectSettings,
     Commands,
     GuardSettings,
+    HookSettings,
     PoolSettings,
     Settings,
 )
@@ -13,6 +14,7 @@ __all__ = [
     "CollectSettings",
     "Commands",
     "GuardSettings",
+    "HookSettings",
     "PoolSettings",
     "Settings",
     "load",

@@ -77,7 +77,7 @@ def _program(scalar: Scalar) -> str:
 
 YES = ("true", "yes", "on")
 NO = ("false", "no", "off")
-SECTIONS = ("guard", "collect", "pools", "commands")
+SECTIONS = ("guard", "collect", "pools", "commands", "hook")
 KEYS = (
     Key("guard.mode", _mode, "mode"),
     Key("guard.reserve", _size, "reserve_bytes"),
@@ -97,4 +97,6 @@ KEYS = (
     Key("commands.lvm", _program, "lvm"),
     Key("commands.docker", _program, "docker"),
     Key("commands.dmsetup", _program, "dmsetup"),
+    Key("hook.command", _program, "command"),
+    Key("hook.deadline", _positive_seconds, "deadline_seconds"),
 )

@@ -14,6 +14,7 @@ from exporter.config.settings import (
     CollectSettings,
     Commands,
     GuardSettings,
+    HookSettings,
     PoolSettings,
     Settings,
 )
@@ -65,6 +66,7 @@ def parse(text: str, loader: Loader = LOADER) -> Settings:
         collect=replace(CollectSettings(), **values("collect")),
         pools=_pools(tree.get("pools"), faults),
         commands=replace(Commands(), **values("commands")),
+        hook=replace(HookSettings(), **values("hook")),
     )
     unknown = [name for name in tree if name not in SECTIONS]
     faults += [_unknown(shown(name), "guard", name) for name in unknown[:MAX_FAULTS]]

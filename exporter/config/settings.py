@@ -45,6 +45,13 @@ class Commands(Struct, frozen=True, kw_only=True):
     dmsetup: str = "/sbin/dmsetup"
 
 
+class HookSettings(Struct, frozen=True, kw_only=True):
+    """The user's command; None where nothing is to be run."""
+
+    command: str | None = None
+    deadline_seconds: float = 60.0
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """Everything that the configuration decides; `pools` by `vg/pool`."""
 
@@ -52,3 +59,4 @@ class Settings(Struct, frozen=True, kw_only=True):
     collect: CollectSettings = field(default_factory=CollectSettings)
     pools: dict[str, PoolSettings] = {}
     commands: Commands = field(default_factory=Commands)
+    hook: HookSettings = field(default_factory=HookSettings)

@@ -15,6 +15,7 @@ from exporter.config import (
     CollectSettings,
     Commands,
     GuardSettings,
+    HookSettings,
     PoolSettings,
     Settings,
     load,
@@ -58,6 +59,9 @@ commands:
   lvm: /usr/sbin/lvm
   docker: /usr/local/bin/docker
   dmsetup: /usr/sbin/dmsetup
+hook:
+  command: /etc/thinpool-exporter/on pool
+  deadline: 5m
 """
 
 
@@ -89,6 +93,7 @@ def test_the_defaults_are_the_designs() -> None:
         ),
         pools={},
         commands=Commands(lvm="/sbin/lvm", docker="/usr/bin/docker", dmsetup="/sbin/dmsetup"),
+        hook=HookSettings(command=None, deadline_seconds=60),
     )
 
 
@@ -123,6 +128,7 @@ def test_reads_every_key(loader: Loader) -> None:
         commands=Commands(
             lvm="/usr/sbin/lvm", docker="/usr/local/bin/docker", dmsetup="/usr/sbin/dmsetup"
         ),
+        hook=HookSettings(command="/etc/thinpool-exporter/on pool", deadline_seconds=300),
     )
 
 
@@ -133,6 +139,7 @@ def test_every_field_has_a_key() -> None:
         "collect": CollectSettings,
         "pools.VG/POOL": PoolSettings,
         "commands": Commands,
+        "hook": HookSettings,
     }
     reached = {(key.name.rpartition(".")[0], key.field) for key in KEYS}
 
@@ -236,6 +243,11 @@ FAULTS = [
     ("commands: {lvm: lvm}", 'commands.lvm: "lvm" is not an absolute path'),
     ('commands: {docker: ""}', 'commands.docker: "" is not an absolute path'),
     ('commands: {docker: "/a\\0"}', 'commands.docker: "/a\\u0000" is not an absolute path'),
+    ("hook: {command: notify.sh}", 'hook.command: "notify.sh" is not an absolute path'),
+    ("hook: {command: }", "hook.command: has no value"),
+    ("hook: {deadline: 0s}", 'hook.deadline: "0s" is less than 10ms'),
+    ("hook: /bin/true", "hook: takes keys of its own, not a value"),
+    ("hooks: {}", "hooks: unknown key; did you mean hook?"),
     ("guard: {modee: off}", "guard.modee: unknown key; did you mean guard.mode?"),
     (
         "guard: {lvm_interval: 1s}",

@@ -1,0 +1,135 @@
+"""Runs the user's command, each pool's in a thread of its own, out of the guard's way."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+
+from exporter.command import Runner
+from exporter.hooks.agenda import Agenda, Task
+from exporter.hooks.caller import Caller, Log, subject
+from exporter.hooks.happening import LASTING, Happening, HookEvent
+from exporter.hooks.trust import ROOT_ALONE, Trust
+from exporter.model import Device, ThinPool
+
+
+class Hooks:
+    """Calls one command, at most once at a time for each pool; None: never any."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        command: str | None,
+        *,
+        deadline_seconds: float,
+        clock: Callable[[], float],
+        log: Log,
+        trust: Trust = ROOT_ALONE,
+    ) -> None:
+        self._caller: Caller | None = None
+        if command is not None:
+            self._caller = Caller(
+                runner,
+                command,
+                deadline_seconds=deadline_seconds,
+                clock=clock,
+                log=log,
+                trust=trust,
+            )
+        self._clock = clock
+        self._log = log
+        self._changed = threading.Condition()
+        self._agendas: dict[str, Agenda] = {}
+        self._threads: dict[str, threading.Thread] = {}
+
+    def call(
+        self,
+        pool: ThinPool,
+        event: HookEvent,
+        reason: str,
+        *,
+        added_bytes: Mapping[Device, int] | None = None,
+        seconds_left: float | None = None,
+    ) -> None:
+        """Have the command run, soon and until it exits 0. Returns at once, never raises.
+
+        For a state that lasts it may be called in every cycle, and once again has an
+        effect after `settle`.
+        """
+        if self._caller is None:
+            return
+        happening = Happening(
+            event=event,
+            reason=str(reason),
+            pool=pool,
+            added_bytes=added_bytes or {},
+            seconds_left=seconds_left,
+        )
+        with self._changed:
+            agenda = self._agendas.setdefault(pool.label, Agenda())
+            lost = agenda.put(happening, self._clock())
+            self._attend(pool.label, agenda, self._caller)
+        if lost is not None:
+            added = {f"{name}_added_bytes": size for name, size in lost.added_bytes.items()}
+            self._log.warning("hook_superseded", **subject(lost), **added)
+
+    def settle(self, pool_label: str, *events: HookEvent) -> None:
+        """Forget states that have passed: both that can last, or those named.
+
+        For a pool that is gone, name every event.
+        """
+        if pool_label not in self._agendas:
+            return  # as in nearly every cycle
+        with self._changed:
+            if agenda := self._agendas.get(pool_label):
+                agenda.drop(events or LASTING)
+                self._changed.notify_all()
+                self._tidy(pool_label)
+
+    def _attend(self, label: str, agenda: Agenda, caller: Caller) -> None:
+        """See to it that there is a thread where there is a task."""
+        self._changed.notify_all()
+        thread = self._threads.get(label)
+        if agenda.next() is None or (thread is not None and thread.is_alive()):
+            return
+        # A daemon: our end must not wait for a hook.
+        thread = threading.Thread(
+            target=self._serve, args=(label, caller), name=f"hook-{label}", daemon=True
+        )
+        self._threads[label] = thread
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads: at the next call, perhaps
+            del self._threads[label]
+            self._log.error("hook_not_started", pool=label, error=str(error))
+
+    def _serve(self, label: str, caller: Caller) -> None:
+        """Do a pool's tasks as they come due, until there is none."""
+        while (task := self._next(label)) is not None:
+            happening = task.happening
+            ended = caller.run(happening)
+            pause = self._finish(label, task, is_ok=not ended.problem)
+            caller.narrate(happening, ended, pause)
+
+    def _next(self, label: str) -> Task | None:
+        """Wait for the next task to be due."""
+        with self._changed:
+            while (agenda := self._agendas.get(label)) and (task := agenda.next()):
+                left = task.due_at - self._clock()
+                if left <= 0:
+                    task.is_running = True
+                    return task
+                self._changed.wait(left)
+            del self._threads[label]
+        return None
+
+    def _finish(self, label: str, task: Task, *, is_ok: bool) -> float | None:
+        with self._changed:
+            agenda = self._agendas.get(label, Agenda())
+            pause = agenda.finish(task, self._clock(), is_ok=is_ok)
+            self._tidy(label)
+        return pause
+
+    def _tidy(self, label: str) -> None:
+        if not self._agendas.get(label):
+            self._agendas.pop(label, None)
