@@ -81,10 +81,12 @@ class Hooks:
         if pool_label not in self._agendas:
             return  # as in nearly every cycle
         with self._changed:
-            if agenda := self._agendas.get(pool_label):
+            agenda = self._agendas.get(pool_label)
+            if agenda is not None:
                 agenda.drop(events or LASTING)
                 self._changed.notify_all()
-                self._tidy(pool_label)
+                if not agenda:
+                    del self._agendas[pool_label]
 
     def _attend(self, label: str, agenda: Agenda, caller: Caller) -> None:
         """See to it that there is a thread where there is a task."""
@@ -126,10 +128,4 @@ class Hooks:
     def _finish(self, label: str, task: Task, *, is_ok: bool) -> float | None:
         with self._changed:
             agenda = self._agendas.get(label, Agenda())
-            pause = agenda.finish(task, self._clock(), is_ok=is_ok)
-            self._tidy(label)
-        return pause
-
-    def _tidy(self, label: str) -> None:
-        if not self._agendas.get(label):
-            self._agendas.pop(label, None)
+            return agenda.finish(task, self._clock(), is_ok=is_ok)
