@@ -13,6 +13,8 @@ import pytest
 from exporter.command import HostRunner, Output, Running
 from exporter.errors import CommandMissingError, CommandStuckError
 from exporter.hooks import HookEvent, Hooks, Trust
+from exporter.hooks.caller import Caller
+from exporter.hooks.happening import Happening
 from exporter.model import Device, ThinPool
 from exporter.simulation import ManualClock
 from tests.factories import make_numbered_pool, make_pool
@@ -111,6 +113,17 @@ class Host:
             str(self.file),
             deadline_seconds=deadline_seconds,
             clock=clock or self.clock,
+            log=self.log,
+            trust=self._trust,
+        )
+
+    def caller(self) -> Caller:
+        """Run the file's command once, in the test's own thread."""
+        return Caller(
+            self.scripts,
+            str(self.file),
+            deadline_seconds=60,
+            clock=self.clock,
             log=self.log,
             trust=self._trust,
         )
@@ -329,30 +342,37 @@ def test_a_pool_that_is_gone_is_forgotten(host: Host) -> None:
 
 def test_a_refusal_is_told_once_for_each_change(host: Host) -> None:
     """Looked at before each run: what was right once may be so no more."""
+    caller = host.caller()
+    happening = Happening(event=FULL, reason="full", pool=POOL)
+    for mode in (0o707, 0o707, 0o600, 0o600, 0o707):
+        host.file.chmod(mode)
+        ended = caller.run(happening)
+        caller.narrate(happening, ended, 10.0)
+        assert ended.problem
+
+    lines = host.log.events("hook_refused")
+    assert len(host.log.lines) == len(lines) == 3
+    assert lines[0] == lines[2]
+    assert lines[0] == {
+        "command": str(host.file),
+        "error": f"{host.file}: others than its owner may write to it: chmod go-w {host.file}",
+    }
+    assert "not executable" in str(lines[1]["error"])
+    assert not host.scripts.calls
+
+
+def test_a_refused_file_is_run_once_it_is_mended(host: Host) -> None:
+    """With the pauses of any failure."""
     host.file.chmod(0o707)
+    host.scripts.end(ended())
     see(host)
-    assert host.logged("hook_refused") == [
-        {
-            "command": str(host.file),
-            "error": f"{host.file}: others than its owner may write to it: "
-            f"chmod go-w {host.file}",
-        }
-    ]
-    host.clock.now += 10
-    see(host)  # refused again, in silence
-    host.file.chmod(0o600)
-    host.clock.now += 20
-    see(host)
-    assert "not executable" in str(host.logged("hook_refused", 2)[-1]["error"])
+    host.logged("hook_refused")
 
     host.file.chmod(0o700)
-    host.scripts.end(ended())
-    host.clock.now += 10_000
+    host.clock.now += 10
     see(host)
 
     host.logged("hook_done")
-    assert len(host.log.events("hook_refused")) == 2
-    assert len(host.scripts.calls) == 1
 
 
 def test_a_machine_without_room_for_a_thread_is_tried_again(host: Host) -> None:
