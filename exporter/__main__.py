@@ -24,6 +24,7 @@ from exporter.dmsetup import DmsetupKernel, FallbackKernel
 from exporter.errors import ConfigError, ExporterError
 from exporter.guard import Clocks
 from exporter.guard.lock import GuardLock, GuardNote, running_guard
+from exporter.guard.memory import MemoryFile
 from exporter.model import GuardMode, Snapshot
 from exporter.residence import HostMemory, Residence
 from exporter.service import Service, WebOptions, programs, rules
@@ -187,10 +188,11 @@ def _run(options: argparse.Namespace) -> int:
     try:
         settings = _lock(lock, settings)
         host = _host(settings)
-        if _acts(settings):
-            lvm = settings.commands.lvm
-            Residence(HostMemory(), host.runner, lvm, warn=logger.warning).start()
-        return _serve(host, settings, options)
+        if not _acts(settings):
+            return _serve(host, settings, options)
+        lvm = settings.commands.lvm
+        Residence(HostMemory(), host.runner, lvm, warn=logger.warning).start()
+        return _serve(host, settings, options, MemoryFile(options.state))
     finally:
         lock.release()
 
@@ -226,7 +228,12 @@ def _demo(options: argparse.Namespace) -> int:
     return _serve(simulated.access(), _settings(options), options)
 
 
-def _serve(host: HostAccess, settings: Settings, options: argparse.Namespace) -> int:
+def _serve(
+    host: HostAccess,
+    settings: Settings,
+    options: argparse.Namespace,
+    memory: MemoryFile | None = None,
+) -> int:
     web = WebOptions(
         addresses=options.addresses or [DEFAULT_ADDRESS],
         telemetry_path=options.telemetry_path,
@@ -235,6 +242,8 @@ def _serve(host: HostAccess, settings: Settings, options: argparse.Namespace) ->
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     service = Service(host, settings, web, clocks=CLOCKS, log=logger)
+    if memory:
+        service.remember_in(memory)
     service.run(
         stop,
         on_ready=lambda: logger.info(

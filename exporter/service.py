@@ -15,7 +15,9 @@ from exporter.errors import ExporterError
 from exporter.exposition import Exposition
 from exporter.extend import Extender
 from exporter.guard import Clocks, Guard, PoolRule, Rules
+from exporter.guard.memory import MemoryFile
 from exporter.guard.narrate import Log
+from exporter.hooks import Hooks
 from exporter.model import Collector, CollectorState, Snapshot
 from exporter.schedule import Schedule, Tick
 from exporter.watch import FilesWatch, backup_files, configuration_files
@@ -100,6 +102,15 @@ class Service:
             clocks=clocks,
             log=log,
         )
+        self._guard.call(
+            Hooks(
+                host.runner,
+                settings.hook.command,
+                deadline_seconds=settings.hook.deadline_seconds,
+                clock=clocks.monotonic,
+                log=log,
+            )
+        )
         self._configuration = FilesWatch(configuration_files)
         self._groups = FilesWatch(backup_files)
         self._schedule = Schedule(self._ticks(settings), clock=clocks.monotonic)
@@ -109,6 +120,10 @@ class Service:
             self._exposition, lambda: self._latest, telemetry_path=web.telemetry_path
         )
         self._server = WebServer(app, web.addresses, traffic=traffic)
+
+    def remember_in(self, memory: MemoryFile) -> None:
+        """Keep through a restart what the guard must not forget; before `run`."""
+        self._guard.remember_in(memory)
 
     @property
     def addresses(self) -> tuple[str, ...]:

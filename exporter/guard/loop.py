@@ -13,6 +13,7 @@ from exporter.collection import Collection, LivePools
 from exporter.devmapper import Kernel
 from exporter.errors import HostError
 from exporter.extend import Extender
+from exporter.guard.herald import Herald
 from exporter.guard.judge import Judge
 from exporter.guard.ledger import PoolRecord
 from exporter.guard.memory import MemoryFile
@@ -22,6 +23,7 @@ from exporter.guard.rules import Clocks, Rules
 from exporter.guard.sight import SeenPool, Sight
 from exporter.guard.view import View
 from exporter.guard.worker import Workers
+from exporter.hooks import Hooks
 from exporter.model import Decision, Device, Reason, Snapshot, ThinPool
 
 NEVER = float("-inf")
@@ -64,6 +66,7 @@ class Guard:
         self._workers = Workers(
             collection, extender, judge=self._judge, log=log, on_end=self._end_work
         )
+        self._herald = Herald()
         self._memory: MemoryFile | None = None
         self._reread_at: dict[str, float] = {}
         self._whole_at = NEVER
@@ -75,6 +78,10 @@ class Guard:
         """Take up what the guard before this one knew, and keep it for the next one."""
         self._memory = memory
         self._judge.records.update(memory.load())
+
+    def call(self, hooks: Hooks) -> None:
+        """Tell the user's hook from now on."""
+        self._herald = self._workers.herald = Herald(hooks)
 
     def run(self, stop: threading.Event, on_cycle: Callable[[], None] = lambda: None) -> None:
         """Cycle until `stop` is set; nothing that a cycle meets ends the guard."""
@@ -228,6 +235,8 @@ class Guard:
         elif record.is_queueing and now >= record.told_full_at + SAY_FULL_SECONDS:
             record.told_full_at = now
             narrate_full(self._log, pool, self._judge.queue_seconds_left(record))
+        mode, left = self._judge.rules.mode_of(pool), self._judge.queue_seconds_left(record)
+        self._herald.tell_state(pool, record, mode, seconds_left=left)
 
     def _is_reread_due(self, pool: ThinPool, record: PoolRecord, *, is_first: bool) -> bool:
         """Whether LVM should be asked anew about the VG of a pool."""
@@ -248,3 +257,4 @@ class Guard:
             return  # what is remembered from before the start is still to be found
         for label in self._judge.forget_all_but(set(self._view.pools)):
             self._log.info("pool_gone", pool=label)
+            self._herald.forget(label)

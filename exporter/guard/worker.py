@@ -7,6 +7,7 @@ the kernel has just shown that the pool is as LVM said. LVM is asked anew afterw
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 
@@ -15,11 +16,21 @@ from msgspec import structs
 from exporter.collection import Collection
 from exporter.errors import HostError
 from exporter.extend import Extender
+from exporter.guard.herald import Herald
 from exporter.guard.judge import Judge
 from exporter.guard.latch import Latch, circumstances
 from exporter.guard.ledger import NO_DURATIONS, PoolRecord, add
 from exporter.guard.narrate import Log, narrate_attempt, narrate_takeover, plan
-from exporter.model import Attempt, Collector, Decision, Dmeventd, Failure, Snapshot, ThinPool
+from exporter.model import (
+    Attempt,
+    Collector,
+    Decision,
+    Dmeventd,
+    Failure,
+    Snapshot,
+    ThinPool,
+    VolumeGroup,
+)
 
 
 class Workers:
@@ -41,6 +52,7 @@ class Workers:
         self._on_end = on_end
         self._threads: dict[str, threading.Thread] = {}
         self.durations = NO_DURATIONS
+        self.herald = Herald()
 
     def is_busy(self, vg_name: str) -> bool:
         """Whether this VG is being served."""
@@ -131,7 +143,9 @@ class Workers:
         record = self._judge.record(pool)
         narrate_attempt(self._log, pool, decision, attempt)
         record.count(attempt, wall=self._judge.clocks.wall())
-        now_in = self._circumstances(pool)
+        present, group = self._present(pool)
+        self.herald.tell_growth(present, decision, attempt)
+        now_in = circumstances(present, group)
         failures = {outcome.failure or Failure.REFUSED for outcome in attempt.failures}
         # LVM's account was out of date, or a part has grown: the next decision differs.
         is_outdated = failures == {Failure.REFUSED} and now_in != before
@@ -141,15 +155,17 @@ class Workers:
             record.latch = self._latch(min(failures), attempt.message, now_in, record)
         record.was_outdated = is_outdated
 
-    def _circumstances(self, pool: ThinPool) -> str:
-        """Tell how things are now, as the loop will see them at its next look."""
+    def _present(self, pool: ThinPool) -> tuple[ThinPool, VolumeGroup | None]:
+        """Tell how a pool and its VG are now, as the loop will see them at its next look."""
         snapshot = self._collection.snapshot()
         present = next((other for other in snapshot.pools if other.label == pool.label), pool)
         kernel = present.kernel or pool.kernel
-        status = self._collection.pool_status(kernel.dm_name) if kernel else None
-        if kernel and status:
-            present = structs.replace(present, kernel=structs.replace(kernel, status=status))
-        return circumstances(present, snapshot.volume_group(pool.vg_name))
+        if kernel:
+            with contextlib.suppress(HostError):  # then the last status must do
+                status = self._collection.pool_status(kernel.dm_name) or kernel.status
+                kernel = structs.replace(kernel, status=status)
+            present = structs.replace(present, kernel=kernel, mode=kernel.status.mode)
+        return present, snapshot.volume_group(pool.vg_name)
 
     def _latch(self, failure: Failure, detail: str, now_in: str, record: PoolRecord) -> Latch:
         now = self._judge.clocks.monotonic()

@@ -103,6 +103,12 @@ class Loader:
         """Refuse: nothing is changed here."""
         raise AssertionError((argv, environment))
 
+    def call(
+        self, argv: Sequence[str], *, environment: Mapping[str, str], deadline_seconds: float
+    ) -> Output:
+        """Refuse: no user's command belongs here."""
+        raise AssertionError((argv, environment, deadline_seconds))
+
 
 class Host:
     """A folder with an lvm, a library and a process, and what is warned of."""
