@@ -7,6 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from exporter import config
 from exporter.config import Settings
 from exporter.config.keys import KEYS
@@ -89,6 +91,9 @@ def test_every_metric_is_described(demo: Program) -> None:
     assert families <= described
     assert {name for name in described if name not in families} <= {
         "thinpool_dmeventd_up",
+        "thinpool_fill_bytes_per_second",
+        "thinpool_guard_queue_seconds_left",
+        "thinpool_seconds_until_full",
         "thinpool_guard_last_extend_timestamp_seconds",
         "thinpool_monitored",
     }
@@ -102,6 +107,32 @@ def test_the_configuration_shown_is_the_default() -> None:
     for key in KEYS:
         leaf = key.name.rpartition(".")[2]
         assert leaf in README, key.name
+
+
+@pytest.mark.parametrize(
+    ("event", "percent", "status"),
+    [("extended", "99", 0), ("full", "97", 1), ("impossible", "80", 0)],
+)
+def test_the_hook_shown_is_called_again_until_there_is_room(
+    tmp_path: Path, event: str, percent: str, status: int
+) -> None:
+    """With a docker that has nothing to remove."""
+    (script,) = blocks("shell")
+    docker = tmp_path / "docker"
+    docker.write_text('#!/bin/sh\ntest "$*" = "image prune --force"\n')
+    docker.chmod(0o755)
+
+    done = subprocess.run(
+        ["sh", "-c", script],
+        env={
+            "PATH": f"{tmp_path}:/bin:/usr/bin",
+            "THINPOOL_EVENT": event,
+            "DMEVENTD_THIN_POOL_DATA": percent,
+        },
+        check=False,
+    )
+
+    assert done.returncode == status
 
 
 def test_the_rules_are_valid(tmp_path: Path) -> None:
