@@ -15,6 +15,18 @@ IMPOSSIBLE = frozenset(
         Reason.LATCHED_INEFFECTIVE,
     }
 )
+# The next cycles, or lvextend, will tell what becomes of these.
+PASSING = frozenset(
+    {
+        Reason.EXTEND,
+        Reason.EXTEND_CLAMPED,
+        Reason.EXTEND_ANTICIPATED,
+        Reason.BUSY,
+        Reason.LAYOUT_UNKNOWN,
+        Reason.LAYOUT_DIFFERS,
+        Reason.SUSPENDED,
+    }
+)
 
 
 class Herald:
@@ -31,8 +43,8 @@ class Herald:
         *,
         seconds_left: float | None,
     ) -> None:
-        """Call for a state that lasts, or settle it; a pool that is being extended has none."""
-        if self._hooks is None or record.reason is Reason.BUSY or mode is GuardMode.OFF:
+        """Call for a state that lasts, or settle it; one that is about to change is none."""
+        if self._hooks is None or record.reason in PASSING or mode is GuardMode.OFF:
             return
         reason = str(record.reason)
         if record.reason in IMPOSSIBLE:

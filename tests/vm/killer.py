@@ -1,7 +1,7 @@
 """Kill the guard over and over while a pool fills: `python killer.py UNIT DEVICE KILLS SEED`.
 
-Runs in the guest, on the environment of the installed program. Half of the kills are
-aimed at an lvextend under way, the others come at any time; systemd starts the guard anew.
+Runs in the guest, on the environment of the installed program. Every other kill is aimed
+at an lvextend under way, the rest come at any time; systemd starts the guard anew.
 Each change of the pool's size is noted with the usage at that moment. Prints JSON.
 """
 
@@ -22,7 +22,9 @@ from exporter.sources.device_mapper import parse_pool_status
 
 LOOK_SECONDS = 0.02
 RESTART_SECONDS = 60.0
-LONGEST_LIFE_SECONDS = 6.0
+LONGEST_LIFE_SECONDS = 8.0
+LONGEST_AIM_SECONDS = 60.0
+LVEXTEND_SECONDS = 0.7
 
 
 class Watch(threading.Thread):
@@ -54,9 +56,13 @@ def main() -> None:
     watch.start()
     aimed = 0
     dead = 0
-    for _ in range(kills):
+    for number in range(kills):
         guard = wait_for_guard(unit, dead)
-        aimed += wait_for_moment(chance)
+        if number % 2:
+            time.sleep(chance.uniform(0, LONGEST_LIFE_SECONDS))
+        else:
+            wait_for_extension(chance)
+        aimed += extending()
         os.kill(guard, signal.SIGKILL)
         dead = guard
     wait_for_guard(unit, dead)
@@ -82,16 +88,12 @@ def wait_for_guard(unit: str, dead: int) -> int:
     raise SystemExit(f"no new guard within {RESTART_SECONDS:g} s")
 
 
-def wait_for_moment(chance: random.Random) -> bool:
-    """Wait for a while, or for an lvextend and a part of its time; whether it was hit."""
-    ends_at = time.monotonic() + chance.uniform(0, LONGEST_LIFE_SECONDS)
-    is_aimed = chance.random() < 0.5
-    while time.monotonic() < ends_at:
-        if is_aimed and extending():
-            time.sleep(chance.uniform(0, 0.7))
-            break
+def wait_for_extension(chance: random.Random) -> None:
+    """Wait for an lvextend and a part of its time; one that does not come is not waited for."""
+    ends_at = time.monotonic() + LONGEST_AIM_SECONDS
+    while time.monotonic() < ends_at and not extending():
         time.sleep(LOOK_SECONDS)
-    return extending()
+    time.sleep(chance.uniform(0, LVEXTEND_SECONDS))
 
 
 def extending() -> bool:
