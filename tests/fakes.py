@@ -36,9 +36,11 @@ class FakeLog:
 class GuardedHost:
     """A simulated host, its collection, and a guard on it."""
 
-    def __init__(self, rules: Rules | None = None, *, extend_seconds: float = 0.0) -> None:
+    def __init__(
+        self, rules: Rules | None = None, *, kind: type[SimulatedHost] = SimulatedHost
+    ) -> None:
         self.clock = ManualClock()
-        self.host = SimulatedHost(self.clock, extend_seconds=extend_seconds)
+        self.host = kind(self.clock)
         self.log = FakeLog()
         self.collection = Collection(
             self.host.access(),
@@ -83,10 +85,14 @@ class GuardedHost:
 
 
 def docker_host(
-    *, vg_extents: int = 1000, data_mib: int = 500, rules: Rules | None = None
+    *,
+    vg_extents: int = 1000,
+    data_mib: int = 500,
+    rules: Rules | None = None,
+    kind: type[SimulatedHost] = SimulatedHost,
 ) -> GuardedHost:
     """Make a host with docker/thinpool (80/20, 64 KiB chunks, 4 MiB extents), read once."""
-    guarded = GuardedHost(rules)
+    guarded = GuardedHost(rules, kind=kind)
     guarded.host.add_vg("docker", extents=vg_extents)
     guarded.host.set_profile("docker-thinpool", threshold=80, percent=20)
     guarded.host.add_pool(

@@ -71,6 +71,7 @@ class Guard:
         self._reread_at: dict[str, float] = {}
         self._whole_at = NEVER
         self._has_news = False
+        self._is_behind = False  # whether changes were seen that nobody has judged
         self._last_cycle_at: float | None = None
         self._is_kernel_readable = True
 
@@ -94,6 +95,7 @@ class Guard:
                 on_cycle()
             except Exception:  # noqa: BLE001 - the cycle boundary: log it, and guard on
                 self._log.exception("guard_cycle_failed")
+                self._is_behind = True
             has_event = self._kernel.wait(self._pause())
 
     def cycle(self, *, has_event: bool = False) -> None:
@@ -107,9 +109,10 @@ class Guard:
         is_whole = now >= self._whole_at
         changed, is_moved = self._look(is_all=has_event or is_whole)
         readings = self._collection.readings
-        is_rebuilt = is_moved or self._view.is_stale(readings)
+        is_rebuilt = is_moved or self._is_behind or self._view.is_stale(readings)
         if is_rebuilt:
             self._view.rebuild(readings, self._sight)
+            self._is_behind = False
         pools = self._view.update(changed)
         if is_rebuilt:
             pools = [*self._view.pools.values()]
@@ -172,6 +175,7 @@ class Guard:
             changed = self._sight.look(is_all=is_all)
             is_moved = is_all and self._sight.list_devices()
         except HostError as error:
+            self._is_behind = True
             self._sight.postpone(self._judge.rules.interval_seconds)
             self._say_readable(error)
             return [], False

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from exporter.devmapper import DmStatus
 from exporter.errors import CommandStuckError, KernelError
 from exporter.guard import PoolRule, Rules
 from exporter.guard.rules import Rules as GuardRules
 from exporter.model import Device, Dmeventd, Failure, GuardMode, Reason
+from exporter.simulation import SimulatedHost
 from tests.fakes import MIB, GuardedHost, docker_host
 
 POOL = "docker/thinpool"
@@ -261,6 +263,38 @@ def test_a_kernel_that_cannot_be_asked_is_told_once() -> None:
     guarded.cycle(5)
 
     assert len(guarded.log.events("kernel_status")) == 1
+
+
+class Moody(SimulatedHost):
+    """A simulated host whose kernel may answer a few statuses, and then refuse."""
+
+    refuses_after: int | None = None
+
+    def status(self, name: str) -> DmStatus | None:
+        """See Kernel.status."""
+        if self.refuses_after is not None:
+            self.refuses_after -= 1
+            if self.refuses_after < 0:
+                raise KernelError("request 12: no")
+        return super().status(name)
+
+
+def test_what_was_seen_before_the_kernel_refused_is_judged_afterwards() -> None:
+    """A look that failed at the second pool must not lose what the first one showed."""
+    guarded = docker_host(kind=Moody)
+    host = guarded.host
+    assert isinstance(host, Moody)
+    host.add_pool("docker/second", host.pool(POOL).spec)
+    guarded.collection.refresh_all()
+    guarded.cycle()
+    host.fill(POOL, chunks(0.9))
+    host.refuses_after = 1
+    guarded.cycle()
+
+    host.refuses_after = None
+    guarded.cycle(3)
+
+    assert guarded.verdict().counters[Device.DATA].extends == 1
 
 
 def test_a_policy_that_never_extends_is_obeyed() -> None:
