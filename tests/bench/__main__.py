@@ -1,4 +1,8 @@
-"""Every benchmark: `python -m tests.bench`; those of a real host run in the machine."""
+"""Every benchmark: `python -m tests.bench`; those of a real host run in the machine.
+
+`python -m tests.bench guard` runs those of the guard beside dmeventd alone, and
+`python -m tests.bench guard FIGURE…` some of these (tests/bench/guard/figures.py).
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.bench.guard import figures
+from tests.bench.guard.table import table
 from tests.bench.host import yardstick_seconds
 from tests.vm import payload, scenarios
 from tests.vm.image import cached_image, missing_tools
@@ -16,15 +22,45 @@ GUEST_SCRIPT = "/root/host.py"
 
 
 def main() -> int:
-    """Run them one after the other: two at a time would measure each other."""
+    """Run what is asked for one after the other: two at a time would measure each other."""
+    what, *names = sys.argv[1:] or ("all",)
+    if unknown := set(names) - figures.FIGURES.keys() or {what} - {"all", "guard"}:
+        say(f"unknown: {', '.join(sorted(unknown))}; there are: {', '.join(figures.FIGURES)}")
+        return 2
+    if what == "all":
+        measure_exporter_alone()
+    if not names:
+        measure_guard_alone()
+    if missing := missing_tools():
+        say(f"LEFT OUT: what needs the machine, for want of {', '.join(missing)}")
+        return 1
+    if what == "all":
+        measure_real_host()
+    say("== the guard beside dmeventd (emulated CPU: ratios hold, absolute times do not)")
+    say(table(figures.measure(names)))
+    return 0
+
+
+def measure_exporter_alone() -> None:
+    """Measure what needs no machine."""
     say("== a scrape, with 100 pools and 1,000 thin volumes")
     if run("scrape.py"):
         say("the goal of 10 ms is missed here")
     say("== idle with one pool, on the simulated host (whose cost is included)")
     run("idle.py")
-    if missing := missing_tools():
-        say(f"LEFT OUT: what needs the machine, for want of {', '.join(missing)}")
-        return 1
+
+
+def measure_guard_alone() -> None:
+    """Measure what of the guard needs no machine."""
+    say("== idle with 100 pools, on the simulated host (whose cost is included)")
+    run("idle.py", "--pools", "100")
+    say("== a decision, with 100 pools on the simulated host")
+    if run("guard/decision.py"):
+        say("the goal of 10 ms is missed here")
+
+
+def measure_real_host() -> None:
+    """Measure the program on a host with Docker on one pool of the article's layout."""
     say("== a real host: Docker on one pool of the article's layout (emulated CPU)")
     with Machine(cached_image("bookworm")) as machine:
         payload.install(machine)
@@ -38,12 +74,11 @@ def main() -> int:
         )
         say(result.stdout)
     say(f"yardstick here:   {yardstick_seconds():.3f} s")
-    return 0
 
 
-def run(script: str) -> int:
+def run(script: str, *flags: str) -> int:
     """Run a benchmark in a process of its own; returns its exit status."""
-    return subprocess.run((sys.executable, HERE / script), check=False).returncode
+    return subprocess.run((sys.executable, HERE / script, *flags), check=False).returncode
 
 
 def say(line: str) -> None:
