@@ -46,13 +46,13 @@ def measure_exporter_alone() -> None:
     say("== a scrape, with 100 pools and 1,000 thin volumes")
     if run("scrape.py"):
         say("the goal of 10 ms is missed here")
-    say("== idle with one pool, on the simulated host (whose cost is included)")
+    say("== idle with one pool, on the simulated host, which costs next to nothing")
     run("idle.py")
 
 
 def measure_guard_alone() -> None:
     """Measure what of the guard needs no machine."""
-    say("== idle with 100 pools, on the simulated host (whose cost is included)")
+    say("== idle with 100 pools, on the simulated host, which costs next to nothing")
     run("idle.py", "--pools", "100")
     say("== a decision, with 100 pools on the simulated host")
     if run("guard/decision.py"):

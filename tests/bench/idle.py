@@ -1,8 +1,7 @@
 """What the program costs while nothing happens: `python tests/bench/idle.py`.
 
-One quiet pool on the simulated host, default intervals, a scrape every 15 s as by
-Prometheus. The commands are answered within the process, so that the figure holds
-the simulation's own cost and is an upper bound; a real host's is in host.py.
+Quiet pools on a host that answers from memory, default intervals, a scrape every 15 s as
+by Prometheus. What starting real commands costs the program is in host.py's figure.
 """
 
 from __future__ import annotations
@@ -25,6 +24,7 @@ from exporter.service import Service, WebOptions
 from exporter.simulation import SimulatedHost
 from exporter.simulation.figures import GIB, MIB
 from exporter.simulation.records import PoolSpec
+from tests.bench import frozen
 
 SCRAPE_SECONDS = 15.0
 SETTLE_SECONDS = 5.0
@@ -60,7 +60,11 @@ def make_service(pools: int) -> Service:
     web = WebOptions(addresses=["127.0.0.1:0"], telemetry_path="/metrics")
     clocks = Clocks(monotonic=time.monotonic, wall=time.time)
     return Service(
-        simulated.access(), Settings(), web, clocks=clocks, log=structlog.get_logger("bench")
+        frozen.access(simulated),
+        Settings(),
+        web,
+        clocks=clocks,
+        log=structlog.get_logger("bench"),
     )
 
 

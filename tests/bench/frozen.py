@@ -1,0 +1,78 @@
+"""A simulated host at which time stands still: its answers cost next to nothing.
+
+What is measured on it is the program's own cost, as on a host whose kernel and LVM do
+their work in other processes and microseconds.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+
+from exporter.collection import HostAccess
+from exporter.command import Output, Running
+from exporter.devmapper import DmDevice
+from exporter.errors import HostError
+from exporter.simulation import SimulatedHost
+
+
+class FrozenKernel:
+    """Answers as the simulated kernel did at the beginning."""
+
+    def __init__(self, host: SimulatedHost) -> None:
+        self._devices = host.devices()
+        self._by_name = {device.name: device for device in self._devices}
+        self._closed = threading.Event()
+
+    def devices(self) -> tuple[DmDevice, ...]:
+        """See Kernel.devices."""
+        return self._devices
+
+    def device(self, name: str) -> DmDevice | None:
+        """See Kernel.device."""
+        return self._by_name.get(name)
+
+    def arm(self) -> None:
+        """See Kernel.arm; nothing ever happens."""
+
+    def wait(self, timeout_seconds: float) -> bool:
+        """See Kernel.wait."""
+        return self._closed.wait(timeout_seconds)
+
+    def close(self) -> None:
+        """Wake whoever waits, for good."""
+        self._closed.set()
+
+
+class FrozenRunner:
+    """Answers every command as the simulated host did when it was first asked."""
+
+    def __init__(self, host: SimulatedHost) -> None:
+        self._host = host
+        self._outputs: dict[tuple[str, ...], Output] = {}
+
+    def run(self, argv: Sequence[str], *, deadline_seconds: float) -> Output:
+        """See Runner.run."""
+        key = tuple(argv)
+        if key not in self._outputs:
+            self._outputs[key] = self._host.run(argv, deadline_seconds=deadline_seconds)
+        return self._outputs[key]
+
+    def start(self, argv: Sequence[str], *, environment: Mapping[str, str]) -> Running:
+        """See Runner.start; nothing is to be changed on a quiet host."""
+        del environment
+        raise HostError(f"{argv[0]} is not expected while nothing happens")
+
+
+def access(host: SimulatedHost) -> HostAccess:
+    """Give what a Collection reads."""
+    kernel = FrozenKernel(host)
+    dmeventd = host.dmeventd()
+    return HostAccess(
+        runner=FrozenRunner(host),
+        kernel=kernel,
+        loop_backing=lambda _: None,
+        dmeventd=lambda: dmeventd,
+        close=kernel.close,
+        is_simulated=True,
+    )
