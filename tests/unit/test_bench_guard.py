@@ -38,7 +38,7 @@ def test_the_device_s_own_speed_is_tried_first() -> None:
 
 def test_where_nothing_passes_there_is_no_answer() -> None:
     """And the search ends all the same."""
-    search = searched(RateSearch(25.0, 600.0), 0.0)
+    search = searched(RateSearch(25.0, 600.0, resolution=1.15), 0.0)
 
     assert search.highest is None
     assert search.lowest_failed is not None

@@ -11,7 +11,7 @@ from tests.vm.machine import Machine
 from tests.vm.scenarios import Pool
 
 LOWEST_MIB = 25.0
-WRITTEN_MIB = 3072
+WRITTEN_MIB = 2048
 GOAL_RATIO = 3.0
 
 

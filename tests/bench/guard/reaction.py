@@ -28,6 +28,7 @@ DM_NAME = "docker-thinpool-tpool"
 METADATA_PERCENT = 75.0
 EXTENT_BYTES = 4 * 1024**2
 METADATA_BLOCK_BYTES = 4096
+CALM_LOOKS = 3
 CODE = "/root/bench"
 _REPOSITORY = Path(__file__).parents[3]
 _MODULES = ("tests/vm/empty_thins.py", "tests/bench/guard/crossing.py")
@@ -74,10 +75,10 @@ def _rounds(machine: Machine, side: Side, kind: str) -> Times:
         for number in range(ROUNDS[kind] + 1):
             percent = str(_percent(machine, kind))
             crossed = _crossing(machine, "fill", DM_NAME, device, kind, percent)
-            sides.settled(machine)
+            sides.settled(machine, CALM_LOOKS)
             with _stopped(machine, side):
                 bare = _crossing(machine, "command", DM_NAME, kind, *_argv_bare(machine, kind))
-            sides.settled(machine)
+            sides.settled(machine, CALM_LOOKS)
             say(f"{side.value:8} {kind}: {crossed}, bare {bare}")
             if number:  # the first one translates what the others run
                 times.reactions.append(crossed["grown"])

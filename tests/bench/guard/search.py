@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 # A coarser answer than the goal's factor of 3 would need, a finer one than noise allows.
-RESOLUTION = 1.15
+RESOLUTION = 1.25
 CONFIRMATIONS = 2
 
 

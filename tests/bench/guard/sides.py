@@ -70,15 +70,14 @@ def daemon_pid(machine: Machine, side: Side) -> int:
     return int(machine.run(program).stdout)
 
 
-def settled(machine: Machine) -> Status:
+def settled(machine: Machine, looks: int = CALM_LOOKS) -> Status:
     """Wait until the only pool has kept its size for some seconds; gives its status."""
     seen: list[Status] = []
 
     def is_calm() -> bool:
         seen.extend(scenarios.dm_status(machine).values())
-        return len({status.total_data for status in seen[-CALM_LOOKS:]}) == 1 and (
-            len(seen) >= CALM_LOOKS
-        )
+        totals = {(status.total_data, status.total_metadata) for status in seen[-looks:]}
+        return len(seen) >= looks and len(totals) == 1
 
     wait_until(
         is_calm,
