@@ -13,7 +13,7 @@ from tests.bench.guard.table import Row, say
 from tests.vm.machine import Machine
 
 ROUNDS = 3
-WRITTEN_MIB = 3072
+WRITTEN_MIB = 2048
 GOAL_THROUGHPUT = 1.5
 GOAL_WAIT = 0.2
 POOL = replace(sides.SMALL, error_when_full=False)
