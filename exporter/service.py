@@ -28,7 +28,7 @@ from exporter.web.traffic import Traffic
 WATCH_SECONDS = 2.0
 PUBLISH_SECONDS = 1.0
 # A hundred pools take tens of milliseconds to render: at most this share of one core.
-PUBLISH_SHARE = 0.05
+PUBLISH_SHARE = 0.01
 CHEAP_POOLS = 5  # about a millisecond each
 HEALTH_SECONDS = 1.0
 FIRST_READING_SECONDS = 3.0

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from exporter.collection import HostAccess
 from exporter.command import Output, Running
-from exporter.devmapper import DmDevice
+from exporter.devmapper import DmDevice, DmStatus, status_of
 from exporter.errors import HostError
 from exporter.simulation import SimulatedHost
 
@@ -22,7 +22,22 @@ class FrozenKernel:
     def __init__(self, host: SimulatedHost) -> None:
         self._devices = host.devices()
         self._by_name = {device.name: device for device in self._devices}
+        self._names = {device.name: device.number for device in self._devices}
+        self._statuses = {name: status_of(device) for name, device in self._by_name.items()}
         self._closed = threading.Event()
+
+    @property
+    def is_quick(self) -> bool:
+        """See Kernel.is_quick."""
+        return True
+
+    def names(self) -> Mapping[str, str]:
+        """See Kernel.names."""
+        return self._names
+
+    def status(self, name: str) -> DmStatus | None:
+        """See Kernel.status."""
+        return self._statuses.get(name)
 
     def devices(self) -> tuple[DmDevice, ...]:
         """See Kernel.devices."""
@@ -38,6 +53,9 @@ class FrozenKernel:
     def wait(self, timeout_seconds: float) -> bool:
         """See Kernel.wait."""
         return self._closed.wait(timeout_seconds)
+
+    def wake(self) -> None:
+        """See Kernel.wake; a worker's end is soon enough seen at the next look."""
 
     def close(self) -> None:
         """Wake whoever waits, for good."""
@@ -57,6 +75,13 @@ class FrozenRunner:
         if key not in self._outputs:
             self._outputs[key] = self._host.run(argv, deadline_seconds=deadline_seconds)
         return self._outputs[key]
+
+    def call(
+        self, argv: Sequence[str], *, environment: Mapping[str, str], deadline_seconds: float
+    ) -> Output:
+        """See Runner.call; there is no hook."""
+        del environment, deadline_seconds
+        raise HostError(f"{argv[0]} is not expected while nothing happens")
 
     def start(self, argv: Sequence[str], *, environment: Mapping[str, str]) -> Running:
         """See Runner.start; nothing is to be changed on a quiet host."""

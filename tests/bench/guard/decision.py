@@ -22,7 +22,7 @@ import structlog
 from exporter import log
 from exporter.collection import Collection, HostAccess, Programs
 from exporter.command import Output, Running
-from exporter.devmapper import DmDevice
+from exporter.devmapper import DmDevice, DmStatus, status_of
 from exporter.extend import Extender
 from exporter.guard import Clocks, Guard, Rules
 from exporter.simulation import SimulatedHost
@@ -70,9 +70,22 @@ class TimedKernel:
         self._host = host
         self._stopwatch = stopwatch
         self._event = threading.Event()
-        self._prepared = host.devices()
-        self._by_name = {device.name: device for device in self._prepared}
         self._crossing = ""
+        self._prepare()
+
+    @property
+    def is_quick(self) -> bool:
+        """See Kernel.is_quick."""
+        return True
+
+    def names(self) -> Mapping[str, str]:
+        """See Kernel.names."""
+        return self._names
+
+    def status(self, name: str) -> DmStatus | None:
+        """See Kernel.status."""
+        device = self.device(name)
+        return self._statuses[name] if device is self._by_name.get(name) else _status(device)
 
     def devices(self) -> tuple[DmDevice, ...]:
         """See Kernel.devices."""
@@ -83,6 +96,15 @@ class TimedKernel:
         if self._stopwatch.extended_at and name == self._crossing:
             return self._host.device(name)
         return self._by_name.get(name)
+
+    def _prepare(self) -> None:
+        self._prepared = self._host.devices()
+        self._by_name = {device.name: device for device in self._prepared}
+        self._names = {device.name: device.number for device in self._prepared}
+        self._statuses = {device.name: status_of(device) for device in self._prepared}
+
+    def wake(self) -> None:
+        """See Kernel.wake; only the benchmark's own events count."""
 
     def arm(self) -> None:
         """See Kernel.arm; an event that came before is not forgotten."""
@@ -97,11 +119,14 @@ class TimedKernel:
 
     def happen(self, crossing: str) -> None:
         """Have an event, which this device's crossing has caused."""
-        self._prepared = self._host.devices()
-        self._by_name = {device.name: device for device in self._prepared}
+        self._prepare()
         self._crossing = crossing
         self._stopwatch.reset()
         self._event.set()
+
+
+def _status(device: DmDevice | None) -> DmStatus | None:
+    return status_of(device) if device else None
 
 
 class TimedRunner:
@@ -126,6 +151,12 @@ class TimedRunner:
         output = self._host.run(argv, deadline_seconds=deadline_seconds)
         self._prepared[tuple(argv)] = output
         return output
+
+    def call(
+        self, argv: Sequence[str], *, environment: Mapping[str, str], deadline_seconds: float
+    ) -> Output:
+        """See Runner.call."""
+        return self._host.call(argv, environment=environment, deadline_seconds=deadline_seconds)
 
     def start(self, argv: Sequence[str], *, environment: Mapping[str, str]) -> Running:
         """See Runner.start."""
