@@ -1,13 +1,19 @@
 """LVM's own autoextend arithmetic: what `lvextend --use-policies` would ask for.
 
-Integers in LVM's units throughout, so that every answer equals LVM's to the extent.
+Integers in LVM's units throughout, so that every answer equals LVM's to the extent; what
+differs between its versions is in Rules. tests/vm/test_oracle.py holds it against LVM.
 Source: lvm2 2.03.16, lib/metadata/lv_manip.c (_adjust_amount, _lvresize_adjust_policy,
-_lvresize_adjust_extents, lv_resize) and lib/metadata/thin_manip.c.
+_lvresize_adjust_extents, lv_resize) and lib/metadata/thin_manip.c; 2.03.39 is the same
+but for _lvresize_adjust_policy's name, lv_extend_policy_calculate_percent.
 """
 
 from __future__ import annotations
 
+from msgspec import Struct
+
 from exporter.model import Usage
+
+LvmVersion = tuple[int, int, int]
 
 PERCENT_1 = 1_000_000  # dm_percent_t counts millionths of a percent
 PERCENT_100 = 100 * PERCENT_1
@@ -16,8 +22,65 @@ NEVER_PERCENT = 100
 METADATA_MIN_FREE_BYTES = 4 * 1024 * 1024
 METADATA_MIN_FREE_PERCENT = 25
 METADATA_BYTES_PER_CHUNK = 64
-# 255 bitmap blocks of 16 Ki - 64 entries: the largest metadata LV that LVM makes
+# 255 bitmap blocks of 16 Ki - 64 entries, all that the kernel can use
 MAX_METADATA_BYTES = 255 * ((1 << 14) - 64) * 4096
+# device_mapper/all.h, DM_THIN_MAX_METADATA_SIZE: all that older LVM gives to the kernel
+CROPPED_METADATA_BYTES = (255 * (1 << 14) * (4096 // 512) - 256 * 1024) * 512
+
+
+class Rules(Struct, frozen=True, kw_only=True):
+    """In what LVM's versions differ; the defaults are the newest's.
+
+    `lands_below_threshold`: a step is as large as it takes, and no threshold is below 50.
+    `has_metadata_minimum`: the kernel is left 4 MiB or 25 % of the metadata.
+    `grows_metadata_with_data`: to 64 bytes a chunk, and the metadata spare with it.
+    `rounds_up_exactly`: ceil() instead of a sum that is 1 % short where the ceiling is
+    needed for less than 1/100 %; from the same version on, metadata gains 1 % more.
+    `counts_percent_as_extents`: with data in one go, metadata gains N extents, not N %.
+    """
+
+    extends_metadata: bool = True
+    lands_below_threshold: bool = True
+    has_metadata_minimum: bool = True
+    grows_metadata_with_data: bool = True
+    rounds_up_exactly: bool = True
+    counts_percent_as_extents: bool = False
+    max_metadata_bytes: int = MAX_METADATA_BYTES
+
+
+NEWEST = Rules()
+
+
+def rules_of(version: LvmVersion | None) -> Rules:
+    """Choose the rules of an LVM version; the newest's where it is not known.
+
+    Read in the tags of lvm2: 2.02.98 answers "Resize … is not yet supported" for metadata
+    (tools/lvresize.c, _adjust_policy_params); 2.02.133 brings _adjust_amount; 2.02.166
+    pool_metadata_min_threshold; 2.02.185 and 2.03.03 estimate_thin_pool_metadata_size and
+    handle_pool_metadata_spare in lv_resize; 2.02.188 and 2.03.11 the exact rounding and the
+    1 % (and a floor of 50 % usage, which no threshold of 50 or more lets one see);
+    2.02.188 and 2.03.12 get_thin_pool_max_metadata_size. From 2.02.187 and 2.03.07 on,
+    until lv_resize was rewritten in 2.03.17, _lvresize_setup_aux sets PERCENT_NONE and so
+    drops the unit: 1 extent + 21 % became 22 extents (seen with 2.03.16). Mirrored, since
+    the guard does what LVM would have done.
+    """
+    if version is None:
+        return NEWEST
+    has_crop = _is_since(version, old=188, new=12)
+    return Rules(
+        extends_metadata=_is_since(version, old=99),
+        lands_below_threshold=_is_since(version, old=133),
+        has_metadata_minimum=_is_since(version, old=166),
+        grows_metadata_with_data=_is_since(version, old=185, new=3),
+        rounds_up_exactly=_is_since(version, old=188, new=11),
+        counts_percent_as_extents=_is_since(version, old=187, new=7) and version < (2, 3, 17),
+        max_metadata_bytes=MAX_METADATA_BYTES if has_crop else CROPPED_METADATA_BYTES,
+    )
+
+
+def _is_since(version: LvmVersion, *, old: int, new: int = 0) -> bool:
+    """Whether it is 2.02.`old` or a later 2.02, or 2.03.`new` or anything later."""
+    return (2, 2, old) <= version < (2, 3, 0) or version >= (2, 3, new)
 
 
 def usage_percent(used: int, total: int) -> int:
@@ -34,42 +97,65 @@ def usage_percent(used: int, total: int) -> int:
     return min(max(percent, 1), PERCENT_100 - 1) if used < total else percent
 
 
-def effective_threshold_percent(threshold_percent: int) -> int:
+def effective_threshold_percent(threshold_percent: int, *, rules: Rules = NEWEST) -> int:
     """LVM uses 50 for anything lower, and never extends at 100 or more."""
-    return max(MIN_THRESHOLD_PERCENT, min(threshold_percent, NEVER_PERCENT))
+    lowest = MIN_THRESHOLD_PERCENT if rules.lands_below_threshold else 0
+    return max(lowest, min(threshold_percent, NEVER_PERCENT))
 
 
-def metadata_threshold_percent(metadata_size_bytes: int, threshold_percent: int) -> int:
+def metadata_threshold_percent(
+    metadata_size_bytes: int, threshold_percent: int, *, rules: Rules = NEWEST
+) -> int:
     """Lower of the policy's threshold and what leaves the kernel 4 MiB or 25 % free."""
-    threshold = effective_threshold_percent(threshold_percent)
-    if threshold >= NEVER_PERCENT:
-        return NEVER_PERCENT
+    threshold = effective_threshold_percent(threshold_percent, rules=rules)
+    if threshold >= NEVER_PERCENT or not rules.has_metadata_minimum:
+        return threshold
     free = usage_percent(METADATA_MIN_FREE_BYTES // 512, metadata_size_bytes // 512)
     free = min(free, METADATA_MIN_FREE_PERCENT * PERCENT_1)
     return min(threshold, (PERCENT_100 - free) // PERCENT_1)
 
 
-def step_percent(usage: Usage, *, threshold_percent: int, policy_percent: int) -> int:
+def step_percent(
+    usage: Usage, *, threshold_percent: int, policy_percent: int, rules: Rules = NEWEST
+) -> int:
     """Percent of its size that an LV gains now; 0 when it need not.
 
-    Acts strictly above the threshold (75.00 stays at 75) and above 50 %; adds at least
-    the policy's percent and as much more as it takes to land at or below the threshold.
+    Acts strictly above the threshold (75.00 stays at 75); adds at least the policy's
+    percent and as much more as it takes to land at or below the threshold.
     """
     used = usage_percent(usage.used_blocks, usage.total_blocks)
-    threshold = effective_threshold_percent(threshold_percent)
+    threshold = effective_threshold_percent(threshold_percent, rules=rules)
     if used > PERCENT_100 or used <= threshold * PERCENT_1:
         return 0
-    unit = threshold * (PERCENT_1 // 100)
-    return max(policy_percent, -(-used // unit) - 100)
+    if not rules.lands_below_threshold:
+        return policy_percent
+    return max(policy_percent, _percent_to(threshold, used, rules))
+
+
+def _percent_to(threshold: int, used: int, rules: Rules) -> int:
+    """Percent by which an LV must grow for its usage to land at the threshold."""
+    unit = PERCENT_1 // 100
+    if rules.rounds_up_exactly:
+        return -(-used // (threshold * unit)) - 100
+    return (used // threshold + (PERCENT_1 - 1) // 100) // unit - 100
 
 
 def metadata_step_percent(
-    usage: Usage, *, size_bytes: int, threshold_percent: int, policy_percent: int
+    usage: Usage,
+    *,
+    size_bytes: int,
+    threshold_percent: int,
+    policy_percent: int,
+    rules: Rules = NEWEST,
 ) -> int:
     """Percent that the metadata LV gains: one more than data, for the kernel's own use."""
-    threshold = metadata_threshold_percent(size_bytes, threshold_percent)
-    step = step_percent(usage, threshold_percent=threshold, policy_percent=policy_percent)
-    return step + 1 if step else 0
+    if not rules.extends_metadata:
+        return 0
+    threshold = metadata_threshold_percent(size_bytes, threshold_percent, rules=rules)
+    step = step_percent(
+        usage, threshold_percent=threshold, policy_percent=policy_percent, rules=rules
+    )
+    return step + 1 if step and rules.rounds_up_exactly else step
 
 
 def added_extents(percent: int, extents: int) -> int:
@@ -78,22 +164,12 @@ def added_extents(percent: int, extents: int) -> int:
 
 
 def metadata_added_extents(
-    percent: int, extents: int, *, is_with_data: bool, lvm_version: tuple[int, int, int] | None
+    percent: int, extents: int, *, is_with_data: bool, rules: Rules = NEWEST
 ) -> int:
-    """Turn the metadata's percentage into extents, as this version of LVM does.
-
-    From 2.02.187 and 2.03.07 on, and up to 2.03.16, LVM adds as many *extents* as it
-    has computed percent when it extends data and metadata in one go: _lvresize_setup_aux
-    drops the unit (seen in the VM: 1 extent + 21 % became 22 extents). Mirrored, since
-    the guard does what LVM would have done; set right by LVM's restructuring in 2.03.17.
-    """
-    if is_with_data and lvm_version and _drops_the_percent(lvm_version):
+    """Turn the metadata's percentage into extents, as this version of LVM does."""
+    if is_with_data and rules.counts_percent_as_extents:
         return percent
     return added_extents(percent, extents)
-
-
-def _drops_the_percent(version: tuple[int, int, int]) -> bool:
-    return (2, 2, 187) <= version < (2, 3, 0) or (2, 3, 7) <= version <= (2, 3, 16)
 
 
 def round_to_stripes(added: int, *, stripe_extents: int, free_extents: int) -> int:
@@ -112,18 +188,26 @@ def stripe_extents(stripes: int, stripe_bytes: int, extent_bytes: int) -> int:
     return stripes * max(1, stripe_bytes // extent_bytes)
 
 
-def metadata_extents_for(data_extents: int, *, extent_bytes: int, chunk_bytes: int) -> int:
+def metadata_extents_for(
+    data_extents: int, *, extent_bytes: int, chunk_bytes: int, rules: Rules = NEWEST
+) -> int:
     """Count the metadata extents to which LVM raises the metadata when it extends data.
 
-    64 bytes for each chunk; LVM does this on its own in every extension of data
-    that does not name a metadata size (since 2.02.185 and 2.03.03).
+    64 bytes for each chunk, in every extension of data that does not name a metadata
+    size; 0 where LVM leaves the metadata alone.
     """
+    if not rules.grows_metadata_with_data:
+        return 0
     data_sectors = data_extents * (extent_bytes // 512)
     per_sector = (chunk_bytes // 512) * (512 // METADATA_BYTES_PER_CHUNK)
     sectors = data_sectors // per_sector
     return -(-sectors // (extent_bytes // 512))
 
 
-def max_metadata_extents(extent_bytes: int) -> int:
-    """Largest metadata LV, rounded up to extents as LVM does."""
-    return -(-MAX_METADATA_BYTES // extent_bytes)
+def max_metadata_extents(extent_bytes: int, *, rules: Rules = NEWEST) -> int:
+    """Largest metadata LV, rounded up to extents as LVM does.
+
+    Before 2.02.188 and 2.03.12 LVM itself knows no limit, but maps no more than this:
+    what it adds beyond is lost, and not mirrored.
+    """
+    return -(-rules.max_metadata_bytes // extent_bytes)

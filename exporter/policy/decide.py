@@ -10,6 +10,7 @@ from __future__ import annotations
 from msgspec import structs
 
 from exporter import autoextend
+from exporter.autoextend import LvmVersion
 from exporter.model import (
     Decision,
     Extension,
@@ -22,8 +23,6 @@ from exporter.model import (
 from exporter.policy.need import NOTHING_EXPECTED, Need, Outlook
 from exporter.policy.obstacle import layout_obstacle, policy_obstacle, state_obstacle
 from exporter.policy.room import Limits, Room
-
-LvmVersion = tuple[int, int, int]
 
 
 def decide(
@@ -41,7 +40,8 @@ def decide(
     obstacle = state_obstacle(pool) or layout_obstacle(pool, group)
     if obstacle:
         return Decision(reason=obstacle)
-    need = Need.of(pool, outlook)
+    rules = autoextend.rules_of(lvm_version)
+    need = Need.of(pool, outlook, rules)
     obstacle = policy_obstacle(pool, need)
     if obstacle and (need is None or not outlook.is_for_any_policy):
         return Decision(reason=obstacle)
@@ -51,8 +51,8 @@ def decide(
         need = need.without_policy()
     if not need.is_data and not need.is_metadata:
         return Decision(reason=obstacle or Reason.BELOW_THRESHOLD)
-    room = Room(pool=pool.lvm, group=group, limits=limits)
-    return _decision(room, *_extensions(room, need, lvm_version))
+    room = Room(pool=pool.lvm, group=group, limits=limits, rules=rules)
+    return _decision(room, *_extensions(room, need))
 
 
 def authorise(
@@ -109,11 +109,9 @@ def next_steps(
     )
 
 
-def _extensions(
-    room: Room, need: Need, lvm_version: LvmVersion | None
-) -> tuple[Extension | None, Extension | None]:
+def _extensions(room: Room, need: Need) -> tuple[Extension | None, Extension | None]:
     """Fit what is needed: metadata first, data from what is left."""
-    metadata = _metadata_extension(room, need, lvm_version) if need.is_metadata else None
+    metadata = _metadata_extension(room, need) if need.is_metadata else None
     is_named = metadata is not None and metadata.added_bytes > 0
     spent = room.metadata_cost(metadata.extents) if metadata and is_named else 0
     if not need.is_data:
@@ -124,14 +122,14 @@ def _extensions(
     return metadata, _marked(data, need.data_percent)
 
 
-def _metadata_extension(room: Room, need: Need, lvm_version: LvmVersion | None) -> Extension:
+def _metadata_extension(room: Room, need: Need) -> Extension:
     step = 0
     if need.metadata_percent:
         step = autoextend.metadata_added_extents(
             need.metadata_percent,
             room.metadata_extents,
             is_with_data=bool(need.data_percent),
-            lvm_version=lvm_version,
+            rules=room.rules,
         )
     extension = room.metadata(max(step, room.extents(need.metadata_bytes)))
     return _marked(extension, need.metadata_percent)

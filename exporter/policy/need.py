@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from msgspec import Struct
 
 from exporter import autoextend
+from exporter.autoextend import NEWEST, Rules
 from exporter.model import Device, Policy, ThinPool, Usage
 
 
@@ -59,20 +60,23 @@ class Need(Struct, frozen=True, kw_only=True):
         return bool(self.metadata_percent or self.metadata_bytes)
 
     @classmethod
-    def of(cls, pool: ThinPool, outlook: Outlook = NOTHING_EXPECTED) -> Need | None:
+    def of(
+        cls, pool: ThinPool, outlook: Outlook = NOTHING_EXPECTED, rules: Rules = NEWEST
+    ) -> Need | None:
         """Compute it; None where usage or policy is unknown."""
         lvm, policy = pool.lvm, pool.policy
         if lvm is None or policy is None or pool.data is None or pool.metadata is None:
             return None
         threshold, step = policy.threshold_percent, policy.step_percent
         data = autoextend.step_percent(
-            pool.data, threshold_percent=threshold, policy_percent=step
+            pool.data, threshold_percent=threshold, policy_percent=step, rules=rules
         )
         metadata = autoextend.metadata_step_percent(
             pool.metadata,
             size_bytes=lvm.metadata_size_bytes,
             threshold_percent=threshold,
             policy_percent=step,
+            rules=rules,
         )
         return cls(
             policy=policy,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from msgspec import Struct
 
 from exporter import autoextend
+from exporter.autoextend import NEWEST, Rules
 from exporter.model import Device, Extension, LvmPool, VolumeGroup
 
 
@@ -23,6 +24,7 @@ class Room(Struct, frozen=True, kw_only=True):
     pool: LvmPool
     group: VolumeGroup
     limits: Limits
+    rules: Rules = NEWEST
 
     @property
     def budget(self) -> int:
@@ -49,7 +51,8 @@ class Room(Struct, frozen=True, kw_only=True):
         now = self.metadata_extents
         wanted = now + more
         # LVM stops there by itself, and calls it success: that is no clamp of ours.
-        wanted = max(now, min(wanted, autoextend.max_metadata_extents(self.group.extent_bytes)))
+        largest = autoextend.max_metadata_extents(self.group.extent_bytes, rules=self.rules)
+        wanted = max(now, min(wanted, largest))
         fits = _largest(now, wanted, lambda size: self.metadata_cost(size) <= self.budget)
         if fits == now and self._spare_is_out_of_reach(wanted):
             fits = min(wanted, now + self.budget // self.pool.metadata_areas)
@@ -100,7 +103,10 @@ class Room(Struct, frozen=True, kw_only=True):
         if metadata_named:
             return areas
         metadata = autoextend.metadata_extents_for(
-            size, extent_bytes=self.group.extent_bytes, chunk_bytes=self.pool.chunk_bytes
+            size,
+            extent_bytes=self.group.extent_bytes,
+            chunk_bytes=self.pool.chunk_bytes,
+            rules=self.rules,
         )
         return areas + self.metadata_cost(metadata)
 

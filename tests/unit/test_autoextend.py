@@ -13,6 +13,7 @@ from exporter.autoextend import (
     metadata_step_percent,
     metadata_threshold_percent,
     round_to_stripes,
+    rules_of,
     step_percent,
     stripe_extents,
     usage_percent,
@@ -175,5 +176,6 @@ def test_some_versions_count_percent_as_extents(
 ) -> None:
     """Only in one go with data; seen with 2.03.16, read in the sources of the others."""
     assert (
-        metadata_added_extents(21, 1, is_with_data=is_with_data, lvm_version=version) == added
+        metadata_added_extents(21, 1, is_with_data=is_with_data, rules=rules_of(version))
+        == added
     )
