@@ -53,23 +53,37 @@ class Room(Struct, frozen=True, kw_only=True):
         # LVM stops there by itself, and calls it success: that is no clamp of ours.
         largest = autoextend.max_metadata_extents(self.group.extent_bytes, rules=self.rules)
         wanted = max(now, min(wanted, largest))
-        fits = _largest(now, wanted, lambda size: self.metadata_cost(size) <= self.budget)
-        if fits == now and self._spare_is_out_of_reach(wanted):
+        if self.metadata_cost(wanted) <= self.budget:
+            return self._extension(Device.METADATA, now, wanted, wanted)
+        fits = _largest(now, wanted, self._fits_with_spare)
+        if fits == now and self._spare_growth(wanted) > self.group.usable_free_extents:
             fits = min(wanted, now + self.budget // self.pool.metadata_areas)
         return self._extension(Device.METADATA, now, wanted, fits)
 
+    def _fits_with_spare(self, size: int) -> bool:
+        """Whether there is room for a metadata LV of this size and for its spare.
+
+        One that is smaller than the policy's has no right to leave the spare behind.
+        """
+        return self._metadata_growth(size) + self._spare_growth(size) <= self.budget
+
     def metadata_cost(self, size: int) -> int:
-        """Extents that LVM takes to make the metadata LV this large, spare included."""
-        added = max(0, size - self.metadata_extents) * self.pool.metadata_areas
-        if not added:
+        """Extents that LVM takes to make the metadata LV this large, spare included.
+
+        Where the spare does not fit as well, LVM ignores that and takes nothing for it.
+        """
+        added, spare = self._metadata_growth(size), self._spare_growth(size)
+        return added + spare if added + spare <= self.group.usable_free_extents else added
+
+    def _metadata_growth(self, size: int) -> int:
+        return max(0, size - self.metadata_extents) * self.pool.metadata_areas
+
+    def _spare_growth(self, size: int) -> int:
+        """Extents that the spare lacks once the metadata LV has grown to this size."""
+        if size <= self.metadata_extents or not self.rules.grows_metadata_with_data:
             return 0
         spare = max(size, self.group.largest_metadata_extents) - self.group.spare_extents
-        return added + max(0, spare)
-
-    def _spare_is_out_of_reach(self, size: int) -> bool:
-        """Whether LVM would fail to grow the spare, which it ignores, and take nothing."""
-        spare = max(size, self.group.largest_metadata_extents) - self.group.spare_extents
-        return spare > self.group.usable_free_extents
+        return max(0, spare)
 
     def data(self, more: int, budget: int, *, metadata_named: bool = False) -> Extension:
         """Extend the data LV by so many extents, or as far as budget and limits go."""
@@ -135,7 +149,12 @@ class Room(Struct, frozen=True, kw_only=True):
 
 
 def _largest(low: int, high: int, holds: Callable[[int], bool]) -> int:
-    """Largest number in [low, high] for which `holds`, true up to some point; else low."""
+    """Largest number in [low, high] for which `holds`, true up to some point; else low.
+
+    The whole may hold where a part does not: the spare is then left behind.
+    """
+    if holds(high):
+        return high
     while low < high:
         middle = (low + high + 1) // 2
         if holds(middle):
