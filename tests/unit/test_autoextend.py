@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 
 from exporter.autoextend import (
+    CROPPED_METADATA_BYTES,
+    MAX_METADATA_BYTES,
     added_extents,
     effective_threshold_percent,
     max_metadata_extents,
@@ -179,3 +181,111 @@ def test_some_versions_count_percent_as_extents(
         metadata_added_extents(21, 1, is_with_data=is_with_data, rules=rules_of(version))
         == added
     )
+
+
+@pytest.mark.parametrize(
+    ("version", "step"),
+    [
+        ((2, 2, 98), 0),
+        ((2, 2, 99), 20),
+        ((2, 2, 187), 20),
+        ((2, 2, 188), 21),
+        ((2, 3, 0), 20),
+        ((2, 3, 10), 20),
+        ((2, 3, 11), 21),
+        ((2, 4, 0), 21),
+    ],
+)
+def test_metadata_gains_what_its_version_gives(
+    version: tuple[int, int, int], step: int
+) -> None:
+    """Not at all, the policy's percent, or one more."""
+    rules = rules_of(version)
+
+    assert (
+        metadata_step_percent(
+            usage(81, 100),
+            size_bytes=4 * MIB,
+            threshold_percent=80,
+            policy_percent=20,
+            rules=rules,
+        )
+        == step
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "threshold"), [((2, 2, 165), 80), ((2, 2, 166), 75), (None, 75)]
+)
+def test_older_lvm_leaves_the_kernel_no_metadata(
+    version: tuple[int, int, int] | None, threshold: int
+) -> None:
+    """The policy's threshold was metadata's."""
+    rules = rules_of(version)
+
+    assert metadata_threshold_percent(4 * MIB, 80, rules=rules) == threshold
+
+
+@pytest.mark.parametrize(
+    ("version", "used", "threshold", "step"),
+    [
+        ((2, 2, 132), 100, 70, 20),  # and once more, until it is enough
+        ((2, 2, 133), 100, 70, 43),
+        ((2, 2, 132), 49, 40, 20),
+        ((2, 2, 133), 49, 40, 0),
+    ],
+)
+def test_older_lvm_steps_by_the_policys_percent(
+    version: tuple[int, int, int], used: int, threshold: int, step: int
+) -> None:
+    """Whether that was enough or not, and at any threshold."""
+    rules = rules_of(version)
+
+    assert (
+        step_percent(
+            usage(used, 100), threshold_percent=threshold, policy_percent=20, rules=rules
+        )
+        == step
+    )
+
+
+@pytest.mark.parametrize(("version", "step"), [((2, 3, 10), 10), ((2, 3, 11), 11), (None, 11)])
+def test_older_lvm_rounds_a_hair_down(version: tuple[int, int, int] | None, step: int) -> None:
+    """77.00001 % at a threshold of 70 takes 10.00001 % more, so 11."""
+    used = usage(7_700_001, 10_000_000)
+    rules = rules_of(version)
+
+    assert step_percent(used, threshold_percent=70, policy_percent=1, rules=rules) == step
+
+
+@pytest.mark.parametrize(
+    ("version", "extents"),
+    [((2, 2, 184), 0), ((2, 2, 185), 256), ((2, 3, 2), 0), ((2, 3, 3), 256)],
+)
+def test_older_lvm_leaves_metadata_when_data_grows(
+    version: tuple[int, int, int], extents: int
+) -> None:
+    """Then the metadata may end up too small for its pool."""
+    data = 1024**4 // (4 * MIB)
+    rules = rules_of(version)
+
+    assert (
+        metadata_extents_for(data, extent_bytes=4 * MIB, chunk_bytes=65536, rules=rules)
+        == extents
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "size"),
+    [
+        ((2, 2, 187), CROPPED_METADATA_BYTES),
+        ((2, 2, 188), MAX_METADATA_BYTES),
+        ((2, 3, 11), CROPPED_METADATA_BYTES),
+        ((2, 3, 12), MAX_METADATA_BYTES),
+    ],
+)
+def test_the_largest_metadata_depends_on_the_version(
+    version: tuple[int, int, int], size: int
+) -> None:
+    """15.81 GiB were used of any larger LV, later 15.875."""
+    assert max_metadata_extents(4096, rules=rules_of(version)) == size // 4096

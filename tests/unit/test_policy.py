@@ -149,6 +149,25 @@ def test_metadata_gets_something_even_when_its_spare_cannot_grow() -> None:
     assert extension.extents == METADATA_EXTENTS + 5
 
 
+def test_metadata_leaves_its_spare_behind_where_lvm_does() -> None:
+    """11 extents fit, 22 do not: LVM takes the 11 and goes on without a larger spare."""
+    extension = by_device(decide(pool_used(0.1, 0.81), group_with(21), NO_LIMITS))[
+        Device.METADATA
+    ]
+
+    assert extension.extents == METADATA_EXTENTS + 11
+
+
+@pytest.mark.parametrize(("version", "left"), [((2, 2, 184), 143), ((2, 2, 185), 132)])
+def test_older_lvm_leaves_the_spare_alone(version: tuple[int, int, int], left: int) -> None:
+    """Then all that metadata does not take is data's."""
+    pool = pool_used(0.81, 0.81)
+
+    decision = decide(pool, group_with(154), NO_LIMITS, lvm_version=version)
+
+    assert by_device(decision)[Device.DATA].extents == DATA_EXTENTS + left
+
+
 def test_metadata_at_lvms_limit_is_said() -> None:
     """LVM would report success and do nothing, for ever."""
     size = 4065 * EXTENT_BYTES
