@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from exporter import autoextend
+from exporter.autoextend import LvmVersion
 from exporter.model import Decision, Device, Reason, ThinPool, Usage, VolumeGroup
 from exporter.policy import Limits, Outlook, decide
 from tests.factories import (
@@ -22,6 +23,20 @@ from tests.factories import (
     make_volume_group,
 )
 
+# One of each kind that LVM's arithmetic has had, and an unknown one.
+STEPS_ALONE = (2, 2, 132)
+VERSIONS = st.sampled_from(
+    [
+        None,
+        STEPS_ALONE,
+        (2, 2, 165),
+        (2, 2, 186),
+        (2, 2, 188),
+        (2, 3, 2),
+        (2, 3, 16),
+        (2, 3, 31),
+    ]
+)
 CHUNKS = st.sampled_from([65536, 131072, 196608, 524288, 1048576])
 
 
@@ -83,12 +98,14 @@ def added(decision: Decision, device: Device) -> int:
     )
 
 
-@given(pools(), groups(), st.integers(0, 10**12))
+@given(pools(), groups(), st.integers(0, 10**12), VERSIONS)
 def test_never_more_than_is_free_after_the_reserve(
-    pool: ThinPool, group: VolumeGroup, reserve_bytes: int
+    pool: ThinPool, group: VolumeGroup, reserve_bytes: int, version: LvmVersion | None
 ) -> None:
     """Data and metadata together fit into what may be allocated, less the reserve."""
-    decision = decide(pool, group, Limits(reserve_bytes=reserve_bytes))
+    limits = Limits(reserve_bytes=reserve_bytes)
+
+    decision = decide(pool, group, limits, lvm_version=version)
 
     total = added(decision, Device.DATA) + added(decision, Device.METADATA)
     reserved = math.ceil(reserve_bytes / EXTENT_BYTES)
@@ -105,10 +122,12 @@ def test_never_above_the_largest_size(pool: ThinPool, group: VolumeGroup, size: 
             assert extension.size_bytes <= size
 
 
-@given(pools(), groups())
-def test_a_full_step_ends_at_or_below_the_threshold(pool: ThinPool, group: VolumeGroup) -> None:
-    """Unless clamped, one step is enough, as one call of LVM's is."""
-    decision = decide(pool, group, Limits())
+@given(pools(), groups(), VERSIONS.filter(lambda version: version != STEPS_ALONE))
+def test_a_full_step_ends_at_or_below_the_threshold(
+    pool: ThinPool, group: VolumeGroup, version: LvmVersion | None
+) -> None:
+    """Unless clamped, one step is enough, as one call of LVM's is since 2.02.133."""
+    decision = decide(pool, group, Limits(), lvm_version=version)
 
     if decision.reason is Reason.EXTEND and pool.policy and pool.data:
         threshold = autoextend.effective_threshold_percent(pool.policy.threshold_percent)
