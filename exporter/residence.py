@@ -138,6 +138,7 @@ class Residence:
         self._warn = warn
         self._programs: tuple[Path, ...] = ()  # lvm, its loader, its libraries
         self._held: dict[Path, _Held] = {}
+        self._links: list[int] = []
         self._told: set[str] = set()
 
     def start(self) -> None:
@@ -168,6 +169,7 @@ class Residence:
             self._hold(path)
         for path in self._held.keys() - wanted:
             self._drop(path)
+        self._hold_links({link for path in wanted for link in links(path)})
 
     def _lock_own(self) -> bool:
         """Lock what we have and will have; a limit would make later mappings fail."""
@@ -251,6 +253,16 @@ class Residence:
         held = self._held.pop(path)
         self._memory.unmap(held.address, held.length)
 
+    def _hold_links(self, wanted: set[Path]) -> None:
+        """Keep the links that lead to the files: a mapping keeps only where they end."""
+        present = []
+        for path in wanted:
+            with contextlib.suppress(OSError):  # gone meanwhile
+                present.append(os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC))
+        for descriptor in self._links:
+            os.close(descriptor)
+        self._links = present
+
     def _say(self, event: str, **fields: str) -> None:
         """Warn once of each thing: refresh comes again and again."""
         key = event + fields.get("path", "")
@@ -286,6 +298,18 @@ def has_ipc_lock(status: str) -> bool:
     """Read from /proc/PID/status whether the process has CAP_IPC_LOCK."""
     capabilities = CAPABILITIES.search(status)
     return bool(capabilities and int(capabilities[1], 16) >> CAP_IPC_LOCK & 1)
+
+
+def links(path: Path) -> Iterator[Path]:
+    """Find the symbolic links on the way to a file, such as /lib and libc.so.6."""
+    seen: set[Path] = set()
+    left = [path]
+    while left:
+        for part in (current := left.pop(), *current.parents):
+            if part.is_symlink() and part not in seen:
+                seen.add(part)
+                left.append(part.parent / part.readlink())
+    yield from seen
 
 
 def identity(path: Path) -> Identity | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -20,6 +21,7 @@ from exporter.residence import (
     Residence,
     code_ranges,
     has_ipc_lock,
+    links,
     parse_libraries,
 )
 
@@ -334,6 +336,43 @@ def test_the_real_loader_names_what_a_real_program_needs() -> None:
 
     assert len(libraries) >= 2
     assert all(path.is_file() for path in libraries)
+
+
+def test_every_link_on_the_way_is_found(tmp_path: Path) -> None:
+    """One to a folder, one to another link; and one in a circle ends."""
+    (tmp_path / "usr" / "lib").mkdir(parents=True)
+    (tmp_path / "lib").symlink_to("usr/lib")
+    (tmp_path / "usr" / "lib" / "libc.so.6").symlink_to("libc.so")
+    (tmp_path / "usr" / "lib" / "libc.so").symlink_to("libc.so.6")
+
+    assert set(links(tmp_path / "lib" / "libc.so.6")) >= {
+        tmp_path / "lib",
+        tmp_path / "lib" / "libc.so.6",
+    }
+
+
+def test_links_are_held_as_long_as_they_are_needed(host: Host, tmp_path: Path) -> None:
+    """Their inodes too would be read again from the disk."""
+    link = tmp_path / "libdevmapper.so.1"
+    link.symlink_to(host.library)
+    host.loader.libraries = (link,)
+
+    host.residence.refresh()
+    assert link in held_open()
+
+    host.loader.libraries = ()
+    host.lvm.write_bytes(bytes(144_444))
+    host.residence.refresh()
+    assert link not in held_open()
+
+
+def held_open() -> set[Path]:
+    """Name what our descriptors lead to."""
+    found = set()
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):  # the one that lists them
+            found.add(descriptor.readlink())
+    return found
 
 
 @pytest.mark.parametrize(
