@@ -7,7 +7,6 @@ metadata fills far sooner than data. A pool that leaves `rw` has failed, as has 
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 
 from tests.bench.guard import sides
 from tests.bench.guard.fio import Job, Written, write
@@ -54,18 +53,19 @@ def make_snapshots(machine: Machine, pool: Pool) -> None:
     """Make a pool with a base volume and its snapshots, by messages as Docker does."""
     sides.wipe(machine)
     scenarios.make_pool(machine, pool)
-    thin = partial(_thin_table, BASE_MIB)
     machine.run(f"dmsetup message {DM_NAME} 0 'create_thin 0'")
-    machine.run(("dmsetup", "create", "base", "--table", thin(0)))
+    machine.run(("dmsetup", "create", "base", "--table", _thin_table(0)))
     assert scenarios.fill(machine, "/dev/mapper/base", BASE_MIB).returncode == 0
     machine.run("dmsetup remove --retry base")
-    for number in range(1, SNAPSHOTS + 1):
-        machine.run(f"dmsetup message {DM_NAME} 0 'create_snap {number} 0'")
-        machine.run(("dmsetup", "create", f"snap{number}", "--table", thin(number)))
+    numbers = range(1, SNAPSHOTS + 1)
+    messages = (f"dmsetup message {DM_NAME} 0 'create_snap {n} 0'" for n in numbers)
+    machine.run("; ".join(messages))
+    devices = ";".join(f"snap{n},,,rw,{_thin_table(n)}" for n in numbers)
+    machine.run(("dmsetup", "create", "--concise", devices))
 
 
-def _thin_table(mib: int, number: int) -> str:
-    return f"0 {mib * 2048} thin /dev/mapper/{DM_NAME} {number}"
+def _thin_table(number: int) -> str:
+    return f"0 {BASE_MIB * 2048} thin /dev/mapper/{DM_NAME} {number}"
 
 
 def _make_warm(machine: Machine) -> None:
