@@ -13,7 +13,9 @@ import re
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -34,6 +36,7 @@ QUIET = ("-qq", "--config", "activation/monitoring=0")
 DM_TARGET_MSG = 0xC138FD0E
 HEADER = struct.Struct("=3I I I I i I I I Q 128s 129s 7x")
 FIRST_EMPTY_THIN = 100
+FREE_LOOP = threading.Lock()  # two who look for one at once get the same
 WRITE_BYTES = 4096
 DEADLINE_SECONDS = 60.0
 CHANGED = re.compile(r"logical volume \S+_t(data|meta) changed from .* to .* \((\d+) extents\)")
@@ -53,7 +56,8 @@ class Usage(Struct, frozen=True, forbid_unknown_fields=True):
 class Round(Struct, frozen=True, forbid_unknown_fields=True):
     """One state of a pool, and the policies to try on it.
 
-    `free` are amounts of free extents to leave in the VG; null leaves what there is.
+    `free` are amounts of free extents to leave in the VG (in one of several PVs: less, by
+    what is no whole stripe); null leaves what there is.
     With `real`, the first policy is at last carried out: by "lvm" or by our own command.
     """
 
@@ -94,6 +98,7 @@ class Combination(Struct, frozen=True, kw_only=True):
     threshold: int
     percent: int
     extent_bytes: int
+    chunk_bytes: int
     data_used: int
     data_total: int
     metadata_used: int
@@ -105,7 +110,7 @@ class Combination(Struct, frozen=True, kw_only=True):
     reason: str
     decided: Outcome
     ours: Outcome | None = None
-    # Carried out: by whom, LVM's account and the kernel's afterwards, in extents.
+    # Carried out: by whom, LVM's account afterwards, and the kernel's in its own blocks.
     real: str = ""
     lvs: Outcome | None = None
     kernel: Outcome | None = None
@@ -127,13 +132,12 @@ class Reading(Struct, frozen=True, kw_only=True):
         return Outcome(status=0, data=data // size, metadata=metadata // size)
 
     @property
-    def kernel_extents(self) -> Outcome:
-        """The sizes that the kernel uses: data in whole chunks, so rounded up to extents."""
+    def blocks(self) -> Outcome:
+        """The sizes that the kernel uses, in chunks and in metadata blocks."""
         assert self.pool.data is not None
         assert self.pool.metadata is not None
-        size = self.group.extent_bytes
-        data, metadata = self.pool.data.total_bytes, self.pool.metadata.total_bytes
-        return Outcome(status=0, data=-(-data // size), metadata=-(-metadata // size))
+        data, metadata = self.pool.data.total_blocks, self.pool.metadata.total_blocks
+        return Outcome(status=0, data=data, metadata=metadata)
 
 
 class Host:
@@ -211,12 +215,14 @@ class Subject:
         self._thin = f"/dev/mapper/{self.vg}-thin"
         self._filler = 0
         self._empty_thins = 0
+        self._devices: list[str] = []
         self._tested: dict[tuple[str, ...], Outcome] = {}
 
     def make(self) -> None:
         """Make VG, pool and a thin device that LVM does not know."""
-        devices = [self._loop(number, size) for number, size in enumerate(self.spec.devices)]
-        shell("vgcreate", "-qq", "-s", self.spec.extent, self.vg, *devices)
+        sizes = enumerate(self.spec.devices)
+        self._devices = [self._loop(number, size) for number, size in sizes]
+        shell("vgcreate", "-qq", "-s", self.spec.extent, self.vg, *self._devices)
         size = ("-n", "pool", "-l", str(self.spec.extents))
         metadata = ("--poolmetadatasize", self.spec.metadata)
         thin = ("--type", "thin-pool", "-Zn", "-c", self.spec.chunk, *metadata)
@@ -232,10 +238,18 @@ class Subject:
         table = f"0 {2**36} thin /dev/mapper/{self._device} 1"
         shell("dmsetup", "create", f"{self.vg}-thin", "--table", table)
 
+    def remove(self) -> None:
+        """Leave nothing behind: every command of LVM's reads every VG."""
+        shell("dmsetup", "remove", f"{self.vg}-thin")
+        shell("vgremove", *QUIET, "-ff", "-y", self.vg)
+        for device in self._devices:
+            shell("losetup", "--detach", device)
+
     def _loop(self, number: int, size: str) -> str:
         path = f"/var/tmp/{self.vg}-{number}"  # noqa: S108 - a machine that is thrown away
         shell("truncate", "-s", size, path)
-        return shell("losetup", "--find", "--show", path)
+        with FREE_LOOP:
+            return shell("losetup", "--find", "--show", path)
 
     def _message(self, text: str) -> None:
         body = struct.pack("=Q", 0) + text.encode() + b"\0"
@@ -262,13 +276,17 @@ class Subject:
         """Fill the VG with another LV until just so many extents are free."""
         if extents is None:
             return
-        if self._filler:
-            shell("lvremove", *QUIET, "-y", f"{self.vg}/filler")
-        options = ("--noheadings", "-o", "vg_free_count")
-        self._filler = int(shell("lvm", "vgs", *options, self.vg)) - extents
-        if self._filler:
-            size = ("-n", "filler", "-l", str(self._filler))
-            shell("lvcreate", *QUIET, "-y", "-an", "-Zn", "-Wn", *size, self.vg)
+        before = self._filler
+        columns = ("--noheadings", "-o", "vg_free_count")
+        self._filler += int(shell("lvm", "vgs", *columns, self.vg)) - extents
+        filler, size = f"{self.vg}/filler", ("-l", str(self._filler))
+        if not before:
+            # From all PVs alike, or stripes find no room where there seems to be some.
+            empty = ("-y", "-an", "-Zn", "-Wn", "-n", "filler")
+            stripes = ("-i", str(len(self.spec.devices)))
+            shell("lvcreate", *QUIET, *empty, *stripes, *size, self.vg)
+        elif before != self._filler:
+            shell("lvresize", *QUIET, "-f", *size, filler)
 
     def combinations(self) -> Iterator[Combination]:
         """Try every policy of every round."""
@@ -310,6 +328,8 @@ class Subject:
         """Let LVM or our own command really extend; the other has only been tried."""
         threshold, percent = state.policies[0]
         tried = self._try(reading, threshold, percent)
+        if tried.lvm.status:
+            return tried
         before = reading.extents
         if state.real == "lvm":
             done = lvextend(before, *policy_options(threshold, percent), self.label)
@@ -319,9 +339,7 @@ class Subject:
             done = lvextend(before, *self._our_options(decision))
             tried = structs.replace(tried, ours=done)
         after = self._host.read(self.vg)
-        return structs.replace(
-            tried, real=state.real, lvs=after.extents, kernel=after.kernel_extents
-        )
+        return structs.replace(tried, real=state.real, lvs=after.extents, kernel=after.blocks)
 
     def _combination(
         self,
@@ -342,6 +360,7 @@ class Subject:
             threshold=policy_percents[0],
             percent=policy_percents[1],
             extent_bytes=reading.group.extent_bytes,
+            chunk_bytes=pool.data.block_bytes,
             data_used=pool.data.used_blocks,
             data_total=pool.data.total_blocks,
             metadata_used=pool.metadata.used_blocks,
@@ -404,13 +423,19 @@ def decided_extents(reading: Reading, decision: Decision) -> Outcome:
 def main() -> None:
     """Read the pools from stdin, print the combinations."""
     pools = msgspec.json.decode(sys.stdin.buffer.read(), type=list[Pool])
-    host = Host()
-    for number, spec in enumerate(pools):
-        subject = Subject(host, spec, number)
-        subject.make()
-        for combination in subject.combinations():
-            sys.stdout.buffer.write(msgspec.json.encode(combination) + b"\n")
-            sys.stdout.flush()
+    subjects = [Subject(Host(), spec, number) for number, spec in enumerate(pools)]
+    # Two processors, and LVM locks one VG at a time.
+    with ThreadPoolExecutor(max_workers=2) as workers:
+        for combinations in workers.map(answers, subjects):
+            sys.stdout.buffer.writelines(combinations)
+
+
+def answers(subject: Subject) -> list[bytes]:
+    """Make one pool and try everything on it: a line for each combination."""
+    subject.make()
+    lines = [msgspec.json.encode(tried) + b"\n" for tried in subject.combinations()]
+    subject.remove()
+    return lines
 
 
 if __name__ == "__main__":
