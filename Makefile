@@ -9,7 +9,7 @@ VM_PACKAGES := qemu-system-x86 qemu-utils mmdebstrap e2fsprogs openssh-client
 MISSING_FOR_VM = $(strip $(foreach program,$(VM_PROGRAMS),$(if $(shell PATH="$$PATH:/usr/sbin:/sbin" command -v $(program)),,$(program))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint types unit end-to-end test-vm crash oracle vm-shell record bench dist clean
+.PHONY: help run demo test lint types unit end-to-end test-vm crash oracle pressure vm-shell record bench dist clean
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -55,13 +55,16 @@ end-to-end: $(READY) ## the real program on the simulated host, with a real Prom
 	$(BIN)/pytest -q tests/end_to_end
 
 test-vm: $(READY) ## real LVM, device-mapper and Docker, in a virtual machine
-	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/pytest -q --durations=10 --vm tests/vm
+	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/pytest -q --durations=10 --vm -m 'not campaign' tests/vm
 
 crash: $(READY) ## kill the guard 200 times under load, in the virtual machine (half an hour)
 	PATH="$$PATH:/usr/sbin:/sbin" THINPOOL_KILLS=200 $(BIN)/pytest -q -s --vm tests/vm/test_crash.py
 
 oracle: $(READY) ## LVM's arithmetic beside ours in some 600 combinations (ten minutes)
 	PATH="$$PATH:/usr/sbin:/sbin" THINPOOL_ORACLE=full $(BIN)/pytest -q -s --vm tests/vm/test_oracle.py
+
+pressure: $(READY) ## a host without memory, with slow disks, and what locking is good for (ten minutes)
+	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/pytest -q -s --vm tests/vm/test_pressure.py
 
 vm-shell: $(READY) ## a shell in a virtual machine with this version installed
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m tests.vm.shell

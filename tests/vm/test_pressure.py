@@ -107,11 +107,12 @@ def on_its_own_pool(machine: Machine) -> Machine:
     return machine
 
 
-def fill_under_pressure(machine: Machine, guest: Guest, pid: int) -> str:
+def fill_under_pressure(machine: Machine, guest: Guest, pid: int, *, is_slow: bool) -> str:
     """Take everything from the host, fill the pool, and return how that ended."""
     with no_journal(machine, pid):
         press(machine)
-        slow_disks(machine, guest.unit)
+        if is_slow:
+            slow_disks(machine, guest.unit)
         writer = machine.start(WRITE)
         wait_until(
             lambda: not machine.is_active(writer),
@@ -121,7 +122,10 @@ def fill_under_pressure(machine: Machine, guest: Guest, pid: int) -> str:
     return machine.run(("systemctl", "show", "-P", "Result", writer)).stdout.strip()
 
 
-def test_a_pressed_host_still_extends(on_its_own_pool: Machine) -> None:
+@pytest.mark.parametrize(
+    "is_slow", [False, pytest.param(True, marks=pytest.mark.campaign)], ids=["", "slow disks"]
+)
+def test_a_pressed_host_still_extends(on_its_own_pool: Machine, *, is_slow: bool) -> None:
     """The pool grows, and what fills it ends well."""
     machine = on_its_own_pool
     before = scenarios.dm_status(machine)[DM_NAME].total_data or 0
@@ -131,13 +135,14 @@ def test_a_pressed_host_still_extends(on_its_own_pool: Machine) -> None:
         machine.wait_until(f"grep -q '/lvm$' /proc/{pid}/maps", 60)
         assert status_kib(machine, pid, "VmLck") > 0
         assert machine.read(f"/proc/{pid}/oom_score_adj").strip() == "-1000"
-        result = fill_under_pressure(machine, guest, pid)
+        result = fill_under_pressure(machine, guest, pid, is_slow=is_slow)
         machine.wait_until(f"journalctl -u {guest.unit} | grep -q vg_not_archived", 30)
 
     assert result == "success"
     assert (scenarios.dm_status(machine)[DM_NAME].total_data or 0) > before
 
 
+@pytest.mark.campaign
 def test_without_memory_of_its_own_it_is_too_late(on_its_own_pool: Machine) -> None:
     """What the test above shows is not there by itself: lvm is read anew, page by page."""
     machine = on_its_own_pool
@@ -146,7 +151,7 @@ def test_without_memory_of_its_own_it_is_too_late(on_its_own_pool: Machine) -> N
     with running(machine) as guest:
         pid = pid_of(machine, guest.unit)
         assert status_kib(machine, pid, "VmLck") == 0
-        result = fill_under_pressure(machine, guest, pid)
+        result = fill_under_pressure(machine, guest, pid, is_slow=True)
         machine.wait_until(f"journalctl -u {guest.unit} | grep -q memory_not_locked", 30)
 
     assert result == "exit-code"
