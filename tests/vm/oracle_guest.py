@@ -278,13 +278,14 @@ class Subject:
             return
         before = self._filler
         columns = ("--noheadings", "-o", "vg_free_count")
-        self._filler += int(shell("lvm", "vgs", *columns, self.vg)) - extents
+        wanted = before + int(shell("lvm", "vgs", *columns, self.vg)) - extents
+        stripes = len(self.spec.devices)
+        self._filler = -(-wanted // stripes) * stripes
         filler, size = f"{self.vg}/filler", ("-l", str(self._filler))
         if not before:
             # From all PVs alike, or stripes find no room where there seems to be some.
             empty = ("-y", "-an", "-Zn", "-Wn", "-n", "filler")
-            stripes = ("-i", str(len(self.spec.devices)))
-            shell("lvcreate", *QUIET, *empty, *stripes, *size, self.vg)
+            shell("lvcreate", *QUIET, *empty, "-i", str(stripes), *size, self.vg)
         elif before != self._filler:
             shell("lvresize", *QUIET, "-f", *size, filler)
 
@@ -296,10 +297,11 @@ class Subject:
                 self.leave_free(free)
                 reading = self._host.read(self.vg)
                 self._tested.clear()
-                for threshold, percent in state.policies:
-                    yield self._try(reading, threshold, percent)
-            if state.real:
-                yield self._carry_out(reading, state)
+                first, *others = (self._try(reading, *policy) for policy in state.policies)
+                yield from others
+                if state.real and free == state.free[-1]:
+                    first = self._carry_out(reading, first, state.real)
+                yield first
 
     def _try(self, reading: Reading, threshold: int, percent: int) -> Combination:
         before = reading.extents
@@ -324,22 +326,18 @@ class Subject:
     def _our_options(self, decision: Decision) -> tuple[str, ...]:
         return argv_lvextend("lvm", self.label, decision)[2:]
 
-    def _carry_out(self, reading: Reading, state: Round) -> Combination:
-        """Let LVM or our own command really extend; the other has only been tried."""
-        threshold, percent = state.policies[0]
-        tried = self._try(reading, threshold, percent)
+    def _carry_out(self, reading: Reading, tried: Combination, by: str) -> Combination:
+        """Let LVM or our own command really do what has been tried, and look."""
         if tried.lvm.status:
             return tried
-        before = reading.extents
-        if state.real == "lvm":
-            done = lvextend(before, *policy_options(threshold, percent), self.label)
-            tried = structs.replace(tried, lvm=done)
+        if by == "lvm":
+            options = policy_options(tried.threshold, tried.percent)
+            tried = structs.replace(tried, lvm=lvextend(reading.extents, *options, self.label))
         else:
-            decision = decided(reading, threshold, percent)
-            done = lvextend(before, *self._our_options(decision))
-            tried = structs.replace(tried, ours=done)
+            options = self._our_options(decided(reading, tried.threshold, tried.percent))
+            tried = structs.replace(tried, ours=lvextend(reading.extents, *options))
         after = self._host.read(self.vg)
-        return structs.replace(tried, real=state.real, lvs=after.extents, kernel=after.blocks)
+        return structs.replace(tried, real=by, lvs=after.extents, kernel=after.blocks)
 
     def _combination(
         self,
