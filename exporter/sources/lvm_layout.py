@@ -73,7 +73,8 @@ def _pool(row: Row, last: Segments) -> LvmPool:
         is_active=row["lv_active_locally"],
         is_suspended=row["lv_suspended"],
         is_locked=bool(row["lv_allocation_locked"] or row["lv_converting"]),
-        is_writable=row["lv_permissions"] == "writeable",
+        # "unknown" while the LV is down, though the layer under its volumes may be up.
+        is_writable=not (row["lv_permissions"] or "").startswith("read-only"),
         needs_check=row["lv_check_needed"],
         health=row["lv_health_status"],
         data_segment_type=data.get("segtype"),

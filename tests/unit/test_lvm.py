@@ -176,6 +176,24 @@ def test_what_lvm_does_not_say_is_unknown() -> None:
     assert (pool.data_percent, pool.metadata_percent, pool.needs_check) == (None, None, None)
 
 
+@pytest.mark.parametrize(
+    ("word", "is_writable"),
+    [
+        ("writeable", True),
+        ("unknown", True),
+        ("read-only", False),
+        ("read-only-override", False),
+    ],
+)
+def test_only_what_lvm_calls_read_only_is_so(word: str, *, is_writable: bool) -> None:
+    """It says "unknown" of a pool whose own LV is down, and extends it all the same."""
+    row = LV | {"lv_permissions": word}
+
+    (pool,) = read_layout(Lvm(lvs=report("lv", [row])), "/sbin/lvm").pools
+
+    assert pool.is_writable is is_writable
+
+
 def test_dmeventd_is_asked_only_while_it_lives() -> None:
     """Asking would start it; and it is asked without LVM's lock."""
     absent, alive = Lvm(), Lvm()
