@@ -46,11 +46,16 @@ def is_recoverable(status: PoolStatus) -> bool:
 
 def layout_obstacle(pool: ThinPool, group: VolumeGroup | None) -> Reason | None:
     """Find what in LVM's account of the pool and its VG forbids to extend it."""
-    if pool.lvm is None or group is None:
+    if group is None:
         return Reason.LAYOUT_UNKNOWN
-    return _first(
+    # lvs lists no pools of such a VG, so this comes before what it says of the pool.
+    closed = _first(
         (group.is_exported, Reason.VG_EXPORTED),
         (group.is_shared or group.is_clustered, Reason.VG_SHARED),
+    )
+    if closed or pool.lvm is None:
+        return closed or Reason.LAYOUT_UNKNOWN
+    return _first(
         (group.is_partial, Reason.VG_PARTIAL),
         (not group.is_writable or not pool.lvm.is_writable, Reason.NOT_WRITABLE),
         (pool.lvm.is_locked, Reason.LOCKED),

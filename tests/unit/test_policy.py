@@ -242,6 +242,11 @@ def test_pvs_that_may_not_be_used_do_not_count() -> None:
         (pool_used(0.99, is_suspended=True), group_with(99), Reason.SUSPENDED),
         (pool_used(0.99), None, Reason.LAYOUT_UNKNOWN),
         (pool_used(0.99), group_with(99, is_exported=True), Reason.VG_EXPORTED),
+        (
+            replace(pool_used(0.99), lvm=None),
+            group_with(99, is_exported=True),
+            Reason.VG_EXPORTED,
+        ),
         (pool_used(0.99), group_with(99, is_shared=True), Reason.VG_SHARED),
         (pool_used(0.99), group_with(99, is_clustered=True), Reason.VG_SHARED),
         (pool_used(0.99), group_with(99, is_partial=True), Reason.VG_PARTIAL),
