@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from exporter.command import Output
-from exporter.errors import CommandFailedError, HostError, ParseError
+from exporter.errors import CommandFailedError, CommandStuckError, HostError, ParseError
 from exporter.model import Dmeventd, LvmLayout, Problem
 from exporter.sources.lvm_layout import Row, make_layout
 
 Run = Callable[[Sequence[str]], Output]
 
+UNLOCKED = "--nolocking"
 LVM_FAILED = 5  # tools/errors.h: ECMD_FAILED; part of the report may still be good
 
 
@@ -125,9 +126,9 @@ def argv_vgs(lvm: str, vg_names: Iterable[str] = ()) -> tuple[str, ...]:
     return (*argv_report(lvm, "vgs", VG_FIELDS), *vg_names)
 
 
-def argv_pvs(lvm: str) -> tuple[str, ...]:
+def argv_pvs(lvm: str, *options: str) -> tuple[str, ...]:
     """Ask for every PV (pvs takes no VG name)."""
-    return argv_report(lvm, "pvs", PV_FIELDS)
+    return argv_report(lvm, "pvs", PV_FIELDS, *options)
 
 
 def argv_monitoring(lvm: str) -> tuple[str, ...]:
@@ -136,7 +137,7 @@ def argv_monitoring(lvm: str) -> tuple[str, ...]:
     Without LVM's lock: a dmeventd that does not answer would make this command hold
     the VG's lock, and keep lvextend waiting for it.
     """
-    options = ("--nolocking", "--select", "segtype=thin-pool")
+    options = (UNLOCKED, "--select", "segtype=thin-pool")
     return argv_report(lvm, "lvs", MONITOR_FIELDS, *options)
 
 
@@ -193,14 +194,25 @@ def read_layout(run: Run, lvm: str, vg_names: Iterable[str] = ()) -> LvmLayout:
     names = tuple(vg_names)
     lvs = report(argv_lvs(lvm, names), LV_FIELDS)
     vgs = report(argv_vgs(lvm, names), VG_FIELDS)
-    pvs = report(argv_pvs(lvm), PV_FIELDS)
+    # Of one VG alone is asked so that no other one's lock is waited for.
+    pvs = report(argv_pvs(lvm, *((UNLOCKED,) if names else ())), PV_FIELDS)
     return make_layout(lvs, vgs, pvs, problems)
 
 
 def _run_partial(run: Run, argv: Sequence[str], problems: list[Problem]) -> str:
-    """Run a reporter; one bad VG makes it exit with 5, but the others are in its report."""
+    """Run a reporter; one bad VG makes it exit with 5, but the others are in its report.
+
+    One that does not end waits for the lock of a VG, as a rule: then it is run without
+    locks, since what lies in one VG must not hide all the others.
+    """
     try:
         return run(argv).stdout
+    except CommandStuckError as error:
+        if UNLOCKED in argv:
+            raise
+        text = _run_partial(run, (*argv[:2], UNLOCKED, *argv[2:]), problems)
+        problems.append(Problem(subject=argv[1], message=str(error)))
+        return text
     except CommandFailedError as error:
         if error.status != LVM_FAILED or not error.stdout.strip():
             raise

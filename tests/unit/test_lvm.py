@@ -8,7 +8,12 @@ from collections.abc import Sequence
 import pytest
 
 from exporter.command import Output
-from exporter.errors import CommandFailedError, CommandStuckError, HostError, ParseError
+from exporter.errors import (
+    CommandFailedError,
+    CommandStuckError,
+    HostError,
+    ParseError,
+)
 from exporter.model import Dmeventd
 from exporter.sources.lvm import (
     LV_FIELDS,
@@ -236,6 +241,43 @@ def test_one_bad_vg_does_not_hide_the_others() -> None:
 
     assert [pool.name for pool in layout.pools] == ["thinpool"]
     assert "Cannot process volume group bad" in layout.problems[0].message
+
+
+class LockedLvm(Lvm):
+    """A VG's lock is held: whoever waits for it waits for ever."""
+
+    def __call__(self, argv: Sequence[str]) -> Output:
+        """Run one command."""
+        if "--nolocking" not in argv:
+            raise CommandStuckError(argv, 30)
+        return super().__call__(argv)
+
+
+def test_a_held_lock_does_not_hide_what_can_be_read() -> None:
+    """The report is made without locks then, and it is said what has happened."""
+    layout = read_layout(LockedLvm(), "/sbin/lvm")
+
+    assert [pool.name for pool in layout.pools] == ["thinpool"]
+    assert [problem.subject for problem in layout.problems] == ["lvs", "vgs", "pvs"]
+
+
+def test_one_vg_is_read_without_the_locks_of_the_others() -> None:
+    """Its own is waited for; pvs, which cannot be asked of one VG, waits for none."""
+    lvm = Lvm()
+
+    read_layout(lvm, "/sbin/lvm", ["docker"])
+
+    assert ["--nolocking" in argv for argv in lvm.asked] == [False, False, True]
+
+
+def test_an_lvm_that_hangs_without_locks_too_is_the_sources_failure() -> None:
+    """It is not asked a third time."""
+    lvm = Lvm(lvs=CommandStuckError(("lvs",), 30))
+
+    with pytest.raises(CommandStuckError):
+        read_layout(lvm, "/sbin/lvm")
+
+    assert len(lvm.asked) == 2
 
 
 def test_one_unreadable_row_becomes_a_problem() -> None:
