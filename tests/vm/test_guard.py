@@ -167,7 +167,7 @@ def test_a_container_that_writes_on_and_on_never_sees_an_error(machine: Machine)
     scenarios.make_pool(machine, replace(SMALL, data="300M"))
     scenarios.docker_direct_lvm(machine)
     scenarios.docker_import_busybox(machine)
-    parts = 25  # of 16 MiB: three steps, from 300 to 520 MiB
+    parts = 25  # of 16 MiB: 400 MiB into a pool of 300
     seed = "seq 1 2300000 | head -c 16777216"
     script = (
         f"set -e; {seed} > /tmp/part; for i in $(seq 1 {parts}); "
@@ -187,7 +187,7 @@ def test_a_container_that_writes_on_and_on_never_sees_an_error(machine: Machine)
     outside = machine.run(f"{seed} > /root/part; {whole}", timeout_seconds=120).stdout
     assert inside.split()[0] == outside.split()[0]
     extends = metrics.value("thinpool_guard_extends_total", device="data", **POOL) or 0
-    assert extends >= 3
+    assert extends >= 2  # anticipation makes few of many
     assert metrics.value("thinpool_mode", mode="rw", **POOL) == 1
     full = machine.run("dmesg | grep -c 'switching pool to out-of-data-space'", check=False)
     assert full.stdout.strip() == "0"
