@@ -97,12 +97,16 @@ class Room(Struct, frozen=True, kw_only=True):
             free_extents=self.group.usable_free_extents,
         )
 
+        # A part must fit wherever the metadata goes, since LVM extends that first.
+        area, sure_area = self._longest_area(0), self._longest_area(self.budget - budget)
+
         def fits(steps: int) -> bool:
             size = now + steps * step
             return (
                 self._data_cost(size, metadata_named=metadata_named) <= budget
                 and self._is_allowed(size)
-                and steps * step // self.pool.data_stripes <= self._longest_area()
+                and steps * step // self.pool.data_stripes
+                <= (area if steps * step == added else sure_area)
             )
 
         possible = now + step * _largest(0, added // step, fits)
@@ -128,9 +132,15 @@ class Room(Struct, frozen=True, kw_only=True):
         limit = self.limits.max_size_bytes
         return limit is None or size * self.group.extent_bytes <= limit
 
-    def _longest_area(self) -> int:
-        """Most extents that each of the areas of a striped or mirrored LV can gain."""
-        free = [volume.usable_free_extents for volume in self.group.physical_volumes]
+    def _longest_area(self, taken: int) -> int:
+        """Most extents that each of the areas of a striped or mirrored LV can gain.
+
+        What is taken first comes from where it hurts most: the PVs that have least.
+        """
+        free = sorted(volume.usable_free_extents for volume in self.group.physical_volumes)
+        for number, extents in enumerate(free):
+            free[number] = max(0, extents - taken)
+            taken = max(0, taken - extents)
         areas = self.pool.data_areas
         return _largest(0, sum(free), lambda length: _spread(free, length) >= areas * length)
 

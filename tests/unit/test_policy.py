@@ -489,3 +489,18 @@ def test_a_policy_that_is_off_stays_off_where_nothing_is_expected() -> None:
     decision = decide(pool, group_with(100), NO_LIMITS, outlook=outlook(is_for_any_policy=True))
 
     assert decision == Decision(reason=Reason.POLICY_OFF)
+
+
+def test_part_of_a_striped_pool_fits_wherever_the_metadata_goes() -> None:
+    """Metadata takes 22 of the 29 extents first: the second area may find nothing left."""
+    volumes = (
+        make_physical_volume(extents=1000, allocated_extents=986),
+        make_physical_volume(name="/dev/sdc", extents=1000, allocated_extents=985),
+    )
+    lvm = make_lvm_pool(data_stripes=2, data_areas=2, data_stripe_bytes=65536)
+    pool = replace(pool_used(0.81, 0.81), lvm=lvm)
+
+    decision = decide(pool, make_volume_group(physical_volumes=volumes), NO_LIMITS)
+
+    assert by_device(decision).keys() == {Device.METADATA}
+    assert decision.reason is Reason.EXTEND_CLAMPED

@@ -131,14 +131,6 @@ class Reading(Struct, frozen=True, kw_only=True):
         data, metadata = self.pool.lvm.size_bytes, self.pool.lvm.metadata_size_bytes
         return Outcome(status=0, data=data // size, metadata=metadata // size)
 
-    @property
-    def blocks(self) -> Outcome:
-        """The sizes that the kernel uses, in chunks and in metadata blocks."""
-        assert self.pool.data is not None
-        assert self.pool.metadata is not None
-        data, metadata = self.pool.data.total_blocks, self.pool.metadata.total_blocks
-        return Outcome(status=0, data=data, metadata=metadata)
-
 
 class Host:
     """The guest: runs LVM, reads with our sources."""
@@ -336,8 +328,24 @@ class Subject:
         else:
             options = self._our_options(decided(reading, tried.threshold, tried.percent))
             tried = structs.replace(tried, ours=lvextend(reading.extents, *options))
-        after = self._host.read(self.vg)
-        return structs.replace(tried, real=by, lvs=after.extents, kernel=after.blocks)
+        data, metadata = self._host.usage(self._device)
+        blocks = Outcome(0, data.total_blocks, metadata.total_blocks)
+        return structs.replace(
+            tried, real=by, lvs=self._sizes(tried.extent_bytes), kernel=blocks
+        )
+
+    def _sizes(self, extent_bytes: int) -> Outcome:
+        """Ask lvs for the pool's sizes, without our reader."""
+        columns = (
+            "--noheadings",
+            "--units",
+            "b",
+            "--nosuffix",
+            "-o",
+            "lv_size,lv_metadata_size",
+        )
+        data, metadata = shell("lvm", "lvs", *columns, self.label).split()
+        return Outcome(0, int(data) // extent_bytes, int(metadata) // extent_bytes)
 
     def _combination(
         self,
