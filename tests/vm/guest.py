@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 
 from tests.vm.machine import Machine
 from tests.vm.waiting import wait_until
@@ -78,11 +78,23 @@ class Guest:
         wait_until(holds, deadline_seconds=seconds, what=f"{name}{labels} == {expected}")
         return seen[-1]
 
-    def events(self, name: str) -> list[dict[str, object]]:
-        """Find its log lines of one event."""
+    def scrape_until(self, holds: Callable[[Metrics], bool], *, seconds: float) -> Metrics:
+        """Scrape until a condition holds, or for so long; returns the last scrape."""
+        seen: list[Metrics] = []
+
+        def is_over() -> bool:
+            seen.append(self.metrics())
+            return holds(seen[-1])
+
+        with suppress(TimeoutError):
+            wait_until(is_over, deadline_seconds=seconds, what="the scrape")
+        return seen[-1]
+
+    def events(self, name: str = "") -> list[dict[str, object]]:
+        """Find its log lines, of one event or all."""
         lines = (line for line in self._machine.journal(self.unit).splitlines() if "{" in line)
         fields = (json.loads(line[line.index("{") :]) for line in lines)
-        return [line for line in fields if line.get("event") == name]
+        return [line for line in fields if name in {"", line.get("event")}]
 
 
 @contextmanager

@@ -1,0 +1,207 @@
+"""Faults of LVM's own commands: they wait, stop, hang or do nothing while a pool fills."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.vm import faults, scenarios
+from tests.vm.conftest import READY
+from tests.vm.guest import CONFIG, Guest, check, running
+from tests.vm.machine import Machine
+
+PAIR = "pair"
+ONE, TWO = "one/pool", "two/pool"
+BELOW_MIB = 24  # of 32: 75 %
+OVER_MIB = faults.USED_MIB - BELOW_MIB
+EXTENDS = "thinpool_guard_extends_total"
+FAILURES = "thinpool_guard_extend_failures_total"
+STATE = "thinpool_guard_state"
+PROMPT_SECONDS = 40
+# The brackets keep a pattern from matching the command line that it stands in.
+ANY_LVM = "[l]vm (lvs|vgs|pvs|lvextend) "
+LVEXTEND_ONE = "[l]vm lvextend .*one/pool"
+
+
+@pytest.fixture(scope="module")
+def pair_kept(booted: Machine) -> str:
+    """Make two VGs, each with a pool below its threshold, and keep that state."""
+    booted.restore(READY)
+    faults.prepared(booted)
+    disk = faults.Disk(booted)
+    for name in (ONE, TWO):
+        vg = name.split("/")[0]
+        faults.run(booted, disk.group(vg), faults.pool(name), faults.filled(name, BELOW_MIB))
+    booted.snapshot(PAIR)
+    return PAIR
+
+
+@pytest.fixture
+def pair(booted: Machine, pair_kept: str) -> Machine:
+    """Give the machine with the two pools, and a guard that is to go by thresholds alone."""
+    booted.restore(pair_kept)
+    configure(booted)
+    return booted
+
+
+def configure(machine: Machine, *, collect: str = "", takeover_after: str = "30s") -> None:
+    """Write the guard's configuration."""
+    guard = f"guard: {{anticipate: false, takeover_after: {takeover_after}}}"
+    machine.write(CONFIG, f"{guard}\ncollect: {{{collect}}}\n")
+
+
+def labels(name: str) -> dict[str, str]:
+    """Make the labels of a pool's series."""
+    vg, pool = name.split("/")
+    return {"vg": vg, "pool": pool}
+
+
+def push_over(machine: Machine, *names: str) -> None:
+    """Write to pools until they are over their thresholds."""
+    faults.run(machine, *(faults.write(name, OVER_MIB, offset_mib=BELOW_MIB) for name in names))
+
+
+def wait_grown(guest: Guest, name: str, seconds: float = PROMPT_SECONDS) -> None:
+    """Wait until the guard has extended a pool's data, once."""
+    guest.wait_for(seconds, EXTENDS, 1, device="data", **labels(name))
+
+
+def count(machine: Machine, pattern: str) -> int:
+    """Count the processes whose command line matches."""
+    return int(machine.run(("pgrep", "-fc", pattern), check=False).stdout)
+
+
+def hold_lock(machine: Machine, vg: str) -> str:
+    """Hold a VG's lock as an LVM command at work does; returns the unit to stop."""
+    path = f"{faults.LOCKS}/V_{vg}"
+    unit = machine.start(("flock", "--no-fork", path, "sleep", "infinity"))
+    machine.wait_until(f"! flock --nonblock {path} true", 10)
+    return unit
+
+
+def test_a_held_lock_holds_up_its_own_vg_alone(pair: Machine) -> None:
+    """The other VG's pool grows at once; this one's as soon as the lock is free."""
+    with running(pair) as guest:
+        holder = hold_lock(pair, "one")
+        push_over(pair, ONE, TWO)
+
+        wait_grown(guest, TWO)
+        metrics = guest.metrics()
+        assert metrics.value(EXTENDS, device="data", **labels(ONE)) == 0
+        assert count(pair, ANY_LVM) <= 3  # the reading of all VGs, and a worker of each
+
+        pair.stop(holder)
+        wait_grown(guest, ONE)
+
+
+def test_a_lock_held_before_the_guard_starts_is_no_different(pair: Machine) -> None:
+    """What could not be read of one VG does not hide the others."""
+    # A reading that waits for the lock is given up after so long.
+    configure(pair, collect="lvm_deadline: 5s")
+    holder = hold_lock(pair, "one")
+    push_over(pair, ONE, TWO)
+
+    with running(pair) as guest:
+        wait_grown(guest, TWO)
+        pair.stop(holder)
+        wait_grown(guest, ONE, 2 * PROMPT_SECONDS)
+
+
+def test_a_stopped_lvextend_is_left_alone_and_waited_for(pair: Machine) -> None:
+    """It is counted once, joined by no other, and goes on when it is let go."""
+    configure(pair, collect="extend_deadline: 3s")
+    with running(pair) as guest:
+        pair.start(f"until pkill -STOP -f '{LVEXTEND_ONE}'; do :; done")
+        push_over(pair, ONE)
+        stuck = {"device": "data", "reason": "stuck", **labels(ONE)}
+        guest.wait_for(PROMPT_SECONDS, FAILURES, 1, **stuck)
+
+        push_over(pair, TWO)
+        wait_grown(guest, TWO)
+        metrics = guest.metrics()
+        assert metrics.value(STATE, reason="busy", **labels(ONE)) == 1
+        assert metrics.value(FAILURES, **stuck) == 1
+        assert count(pair, LVEXTEND_ONE) == 1
+        assert len(guest.events("lvextend_stuck")) == 1
+
+        pair.run(("pkill", "-CONT", "-f", LVEXTEND_ONE))
+        wait_grown(guest, ONE)
+        assert len(guest.events("extending")) == 2
+
+
+def test_lvm_in_d_state_is_not_joined_by_more_of_it(pair: Machine) -> None:
+    """With a disk that does not answer LVM hangs as a whole; the kernel is still read."""
+    configure(pair, collect="lvm_interval: 2s, lvm_deadline: 3s")
+    with running(pair) as guest:
+        pair.run("dmsetup suspend pv-one-0")
+        push_over(pair, TWO)
+        failed = {"collector": "lvm"}
+        metrics = guest.wait_for(30, "thinpool_collector_success", 0, **failed)
+
+        used = metrics.value("thinpool_data_used_bytes", **labels(TWO)) or 0
+        assert used > faults.MIB * (faults.USED_MIB - 1)
+        assert metrics.value("thinpool_collector_success", collector="device_mapper") == 1
+        cycle = "thinpool_guard_last_cycle_timestamp_seconds"
+        seen = metrics.value(cycle) or 0
+        later = guest.scrape_until(lambda now: (now.value(cycle) or 0) > seen + 8, seconds=20)
+        assert (later.value(cycle) or 0) > seen + 8
+        assert count(pair, ANY_LVM) <= 3  # the reading, a worker's, and its seg_monitor
+
+        pair.run("dmsetup resume pv-one-0")
+        wait_grown(guest, TWO)
+        guest.wait_for(PROMPT_SECONDS, "thinpool_collector_success", 1, **failed)
+
+
+def test_a_dmeventd_that_does_not_help_is_taken_over(pair: Machine) -> None:
+    """One that gets nothing from LVM, which extends by all or nothing, and one that stands."""
+    configure(pair, collect="lvm_interval: 3s", takeover_after="5s")
+    # 27 extents are free and 7 are asked for; these leave 3.
+    pair.run(f"lvcreate -qq {faults.QUIET} -n plug -l 24 two")
+    scenarios.start_dmeventd(pair, ONE, TWO)
+    with running(pair) as guest:
+        for name in (ONE, TWO):
+            guest.wait_for(PROMPT_SECONDS, "thinpool_monitored", 1, **labels(name))
+        push_over(pair, TWO)
+        wait_grown(guest, TWO, 30)
+
+        pair.run("pkill -STOP -x dmeventd")
+        push_over(pair, ONE)
+        wait_grown(guest, ONE, 30)
+
+        metrics = guest.metrics()
+        for name in (ONE, TWO):
+            assert metrics.value("thinpool_guard_takeovers_total", **labels(name)) == 1
+        assert metrics.value("thinpool_guard_clamped_extends_total", **labels(TWO)) == 1
+        assert [event["vg"] for event in guest.events("takeover")] == ["two", "one"]
+        assert "dmeventd" in check(pair)[1]
+        pair.run("pkill -CONT -x dmeventd")
+
+
+def test_metadata_that_breaks_while_extending_is_not_tried_again(pair: Machine) -> None:
+    """LVM says that it did; the kernel did not, and the VG must not be eaten up."""
+    push_over(pair, ONE)
+    faults.run(pair, faults.muted_under("one-0", "one-pool_tmeta"))
+    before = scenarios.free_extents(pair, "one")
+
+    with running(pair) as guest:
+        guest.wait_for(PROMPT_SECONDS, STATE, 1, reason="needs_check", **labels(ONE))
+        metrics = guest.metrics()
+
+        assert metrics.value(EXTENDS, device="data", **labels(ONE)) == 0
+        assert metrics.value(FAILURES, device="data", reason="ineffective", **labels(ONE)) == 1
+        assert len(guest.events("extending")) == 1
+        assert before - scenarios.free_extents(pair, "one") <= 7
+        status, report = check(pair)
+    assert status == 2
+    assert "lvconvert --repair one/pool" in report
+
+
+def test_monitoring_that_is_switched_off_counts_as_none(pair: Machine) -> None:
+    """LVM then does not say who is monitored; nobody is, however alive dmeventd may be."""
+    configure(pair, collect="lvm_interval: 3s", takeover_after="1h")
+    scenarios.start_dmeventd(pair)
+    pair.write("/etc/lvm/lvmlocal.conf", "activation { monitoring = 0 }\n")
+    with running(pair) as guest:
+        guest.wait_for(PROMPT_SECONDS, "thinpool_dmeventd_up", 1)
+        push_over(pair, ONE)
+
+        wait_grown(guest, ONE)
