@@ -95,3 +95,19 @@ def test_a_journal_that_takes_nothing_stops_nobody(tended: Machine) -> None:
     finally:
         tended.run("pkill -x yes; pkill -CONT -x systemd-journal", check=False)
         tended.stop(unit)
+
+
+def test_an_archive_that_is_read_only_costs_the_archive_alone(tended: Machine) -> None:
+    """LVM changes no VG that it cannot archive; the guard does, and tells what it left out."""
+    tended.write(CONFIG, "guard: {anticipate: false}\n")
+    archive = "/etc/lvm/archive"
+    tended.run(f"mount --bind {archive} {archive}; mount -o remount,bind,ro {archive}")
+    refused = tended.run(f"LVM_RUN_BY_DMEVENTD=1 lvextend -l +1 {POOL}", check=False)
+    assert refused.returncode == 5
+
+    with running(tended) as guest:
+        fill_to(tended, 1)
+        wait_grown(guest, 1)
+
+        (told,) = guest.events("vg_not_archived")
+    assert told["vg"] == LABELS["vg"]
