@@ -9,7 +9,7 @@ VM_PACKAGES := qemu-system-x86 qemu-utils mmdebstrap e2fsprogs openssh-client
 MISSING_FOR_VM = $(strip $(foreach program,$(VM_PROGRAMS),$(if $(shell PATH="$$PATH:/usr/sbin:/sbin" command -v $(program)),,$(program))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint types unit end-to-end test-vm crash oracle pressure vm-shell record bench dist clean
+.PHONY: help run demo test lint types unit end-to-end test-vm crash oracle faults pressure vm-shell record bench dist clean
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -62,6 +62,10 @@ crash: $(READY) ## kill the guard 200 times under load, in the virtual machine (
 
 oracle: $(READY) ## LVM's arithmetic beside ours in some 600 combinations (ten minutes)
 	PATH="$$PATH:/usr/sbin:/sbin" THINPOOL_ORACLE=full $(BIN)/pytest -q -s --vm tests/vm/test_oracle.py
+
+faults: $(READY) ## the fault catalogue (tests/README.md), in the virtual machine
+	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/pytest -q --durations=10 --vm tests/vm/test_faults_states.py \
+	  tests/vm/test_faults_lvm.py tests/vm/test_faults_host.py
 
 pressure: $(READY) ## a host without memory, with slow disks, and what locking is good for (ten minutes)
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/pytest -q -s --vm tests/vm/test_pressure.py

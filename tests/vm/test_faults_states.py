@@ -18,6 +18,9 @@ from tests.vm.conftest import READY
 from tests.vm.guest import CONFIG, Guest, Metrics, check, running
 from tests.vm.machine import Machine
 
+# Not yet run as a whole: until then it is no part of every run.
+pytestmark = pytest.mark.campaign
+
 SETTLE_SECONDS = 180.0
 MEND_SECONDS = 120.0
 SOUND = "sound/pool"
