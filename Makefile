@@ -60,7 +60,7 @@ test-vm: $(READY) ## real LVM, device-mapper and Docker, in a virtual machine
 crash: $(READY) ## kill the guard 200 times under load, in the virtual machine (half an hour)
 	PATH="$$PATH:/usr/sbin:/sbin" THINPOOL_KILLS=200 $(BIN)/pytest -q -s --vm tests/vm/test_crash.py
 
-oracle: $(READY) ## LVM's arithmetic beside ours in some 600 combinations (ten minutes)
+oracle: $(READY) ## LVM's arithmetic beside ours in some 500 combinations, in the virtual machine
 	PATH="$$PATH:/usr/sbin:/sbin" THINPOOL_ORACLE=full $(BIN)/pytest -q -s --vm tests/vm/test_oracle.py
 
 faults: $(READY) ## the fault catalogue (tests/README.md), in the virtual machine
