@@ -166,7 +166,7 @@ class _Merge:
             metadata_threshold_percent=None
             if threshold is None
             else autoextend.metadata_threshold_percent(lvm.metadata_size_bytes, threshold),
-            is_monitored=self._is_monitored(word),
+            is_monitored=self._is_monitored(word, policy),
             monitoring=word,
             thin_volumes=len(sizes),
             virtual_size_bytes=sum(sizes),
@@ -217,11 +217,16 @@ class _Merge:
             return None
         return profile in policies.unreadable_profiles
 
-    def _is_monitored(self, word: str | None) -> bool | None:
-        """Read seg_monitor; with no live dmeventd nobody monitors, whatever it last said."""
+    def _is_monitored(self, word: str | None, policy: Policy | None) -> bool | None:
+        """Read seg_monitor; with no live dmeventd nobody monitors, whatever it last said.
+
+        It is blank where lvm.conf switches monitoring off: LVM then registers no pool.
+        """
         lvm = self._readings.lvm
         if lvm is None or lvm.dmeventd.is_alive is None:
             return None
         if not lvm.dmeventd.is_alive:
             return False
-        return None if not word else word == "monitored"
+        if not word:
+            return False if policy and policy.is_monitoring_enabled is False else None
+        return word == "monitored"

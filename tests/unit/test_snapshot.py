@@ -90,6 +90,16 @@ def test_nobody_monitors_without_a_live_dmeventd() -> None:
     assert only_pool(merge(lvm=silent)).is_monitored is None
 
 
+def test_monitoring_that_is_switched_off_counts_as_none() -> None:
+    """seg_monitor is blank then, though dmeventd lives, for other VGs perhaps."""
+    policy = make_policy(is_monitoring_enabled=False)
+    policies = replace(POLICIES, by_profile={"docker-thinpool": policy})
+    blank = replace(LAYOUT, monitoring={"docker/thinpool": ""})
+
+    assert only_pool(merge(lvm=blank, policies=policies)).is_monitored is False
+    assert only_pool(merge(lvm=blank)).is_monitored is None
+
+
 def test_without_the_kernel_the_mode_is_unknown() -> None:
     """An active pool is not inactive because device-mapper cannot be asked."""
     assert only_pool(merge(kernel=None)).mode is PoolMode.UNKNOWN
