@@ -72,6 +72,36 @@ def rules(settings: Settings) -> Rules:
     )
 
 
+def make_guard(
+    host: HostAccess, settings: Settings, collection: Collection, *, clocks: Clocks, log: Log
+) -> Guard:
+    """Wire the guard to what changes the host, and to the user's hook."""
+    extender = Extender(
+        host.runner,
+        settings.commands.lvm,
+        deadline_seconds=settings.collect.extend_deadline_seconds,
+        clock=clocks.monotonic,
+        can_archive=host.can_archive,
+    )
+    guard = Guard(
+        collection,
+        extender,
+        kernel=host.kernel,
+        rules=rules(settings),
+        clocks=clocks,
+        log=log,
+    )
+    hooks = Hooks(
+        host.runner,
+        settings.hook.command,
+        deadline_seconds=settings.hook.deadline_seconds,
+        clock=clocks.monotonic,
+        log=log,
+    )
+    guard.call(hooks)
+    return guard
+
+
 class Service:
     """Collector, guard and web side of one host."""
 
@@ -88,29 +118,7 @@ class Service:
             clock=clocks.monotonic,
             on_change=self._say_state,
         )
-        self._guard = Guard(
-            self._collection,
-            Extender(
-                host.runner,
-                settings.commands.lvm,
-                deadline_seconds=settings.collect.extend_deadline_seconds,
-                clock=clocks.monotonic,
-                can_archive=host.can_archive,
-            ),
-            kernel=host.kernel,
-            rules=rules(settings),
-            clocks=clocks,
-            log=log,
-        )
-        self._guard.call(
-            Hooks(
-                host.runner,
-                settings.hook.command,
-                deadline_seconds=settings.hook.deadline_seconds,
-                clock=clocks.monotonic,
-                log=log,
-            )
-        )
+        self._guard = make_guard(host, settings, self._collection, clocks=clocks, log=log)
         self._configuration = FilesWatch(configuration_files)
         self._groups = FilesWatch(backup_files)
         self._schedule = Schedule(self._ticks(settings), clock=clocks.monotonic)
