@@ -119,11 +119,7 @@ class PoolRecord:
 
     def has_grown_by_others(self, pool: ThinPool, *, is_busy: bool) -> bool:
         """Whether somebody else has extended the pool since this was last asked."""
-        totals = {
-            device: usage.total_bytes
-            for device, usage in ((Device.DATA, pool.data), (Device.METADATA, pool.metadata))
-            if usage is not None
-        }
+        totals = _totals(pool)
         grown = [
             device
             for device, total in totals.items()
@@ -131,6 +127,10 @@ class PoolRecord:
         ]
         self.totals = totals
         return bool(grown) and not is_busy
+
+    def note_own_sizes(self, pool: ThinPool) -> None:
+        """Know the sizes after an extension of ours, which may raise metadata with data."""
+        self.own_totals = _totals(pool)
 
     def hand_back(self) -> bool:
         """Leave the pool to dmeventd again; whether it had been taken over."""
@@ -152,7 +152,6 @@ class PoolRecord:
     def _count(self, outcome: Outcome, wall: float) -> None:
         device = outcome.extension.device
         counters = self.counters[device]
-        self.own_totals[device] = outcome.after_bytes
         if outcome.failure:
             self.counters[device] = _with_failure(counters, outcome.failure)
             return
@@ -196,6 +195,12 @@ class PoolRecord:
             last_extend_at=self.last_extend_at,
             filling=dict(self.filling),
         )
+
+
+def _totals(pool: ThinPool) -> dict[Device, int]:
+    """Bytes of the devices whose size is known."""
+    usages = {Device.DATA: pool.data, Device.METADATA: pool.metadata}
+    return {device: usage.total_bytes for device, usage in usages.items() if usage is not None}
 
 
 def _with_failure(counters: DeviceCounters, failure: Failure) -> DeviceCounters:

@@ -159,8 +159,8 @@ class Guard:
         return self._workers.join(timeout_seconds)
 
     def _end_work(self) -> None:
-        self.save()
         self._kernel.wake()
+        self.save()
 
     def _pause(self) -> float:
         """Seconds until something is due: a pool of its own, or all."""
@@ -244,7 +244,6 @@ class Guard:
 
     def _is_reread_due(self, pool: ThinPool, record: PoolRecord, *, is_first: bool) -> bool:
         """Whether LVM should be asked anew about the VG of a pool."""
-        every = float("inf")
         if record.reason is Reason.LAYOUT_UNKNOWN:
             # Once: what LVM hides, an exported VG for one, it will go on hiding.
             return is_first and self._view.is_complete
@@ -254,6 +253,8 @@ class Guard:
             every = QUEUEING_SECONDS
         elif self._has_news and record.reason in WAITING_FOR_SPACE:
             every = NEWS_SECONDS
+        else:
+            return False
         return self._clock() >= self._reread_at.get(pool.vg_name, NEVER) + every
 
     def _forget_gone(self) -> None:

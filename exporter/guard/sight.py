@@ -101,13 +101,15 @@ class Sight:
     def look(self, *, is_all: bool) -> list[SeenPool]:
         """Read the pools that are due, or all; returns those that have changed.
 
-        One that is gone, or another under the same name, is found by `list_devices`.
+        One that will be due within half its pause is read as well: otherwise every pool
+        with a pause of its own would wake the loop by itself. What is gone, or another
+        under the same name, is found by `list_devices`.
         Raises KernelError.
         """
         now = self.looked_at = self._clock()
         changed = []
         for name, seen in self.pools.items():
-            if not is_all and now < seen.due_at:
+            if not is_all and now + seen.pause_seconds / 2 < seen.due_at:
                 continue
             seen.due_at = now + seen.pause_seconds
             raw = self._kernel.status(name)

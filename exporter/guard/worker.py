@@ -56,8 +56,7 @@ class Workers:
 
     def is_busy(self, vg_name: str) -> bool:
         """Whether this VG is being served."""
-        thread = self._threads.get(vg_name)
-        return thread is not None and thread.is_alive()
+        return vg_name in self._threads
 
     def extend(self, pool: ThinPool, decision: Decision, snapshot: Snapshot) -> None:
         """Extend a pool; the caller has seen that nobody is at work in its VG."""
@@ -84,12 +83,18 @@ class Workers:
             try:
                 work()
             finally:
+                # Before the loop is woken, which must not find the VG still busy.
+                del self._threads[vg_name]
                 self._on_end()
 
         # A daemon: our end must not wait for an lvextend, which goes on without us.
         thread = threading.Thread(target=serve, name=f"extend-{vg_name}", daemon=True)
         self._threads[vg_name] = thread
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads: the cycle's boundary tells it
+            del self._threads[vg_name]
+            raise
 
     def _reread(self, vg_name: str) -> None:
         try:
@@ -144,6 +149,7 @@ class Workers:
         narrate_attempt(self._log, pool, decision, attempt)
         record.count(attempt, wall=self._judge.clocks.wall())
         present, group = self._present(pool)
+        record.note_own_sizes(present)
         self.herald.tell_growth(present, decision, attempt)
         now_in = circumstances(present, group)
         failures = {outcome.failure or Failure.REFUSED for outcome in attempt.failures}

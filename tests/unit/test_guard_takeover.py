@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from exporter.guard import Rules
+from exporter.guard.ledger import PoolRecord
 from exporter.guard.memory import MemoryFile
 from exporter.model import Dmeventd, Reason
+from tests.factories import make_kernel_pool, make_pool, make_status
 from tests.fakes import LVM_RULES, MIB, GuardedHost, docker_host
 
 POOL = "docker/thinpool"
@@ -128,3 +132,21 @@ def test_a_latch_holds_through_a_restart(tmp_path: Path) -> None:
 
     assert guarded.verdict().reason is Reason.LATCHED_REFUSED
     assert len(guarded.log.events("extending")) == 1
+
+
+def test_metadata_that_lvm_raises_with_data_is_no_sign_of_dmeventd() -> None:
+    """An extension of ours that named the data alone may grow both; a later growth is theirs."""
+    status = make_status()
+    assert status.metadata is not None
+    larger = replace(status.metadata, total_blocks=2 * status.metadata.total_blocks)
+    before = make_pool()
+    after = make_pool(kernel=make_kernel_pool(status=replace(status, metadata=larger)))
+    record = PoolRecord()
+    assert not record.has_grown_by_others(before, is_busy=False)
+
+    record.note_own_sizes(after)
+
+    assert not record.has_grown_by_others(after, is_busy=False)
+    theirs = PoolRecord()
+    assert not theirs.has_grown_by_others(before, is_busy=False)
+    assert theirs.has_grown_by_others(after, is_busy=False)
