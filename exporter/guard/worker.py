@@ -51,12 +51,13 @@ class Workers:
         self._log = log
         self._on_end = on_end
         self._threads: dict[str, threading.Thread] = {}
+        self._busy: set[str] = set()
         self.durations = NO_DURATIONS
         self.herald = Herald()
 
     def is_busy(self, vg_name: str) -> bool:
         """Whether this VG is being served."""
-        return vg_name in self._threads
+        return vg_name in self._busy
 
     def extend(self, pool: ThinPool, decision: Decision, snapshot: Snapshot) -> None:
         """Extend a pool; the caller has seen that nobody is at work in its VG."""
@@ -84,17 +85,18 @@ class Workers:
                 work()
             finally:
                 # Before the loop is woken, which must not find the VG still busy.
-                del self._threads[vg_name]
+                self._busy.discard(vg_name)
                 self._on_end()
 
         # A daemon: our end must not wait for an lvextend, which goes on without us.
         thread = threading.Thread(target=serve, name=f"extend-{vg_name}", daemon=True)
-        self._threads[vg_name] = thread
+        self._busy.add(vg_name)
         try:
             thread.start()
-        except RuntimeError:  # no more threads: the cycle's boundary tells it
-            del self._threads[vg_name]
+        except RuntimeError:  # no more threads: told at the cycle's boundary
+            self._busy.discard(vg_name)
             raise
+        self._threads[vg_name] = thread
 
     def _reread(self, vg_name: str) -> None:
         try:

@@ -135,7 +135,7 @@ def test_a_latch_holds_through_a_restart(tmp_path: Path) -> None:
 
 
 def test_metadata_that_lvm_raises_with_data_is_no_sign_of_dmeventd() -> None:
-    """An extension of ours that named the data alone may grow both; a later growth is theirs."""
+    """An extension of ours that named data alone may grow both; without one it is theirs."""
     status = make_status()
     assert status.metadata is not None
     larger = replace(status.metadata, total_blocks=2 * status.metadata.total_blocks)
