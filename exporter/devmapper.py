@@ -139,7 +139,7 @@ class IoctlKernel:
         ioctl: Callable[[int, int, bytearray], int] = fcntl.ioctl,
     ) -> None:
         self._ioctl_of = ioctl
-        self._path = os.path.join(dev_directory, CONTROL_NODE)  # noqa: PTH118 - no Path in the hot loop
+        self._path = f"{dev_directory}/{CONTROL_NODE}"
         self._descriptor = -1
         self._can_arm = True
         self._waker = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
