@@ -12,11 +12,11 @@ from msgspec import Struct
 from exporter.collection import Collection, HostAccess, Programs
 from exporter.config import Settings
 from exporter.errors import ExporterError
+from exporter.events import Log
 from exporter.exposition import Exposition
 from exporter.extend import Extender
 from exporter.guard import Clocks, Guard, PoolRule, Rules
 from exporter.guard.memory import MemoryFile
-from exporter.guard.narrate import Log
 from exporter.hooks import Hooks
 from exporter.model import Collector, CollectorState, Snapshot
 from exporter.schedule import Schedule, Tick

@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent / "exporter"
 # Each part may import only from parts above it (style: host → records → Snapshot → …).
 ORDER = (
     "errors",
+    "events",
     "model",
     "units",
     "autoextend",

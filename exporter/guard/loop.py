@@ -12,12 +12,13 @@ from collections.abc import Callable
 from exporter.collection import Collection, LivePools
 from exporter.devmapper import Kernel
 from exporter.errors import HostError
+from exporter.events import Log
 from exporter.extend import Extender
 from exporter.guard.herald import Herald
 from exporter.guard.judge import Judge
 from exporter.guard.ledger import PoolRecord
 from exporter.guard.memory import MemoryFile
-from exporter.guard.narrate import Log, narrate_full, narrate_hand_back, narrate_state
+from exporter.guard.narrate import narrate_full, narrate_hand_back, narrate_state
 from exporter.guard.pace import pause_seconds
 from exporter.guard.rules import Clocks, Rules
 from exporter.guard.sight import SeenPool, Sight

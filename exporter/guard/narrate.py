@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
 
+from exporter.events import Log
 from exporter.model import Attempt, Decision, ThinPool
-
-
-class Log(Protocol):
-    """The part of a structlog logger that the guard uses."""
-
-    def info(self, event: str, **fields: object) -> object: ...  # noqa: D102 - structlog's
-    def warning(self, event: str, **fields: object) -> object: ...  # noqa: D102 - structlog's
-    def error(self, event: str, **fields: object) -> object: ...  # noqa: D102 - structlog's
-    def exception(self, event: str, **fields: object) -> object: ...  # noqa: D102 - structlog's
 
 
 def narrate_state(log: Log, pool: ThinPool, decision: Decision, was: object) -> None:

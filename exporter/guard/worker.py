@@ -15,12 +15,13 @@ from msgspec import structs
 
 from exporter.collection import Collection
 from exporter.errors import HostError
+from exporter.events import Log
 from exporter.extend import Extender
 from exporter.guard.herald import Herald
 from exporter.guard.judge import Judge
 from exporter.guard.latch import Latch, circumstances
 from exporter.guard.ledger import NO_DURATIONS, PoolRecord, add
-from exporter.guard.narrate import Log, narrate_attempt, narrate_takeover, plan
+from exporter.guard.narrate import narrate_attempt, narrate_takeover, plan
 from exporter.model import (
     Attempt,
     Collector,

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 from msgspec import Struct
 
 from exporter.command import Runner
 from exporter.errors import CommandStuckError, HostError, quote
+from exporter.events import Log
 from exporter.hooks.happening import Happening, environment
 from exporter.hooks.trust import Trust, refusal
 
 LOGGED_CHARACTERS = 2000
-
-
-class Log(Protocol):
-    """The part of a structlog logger that hooks use."""
-
-    def info(self, event: str, **fields: object) -> object: ...  # noqa: D102 - structlog's
-    def warning(self, event: str, **fields: object) -> object: ...  # noqa: D102 - structlog's
-    def error(self, event: str, **fields: object) -> object: ...  # noqa: D102 - structlog's
 
 
 class Ended(Struct, frozen=True):

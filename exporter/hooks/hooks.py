@@ -6,8 +6,9 @@ import threading
 from collections.abc import Callable, Mapping
 
 from exporter.command import Runner
+from exporter.events import Log
 from exporter.hooks.agenda import Agenda, Task
-from exporter.hooks.caller import Caller, Log, subject
+from exporter.hooks.caller import Caller, subject
 from exporter.hooks.happening import LASTING, Happening, HookEvent
 from exporter.hooks.trust import ROOT_ALONE, Trust
 from exporter.model import Device, ThinPool
