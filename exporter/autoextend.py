@@ -155,7 +155,14 @@ def metadata_step_percent(
     step = step_percent(
         usage, threshold_percent=threshold, policy_percent=policy_percent, rules=rules
     )
-    return step + 1 if step and rules.rounds_up_exactly else step
+    return metadata_percent(step, rules=rules)
+
+
+def metadata_percent(percent: int, *, rules: Rules = NEWEST) -> int:
+    """Percent that the metadata LV gains where the policy means `percent`."""
+    if not rules.extends_metadata:
+        return 0
+    return percent + 1 if percent and rules.rounds_up_exactly else percent
 
 
 def added_extents(percent: int, extents: int) -> int:

@@ -115,6 +115,8 @@ class _Merge:
     def __init__(self, readings: Readings) -> None:
         self._readings = readings
         self._kernel = readings.kernel or KernelReading()
+        version = readings.policies.lvm_version if readings.policies else None
+        self._rules = autoextend.rules_of(version)
         self._by_uuid = {
             pool.dm_uuid[:LVM_UUID_LENGTH]: pool
             for pool in self._kernel.pools
@@ -147,10 +149,11 @@ class _Merge:
         policy = self._policy(profile)
         word = (self._readings.lvm or LvmLayout()).monitoring.get(f"{lvm.vg_name}/{lvm.name}")
         sizes = self._thin_sizes(lvm, kernel)
+        rules = self._rules
         threshold = (
             None
             if policy is None
-            else autoextend.effective_threshold_percent(policy.threshold_percent)
+            else autoextend.effective_threshold_percent(policy.threshold_percent, rules=rules)
         )
         return ThinPool(
             vg_name=lvm.vg_name,
@@ -165,7 +168,9 @@ class _Merge:
             effective_threshold_percent=threshold,
             metadata_threshold_percent=None
             if threshold is None
-            else autoextend.metadata_threshold_percent(lvm.metadata_size_bytes, threshold),
+            else autoextend.metadata_threshold_percent(
+                lvm.metadata_size_bytes, threshold, rules=rules
+            ),
             is_monitored=self._is_monitored(word, policy),
             monitoring=word,
             thin_volumes=len(sizes),

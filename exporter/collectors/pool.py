@@ -119,6 +119,12 @@ LAYOUT: tuple[Row[ThinPool], ...] = (
 )
 KERNEL: tuple[Row[KernelPool], ...] = (
     Row(
+        "thinpool_metadata_snapshot_held",
+        "1 if a metadata snapshot is reserved (reserve_metadata_snap), which keeps metadata "
+        "blocks from being freed, else 0; from the kernel.",
+        lambda kernel: _is_snapshot_held(kernel.status),
+    ),
+    Row(
         "thinpool_queue_if_no_space",
         "1 if a full pool makes writers wait, 0 if it fails them at once; from the kernel, "
         "which turns from 1 to 0 after its no_space_timeout.",
@@ -223,6 +229,11 @@ def _facts_of_lvm(lvm: LvmPool) -> Facts:
         needs_check=lvm.needs_check,
         is_suspended=lvm.is_suspended,
     )
+
+
+def _is_snapshot_held(status: PoolStatus) -> bool | None:
+    """Say whether one is reserved; a failed pool does not tell."""
+    return None if status.data is None else status.held_root_block is not None
 
 
 def _share(percent: float | None, size_bytes: int) -> int | None:

@@ -121,7 +121,12 @@ class Judge:
         record = self.record(pool)
         report = record.report(
             mode,
-            next_steps(pool, group, self.rules.limits_of(pool)),
+            next_steps(
+                pool,
+                group,
+                self.rules.limits_of(pool),
+                lvm_version=snapshot.lvm_version,
+            ),
             is_left_to_dmeventd=is_left_to_dmeventd(pool, mode),
         )
         return structs.replace(report, queue_seconds_left=self.queue_seconds_left(record))

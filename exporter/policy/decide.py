@@ -81,19 +81,27 @@ def is_left_to_dmeventd(pool: ThinPool, mode: GuardMode) -> bool:
 
 
 def next_steps(
-    pool: ThinPool, group: VolumeGroup | None, limits: Limits
+    pool: ThinPool,
+    group: VolumeGroup | None,
+    limits: Limits,
+    *,
+    lvm_version: LvmVersion | None = None,
 ) -> tuple[NextStep, ...]:
     """Tell what the policy will ask for at its next crossing, and what is possible now.
 
+    Each device crosses by itself here; together LVM may count otherwise (autoextend.py).
     Nothing when that is unknown or the policy never extends.
     """
     lvm, policy = pool.lvm, pool.policy
     if lvm is None or group is None or policy is None or policy.is_off:
         return ()
-    need = Need.of(pool)
+    rules = autoextend.rules_of(lvm_version)
+    need = Need.of(pool, rules=rules)
     data = (need.data_percent if need else 0) or policy.step_percent
-    metadata = (need.metadata_percent if need else 0) or policy.step_percent + 1
-    room = Room(pool=lvm, group=group, limits=limits)
+    metadata = (need.metadata_percent if need else 0) or autoextend.metadata_percent(
+        policy.step_percent, rules=rules
+    )
+    room = Room(pool=lvm, group=group, limits=limits, rules=rules)
     extensions = (
         room.data(autoextend.added_extents(data, room.data_extents), room.budget),
         room.metadata(autoextend.added_extents(metadata, room.metadata_extents)),

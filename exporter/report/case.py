@@ -45,7 +45,7 @@ class Case(Struct, frozen=True, kw_only=True):
     def of(cls, pool: ThinPool, snapshot: Snapshot, note: GuardNote | None) -> Case:
         """Gather what belongs to a pool."""
         group = snapshot.volume_group(pool.vg_name)
-        guard = snapshot.guard
+        guard, version = snapshot.guard, snapshot.lvm_version
         return cls(
             pool=pool,
             group=group,
@@ -54,8 +54,8 @@ class Case(Struct, frozen=True, kw_only=True):
             vg_names=frozenset(known.name for known in snapshot.volume_groups),
             judged=guard.pools.get(pool.label) if guard else None,
             note=note,
-            decision=decide(pool, group, Limits()),
-            steps=next_steps(pool, group, Limits()),
+            decision=decide(pool, group, Limits(), lvm_version=version),
+            steps=next_steps(pool, group, Limits(), lvm_version=version),
         )
 
     @property

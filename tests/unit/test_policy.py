@@ -370,6 +370,21 @@ def test_the_next_step_is_told_before_it_is_needed() -> None:
     assert steps[Device.METADATA].possible_bytes == 11 * EXTENT_BYTES
 
 
+@pytest.mark.parametrize(
+    ("version", "metadata_extents"), [((2, 2, 98), 0), ((2, 3, 10), 26), ((2, 3, 16), 27)]
+)
+def test_the_next_step_is_that_of_the_lvm_found(
+    version: tuple[int, int, int], metadata_extents: int
+) -> None:
+    """Of 51 extents, 50 % or 51 %; the oldest LVM extends no metadata."""
+    pool = replace(pool_used(), policy=make_policy(step_percent=50))
+
+    steps = next_steps(pool, group_with(5000), NO_LIMITS, lvm_version=version)
+
+    wanted = {step.device: step.wanted_bytes for step in steps}
+    assert wanted[Device.METADATA] == metadata_extents * EXTENT_BYTES
+
+
 def test_no_next_step_where_the_policy_never_extends() -> None:
     """Absent, not zero."""
     pool = replace(pool_used(), policy=make_policy(threshold_percent=100))

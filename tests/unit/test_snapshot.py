@@ -68,6 +68,18 @@ def test_lvm_and_the_kernel_meet_by_uuid() -> None:
     assert pool.is_profile_missing is False
 
 
+def test_thresholds_are_those_of_the_lvm_found() -> None:
+    """LVM before 2.02.133 takes a threshold below 50 as it is."""
+    old = Policies(
+        by_profile={"docker-thinpool": make_policy(threshold_percent=40)},
+        lvm_version=(2, 2, 98),
+    )
+
+    pool = only_pool(merge(policies=old))
+
+    assert (pool.effective_threshold_percent, pool.metadata_threshold_percent) == (40, 40)
+
+
 def test_a_pool_with_lvms_own_volumes_has_a_suffix() -> None:
     """The device is then another one, but of the same LV."""
     uuid = make_kernel_pool().dm_uuid + "-tpool"

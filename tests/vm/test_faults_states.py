@@ -326,6 +326,7 @@ def test_the_faults_have_metrics(seen: Seen) -> None:
         "thinpool_needs_check": "sick/check",
         "thinpool_suspended": "asleep/pool",
         "thinpool_profile_missing": "ward/lost",
+        "thinpool_metadata_snapshot_held": "ward/odd",
     }
     for name, pool in flags.items():
         assert seen.metrics.value(name, **labels(pool)) == 1, name
