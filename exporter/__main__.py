@@ -188,7 +188,7 @@ def _run(options: argparse.Namespace) -> int:
     try:
         settings = _lock(lock, settings)
         host = _host(settings)
-        if not _acts(settings):
+        if not rules(settings).may_extend:
             return _serve(host, settings, options)
         lvm = settings.commands.lvm
         Residence(HostMemory(), host.runner, lvm, warn=logger.warning).start()
@@ -199,7 +199,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _lock(lock: GuardLock, settings: Settings) -> Settings:
     """Become the host's one guard, or only observe where that cannot be made sure."""
-    if not _acts(settings):
+    if not rules(settings).may_extend:
         return settings
     modes = {label: pool.mode for label, pool in settings.pools.items() if pool.mode}
     try:
@@ -212,12 +212,6 @@ def _lock(lock: GuardLock, settings: Settings) -> Settings:
         guard = structs.replace(settings.guard, mode=GuardMode.OBSERVE)
         return structs.replace(settings, guard=guard, pools=pools)
     return settings
-
-
-def _acts(settings: Settings) -> bool:
-    """Whether any pool may be extended."""
-    modes = {settings.guard.mode, *(pool.mode for pool in settings.pools.values())}
-    return bool(modes & {GuardMode.AUTO, GuardMode.ALWAYS})
 
 
 def _demo(options: argparse.Namespace) -> int:

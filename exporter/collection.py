@@ -72,12 +72,14 @@ class Collection:
         wall_clock: Callable[[], float],
         clock: Callable[[], float],
         on_change: Callable[[Collector, CollectorState], None] = lambda *_: None,
+        on_group: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._host = host
         self._programs = programs
         self._wall_clock = wall_clock
         self._clock = clock
         self._on_change = on_change
+        self._on_group = on_group
         self._in_use = {name: threading.Lock() for name in Collector}
         self._swap = threading.Lock()
         self._states = {name: CollectorState() for name in Collector}
@@ -131,6 +133,7 @@ class Collection:
 
     def refresh_group(self, vg_name: str) -> None:
         """Read one VG anew, for a decision that is to be acted on. Raises HostError."""
+        self._on_group(vg_name)
         layout = lvm.read_layout(self._run_lvm, self._programs.lvm, (vg_name,))
         with self._swap:
             known = self._readings.lvm

@@ -6,6 +6,7 @@ it is never killed, and its exit status is not believed: the kernel's totals are
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 
 from exporter.command import Output, Runner
@@ -96,6 +97,11 @@ class Extender:
             is_archived=is_archived,
             message=(output.stderr.strip() or output.stdout.strip()),
         )
+
+    def keep_ready(self) -> None:
+        """Have lvextend begin at once when it is next needed; costs nothing while it would."""
+        with contextlib.suppress(HostError):  # then it begins as any command does
+            self._runner.keep_ready(self._lvm, environment=ENVIRONMENT)
 
     def _run(self, argv: tuple[str, ...], on_stuck: Callable[[], None]) -> Output:
         running = self._runner.start(argv, environment=ENVIRONMENT)

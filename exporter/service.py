@@ -111,16 +111,18 @@ class Service:
         self._host = host
         self._log = log
         self._latest: Snapshot | None = None
+        self._configuration = FilesWatch(configuration_files)
+        self._groups = FilesWatch(backup_files)
         self._collection = Collection(
             host,
             programs(settings),
             wall_clock=clocks.wall,
             clock=clocks.monotonic,
             on_change=self._say_state,
+            # What the guard has changed, it reads at once: no reason to read all again.
+            on_group=self._groups.know,
         )
         self._guard = make_guard(host, settings, self._collection, clocks=clocks, log=log)
-        self._configuration = FilesWatch(configuration_files)
-        self._groups = FilesWatch(backup_files)
         self._schedule = Schedule(self._ticks(settings), clock=clocks.monotonic)
         traffic = Traffic()
         self._exposition = Exposition(lambda: self._latest, pause=traffic.give_way)
@@ -143,6 +145,7 @@ class Service:
         sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
         # First, so that a port that is taken is said before anything is touched.
         self._server.start()
+        self._guard.keep_ready()
         try:
             self._start_collecting()
             threads = self._start_threads(stop)
@@ -204,6 +207,7 @@ class Service:
         return lambda: self._collection.refresh(name)
 
     def _look_at_files(self) -> None:
+        self._guard.keep_ready()
         if self._configuration.has_changed():
             self._log.info("lvm_configuration_changed")
             self._collection.refresh(Collector.POLICY)

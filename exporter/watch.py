@@ -23,6 +23,12 @@ class FilesWatch:
         before, self._last = self._last, self._signature()
         return before != self._last
 
+    def know(self, name: str) -> None:
+        """Take the present state of the files of this name for the last that was asked of."""
+        others = {row for row in self._last if Path(row[0]).name != name}
+        present = {row for row in self._signature() if Path(row[0]).name == name}
+        self._last = frozenset(others | present)
+
     def _signature(self) -> Signature:
         return frozenset(_signatures(self._files()))
 

@@ -1,7 +1,8 @@
 """The only place that starts a process: argv in, decoded output or one error out."""
 
 from exporter.command.child import CHILD_ENVIRONMENT, child_environment
-from exporter.command.runner import HostRunner, Output, Runner, Running
+from exporter.command.runner import HostRunner, Runner
+from exporter.command.running import Output, Running
 
 __all__ = [
     "CHILD_ENVIRONMENT",

@@ -45,6 +45,7 @@ def public_environment() -> dict[str, str]:
 def spawn(
     argv: Sequence[str],
     *,
+    stdin: int = subprocess.DEVNULL,
     stdout: int | IO[bytes],
     stderr: int | IO[bytes],
     env: Mapping[str, str],
@@ -57,7 +58,7 @@ def spawn(
     try:
         return subprocess.Popen(
             list(argv),
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=stdout,
             stderr=stderr,
             env=env,

@@ -2,8 +2,7 @@
 
 `run` is for commands that only read: at the
 deadline they are killed, since a stopped `lvs` would hold its VG's lock against us.
-`start` is for commands that change the host: never killed, and with output kept in
-memory files instead of pipes, so that not even our own death can interrupt them.
+`start` is for commands that change the host (running.py): never killed.
 `call` is for the user's own: whatever they do, print or leave behind, they end in time.
 """
 
@@ -15,14 +14,14 @@ import selectors
 import signal
 import subprocess
 import time
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Protocol
-
-from msgspec import Struct
+from typing import Protocol
 
 from exporter.command.call import hear_out, spawn_called
 from exporter.command.child import abandon, child_environment, kill_group, spawn, text
+from exporter.command.running import MAX_OUTPUT_BYTES, Output, Running
+from exporter.command.standby import ReadyLvm
 from exporter.errors import (
     CommandFailedError,
     CommandStuckError,
@@ -30,27 +29,10 @@ from exporter.errors import (
     OutputTooLargeError,
 )
 
-MAX_OUTPUT_BYTES = 32 * 1024 * 1024  # 1,000 thin volumes are 1 MB of lvs JSON
 READ_BYTES = 65536
 ORDINARY_OOM_SCORE = "0"
 # From the request to end to the kill.
 CALL_GRACE_SECONDS = 5.0
-
-
-class Output(Struct, frozen=True, kw_only=True):
-    """What a command printed and how it ended (negative: the signal that ended it)."""
-
-    argv: tuple[str, ...]
-    status: int
-    stdout: str
-    stderr: str
-
-
-class Running(Protocol):
-    """A command that changes the host and may outlast our patience."""
-
-    def wait(self, timeout_seconds: float) -> Output | None:
-        """Wait for its end; None when it still runs after `timeout_seconds`."""
 
 
 class Runner(Protocol):
@@ -65,6 +47,12 @@ class Runner(Protocol):
 
     def start(self, argv: Sequence[str], *, environment: Mapping[str, str]) -> Running:
         """Start a command that changes the host. Raises CommandMissingError."""
+
+    def keep_ready(self, program: str, *, environment: Mapping[str, str]) -> None:
+        """Have an lvm ready for the next `start`, so that it begins at once.
+
+        Costs nothing while one is ready. Raises CommandMissingError.
+        """
 
     def call(
         self, argv: Sequence[str], *, environment: Mapping[str, str], deadline_seconds: float
@@ -92,6 +80,7 @@ class HostRunner:
         max_output_bytes: int = MAX_OUTPUT_BYTES,
         call_grace_seconds: float = CALL_GRACE_SECONDS,
         expendable: Container[str] = (),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._max_output_bytes = max_output_bytes
         self._call_grace_seconds = call_grace_seconds
@@ -99,6 +88,7 @@ class HostRunner:
         self._undead: dict[tuple[str, ...], subprocess.Popen[bytes]] = {}
         self._reading: set[subprocess.Popen[bytes]] = set()
         self._called: set[subprocess.Popen[bytes]] = set()
+        self._ready = ReadyLvm(clock)
         self._is_closed = False
 
     def close(self) -> None:
@@ -108,6 +98,7 @@ class HostRunner:
         What `start` has started goes on.
         """
         self._is_closed = True
+        self._ready.close()
         for child in tuple(self._reading):
             kill_group(child.pid)
         for child in tuple(self._called):
@@ -142,14 +133,11 @@ class HostRunner:
 
     def start(self, argv: Sequence[str], *, environment: Mapping[str, str]) -> Running:
         """See Runner.start."""
-        with contextlib.ExitStack() as opened:
-            stdout = opened.enter_context(_memory_file("stdout"))
-            stderr = opened.enter_context(_memory_file("stderr"))
-            child = spawn(
-                argv, stdout=stdout, stderr=stderr, env=child_environment(environment)
-            )
-            opened.pop_all()
-        return _RunningChild(tuple(argv), child, stdout, stderr)
+        return self._ready.start(argv, environment)
+
+    def keep_ready(self, program: str, *, environment: Mapping[str, str]) -> None:
+        """See Runner.keep_ready."""
+        self._ready.keep(program, environment)
 
     def call(
         self, argv: Sequence[str], *, environment: Mapping[str, str], deadline_seconds: float
@@ -181,36 +169,6 @@ class HostRunner:
             raise CommandStuckError(argv, deadline_seconds)
 
 
-class _RunningChild:
-    """A child whose output lands in memory files."""
-
-    def __init__(
-        self,
-        argv: tuple[str, ...],
-        child: subprocess.Popen[bytes],
-        stdout: IO[bytes],
-        stderr: IO[bytes],
-    ) -> None:
-        self._argv = argv
-        self._child = child
-        self._files = (stdout, stderr)
-        self._output: Output | None = None
-
-    def wait(self, timeout_seconds: float) -> Output | None:
-        """See Running.wait."""
-        if self._output is None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                status = _wait(self._child, timeout_seconds)
-                self._output = self._read_output(status)
-        return self._output
-
-    def _read_output(self, status: int) -> Output:
-        stdout, stderr = (text(_contents(file)) for file in self._files)
-        for file in self._files:
-            file.close()
-        return Output(argv=self._argv, status=status, stdout=stdout, stderr=stderr)
-
-
 class _TooMuchError(Exception):
     """The child printed more than the limit."""
 
@@ -237,33 +195,3 @@ def _read_streams(
             if sum(map(len, streams)) > max_bytes:
                 raise _TooMuchError
     return streams
-
-
-def _wait(child: subprocess.Popen[bytes], timeout_seconds: float) -> int:
-    """Wait without Popen.wait's naps of up to 50 ms: lvextend's end is urgent news."""
-    status = child.poll()
-    if status is not None or timeout_seconds <= 0:
-        if status is None:
-            raise subprocess.TimeoutExpired(child.args, timeout_seconds)
-        return status
-    try:
-        descriptor = os.pidfd_open(child.pid)
-    except (OSError, AttributeError):  # Linux before 5.3, or a Python built on one
-        return child.wait(timeout_seconds)
-    try:
-        with selectors.DefaultSelector() as selector:
-            selector.register(descriptor, selectors.EVENT_READ)
-            selector.select(timeout_seconds)
-    finally:
-        os.close(descriptor)
-    return child.wait(0)
-
-
-def _memory_file(name: str) -> IO[bytes]:
-    return os.fdopen(os.memfd_create(f"thinpool-exporter-{name}"), "w+b")
-
-
-def _contents(file: IO[bytes]) -> bytes:
-    # At an offset of its own: a grandchild that still writes shares the file's.
-    size = os.fstat(file.fileno()).st_size
-    return os.pread(file.fileno(), min(size, MAX_OUTPUT_BYTES), 0)

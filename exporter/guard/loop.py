@@ -150,6 +150,11 @@ class Guard:
             return None
         return LivePools(pools=self._sight.kernel_pools(), read_at=self._sight.looked_at)
 
+    def keep_ready(self) -> None:
+        """Have an extension begin at once when one is needed; not for the loop's thread."""
+        if self._judge.rules.may_extend:
+            self._workers.keep_ready()
+
     def save(self) -> None:
         """Keep for the next guard what it must not forget; not for the loop's thread."""
         if self._memory:

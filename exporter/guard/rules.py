@@ -30,6 +30,12 @@ class Rules(Struct, frozen=True, kw_only=True):
     interval_seconds: float = 1.0
     pools: Mapping[str, PoolRule] = {}
 
+    @property
+    def may_extend(self) -> bool:
+        """Whether any pool may be extended."""
+        modes = {self.mode, *(rule.mode for rule in self.pools.values())}
+        return bool(modes & {GuardMode.AUTO, GuardMode.ALWAYS})
+
     def mode_of(self, pool: ThinPool) -> GuardMode:
         """Find the mode in force for a pool."""
         rule = self.pools.get(pool.label)

@@ -71,6 +71,10 @@ class Workers:
         else:
             self._start(vg_name, lambda: self._reread(vg_name))
 
+    def keep_ready(self) -> None:
+        """Have the next extension begin at once; not for the loop's thread."""
+        self._extender.keep_ready()
+
     def join(self, timeout_seconds: float) -> bool:
         """Wait until none is at work; false if one still is after the timeout."""
         clock = self._judge.clocks.monotonic
@@ -121,6 +125,7 @@ class Workers:
         self.durations = add(self.durations, attempt.duration_seconds)
         self._reread(pool.vg_name)
         self._remember(pool, attempt, decision, before)
+        self.keep_ready()
 
     def _attempt(self, pool: ThinPool, decision: Decision, record: PoolRecord) -> Attempt:
         dm_name = pool.kernel.dm_name if pool.kernel else ""

@@ -76,6 +76,9 @@ class FrozenRunner:
             self._outputs[key] = self._host.run(argv, deadline_seconds=deadline_seconds)
         return self._outputs[key]
 
+    def keep_ready(self, program: str, *, environment: Mapping[str, str]) -> None:
+        """See Runner.keep_ready."""
+
     def call(
         self, argv: Sequence[str], *, environment: Mapping[str, str], deadline_seconds: float
     ) -> Output:

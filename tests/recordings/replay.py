@@ -96,6 +96,9 @@ class Recording:
         """See Runner.start; nothing here changes a host."""
         raise NotRecordedError(f"{self.name}: {shlex.join(argv)} with {environment}")
 
+    def keep_ready(self, program: str, *, environment: Mapping[str, str]) -> None:
+        """See Runner.keep_ready."""
+
     def call(
         self, argv: Sequence[str], *, environment: Mapping[str, str], deadline_seconds: float
     ) -> Output:

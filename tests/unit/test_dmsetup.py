@@ -55,6 +55,9 @@ class FakeDmsetup:
         """See Runner.start; the fallback changes nothing."""
         raise AssertionError(argv, environment)
 
+    def keep_ready(self, program: str, *, environment: Mapping[str, str]) -> None:
+        """See Runner.keep_ready."""
+
     def call(
         self, argv: Sequence[str], *, environment: Mapping[str, str], deadline_seconds: float
     ) -> Output:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from exporter.command import Output, Running
-from exporter.errors import HostError
+from exporter.errors import CommandMissingError, HostError
 from exporter.extend import Extender, argv_lvextend
 from exporter.model import (
     Attempt,
@@ -72,6 +72,10 @@ class Lvextend:
         """See Runner.start."""
         self.started.append((argv, environment))
         return self
+
+    def keep_ready(self, program: str, *, environment: Mapping[str, str]) -> None:
+        """Have none: lvm is not there."""
+        raise CommandMissingError((program, *environment), "not there")
 
     def call(
         self, argv: Sequence[str], *, environment: Mapping[str, str], deadline_seconds: float
@@ -264,3 +268,10 @@ def test_the_archive_is_looked_at_only_after_a_refusal(
     extend_beside(archive, Lvextend(exit_status), status(125, 2), after)
 
     assert archive.asked == 0
+
+
+def test_an_lvm_that_cannot_be_kept_ready_is_no_trouble() -> None:
+    """When it is needed, it is started as any command is, and tells why it cannot be."""
+    extender = Extender(Lvextend(), "/sbin/lvm", deadline_seconds=60, clock=lambda: 0.0)
+
+    extender.keep_ready()

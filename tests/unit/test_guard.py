@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 
 from exporter.devmapper import DmStatus
@@ -397,3 +399,51 @@ def test_a_stuck_docker_does_not_concern_the_guard() -> None:
     guarded.cycle(2)
 
     assert data_mib(guarded) == 600
+
+
+class Readied(SimulatedHost):
+    """Counts how often an lvm was to be kept ready."""
+
+    times = 0
+
+    def keep_ready(self, program: str, *, environment: Mapping[str, str]) -> None:
+        """See Runner.keep_ready."""
+        assert (program, dict(environment)) == ("/sbin/lvm", {"LVM_RUN_BY_DMEVENTD": "1"})
+        self.times += 1
+
+
+@pytest.mark.parametrize(
+    ("mode", "own_mode", "is_kept"),
+    [
+        (GuardMode.AUTO, None, True),
+        (GuardMode.ALWAYS, None, True),
+        (GuardMode.OBSERVE, None, False),
+        (GuardMode.OFF, None, False),
+        (GuardMode.OFF, GuardMode.AUTO, True),
+    ],
+)
+def test_an_lvm_is_kept_ready_where_one_may_be_needed(
+    mode: GuardMode, own_mode: GuardMode | None, *, is_kept: bool
+) -> None:
+    """Whoever only observes needs none."""
+    rules = Rules(mode=mode, pools={POOL: PoolRule(mode=own_mode)})
+    guarded = docker_host(rules=rules, kind=Readied)
+    host = guarded.host
+    assert isinstance(host, Readied)
+
+    guarded.guard.keep_ready()
+
+    assert bool(host.times) == is_kept
+
+
+def test_the_next_lvm_is_readied_after_each_extension() -> None:
+    """Each of them does one command."""
+    guarded = docker_host(kind=Readied)
+    host = guarded.host
+    assert isinstance(host, Readied)
+    guarded.host.fill(POOL, chunks(0.81))
+
+    guarded.cycle(3)
+
+    assert data_mib(guarded) == 600
+    assert host.times == 1

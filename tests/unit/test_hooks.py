@@ -49,6 +49,9 @@ class Scripts:
         """List what each call was told in this variable."""
         return [environment[name] for _, environment in self.calls]
 
+    def keep_ready(self, program: str, *, environment: Mapping[str, str]) -> None:
+        """See Runner.keep_ready."""
+
     def call(
         self, argv: Sequence[str], *, environment: Mapping[str, str], deadline_seconds: float
     ) -> Output:

@@ -153,6 +153,25 @@ def test_a_change_of_a_vg_is_noticed_by_the_backup_that_lvm_writes(tmp_path: Pat
     assert watch.has_changed()
 
 
+def test_a_change_that_is_known_is_not_told(tmp_path: Path) -> None:
+    """That of one VG; another's still is, and so is the next one."""
+    backups = tmp_path / "backup"
+    backups.mkdir()
+    watch = FilesWatch(lambda: backup_files({"LVM_SYSTEM_DIR": str(tmp_path)}))
+
+    (backups / "docker").write_text("seqno = 1\n")
+    watch.know("docker")
+    assert not watch.has_changed()
+
+    (backups / "docker").write_text("seqno = 21\n")
+    (backups / "other").write_text("seqno = 1\n")
+    watch.know("docker")
+    assert watch.has_changed()
+
+    (backups / "docker").write_text("seqno = 301\n")
+    assert watch.has_changed()
+
+
 def test_what_dmeventd_does_is_told_for_people(tmp_path: Path) -> None:
     """Its state, where its threads sleep, what it has started; nothing of one that is gone."""
     own = Dmeventd(is_alive=True, pid=os.getpid(), state="S")

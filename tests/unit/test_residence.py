@@ -105,6 +105,9 @@ class Loader:
         """Refuse: nothing is changed here."""
         raise AssertionError((argv, environment))
 
+    def keep_ready(self, program: str, *, environment: Mapping[str, str]) -> None:
+        """See Runner.keep_ready."""
+
     def call(
         self, argv: Sequence[str], *, environment: Mapping[str, str], deadline_seconds: float
     ) -> Output:

@@ -152,6 +152,9 @@ class TimedRunner:
         self._prepared[tuple(argv)] = output
         return output
 
+    def keep_ready(self, program: str, *, environment: Mapping[str, str]) -> None:
+        """See Runner.keep_ready."""
+
     def call(
         self, argv: Sequence[str], *, environment: Mapping[str, str], deadline_seconds: float
     ) -> Output:
