@@ -157,7 +157,10 @@ class PhysicalVolume(Struct, frozen=True, kw_only=True):
 
 
 class VolumeGroup(Struct, frozen=True, kw_only=True):
-    """A VG with its PVs. `spare_extents` is the size of the pool metadata spare LV."""
+    """A VG with its PVs. `spare_extents` is the size of the pool metadata spare LV.
+
+    `is_foreign`: its system ID is another host's.
+    """
 
     name: str
     uuid: str
@@ -171,6 +174,8 @@ class VolumeGroup(Struct, frozen=True, kw_only=True):
     is_partial: bool
     is_shared: bool
     is_clustered: bool = False
+    system_id: str | None = None
+    is_foreign: bool = False
     spare_extents: int = 0
     largest_metadata_extents: int = 0
     physical_volumes: tuple[PhysicalVolume, ...] = ()

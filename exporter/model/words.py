@@ -82,6 +82,7 @@ class Reason(Text):
     VG_EXPORTED = "vg_exported"
     VG_PARTIAL = "vg_partial"
     VG_SHARED = "vg_shared"
+    VG_FOREIGN = "vg_foreign"
     NO_SPACE = "no_space"
     AT_MAX_SIZE = "at_max_size"
     AT_METADATA_LIMIT = "at_metadata_limit"

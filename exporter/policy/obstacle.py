@@ -52,6 +52,7 @@ def layout_obstacle(pool: ThinPool, group: VolumeGroup | None) -> Reason | None:
     closed = _first(
         (group.is_exported, Reason.VG_EXPORTED),
         (group.is_shared or group.is_clustered, Reason.VG_SHARED),
+        (group.is_foreign, Reason.VG_FOREIGN),
     )
     if closed or pool.lvm is None:
         return closed or Reason.LAYOUT_UNKNOWN

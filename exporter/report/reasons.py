@@ -30,6 +30,7 @@ WORDS: dict[Reason, str] = {
     Reason.VG_EXPORTED: "its VG is exported",
     Reason.VG_PARTIAL: "its VG misses a disk, and LVM then refuses every change",
     Reason.VG_SHARED: "its VG is shared with other hosts, which no guard may change",
+    Reason.VG_FOREIGN: "its VG has the system ID of another host, so LVM refuses",
     Reason.NO_SPACE: "the VG has nothing left to give",
     Reason.AT_MAX_SIZE: "the pool has reached the max_size of the configuration",
     Reason.AT_METADATA_LIMIT: "the metadata has reached the largest size that LVM makes",

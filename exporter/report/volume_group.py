@@ -19,6 +19,7 @@ def group_findings(case: Case) -> Iterator[Finding]:
         (group.is_partial, _partial),
         (group.is_exported, _exported),
         (group.is_shared or group.is_clustered, _shared),
+        (group.is_foreign, _foreign),
         (not group.is_writable, _read_only),
     )
     yield from (make(group) for applies, make in checks if applies)
@@ -63,6 +64,34 @@ def _shared(group: VolumeGroup) -> Finding:
         text=f"the VG {shown(group.name)} is shared with other hosts: the guard never changes "
         "it; only dmeventd, which goes through LVM's lock daemon, can extend the pool",
         remedy=(say("See that dmeventd monitors the pool on the host where it is active."),),
+    )
+
+
+def _foreign(group: VolumeGroup) -> Finding:
+    owner = shown(group.system_id or "")
+    return Finding(
+        severity=Severity.WARNING,
+        brief="VG of another host",
+        text=f"the VG {shown(group.name)} has the system ID {owner}, which is not this host's: "
+        "LVM refuses to change it here, and so to extend the pool",
+        remedy=(
+            say(
+                "If another host uses it, deactivate it here: two hosts at one pool destroy it."
+            ),
+            run("lvm", "systemid"),
+            run("vgs", "-o", "+vg_systemid", *operand(group.name)),
+            say(
+                "If it is this host's now (lvmsystemid(7)), and this host has an ID of its own:"
+            ),
+            run(
+                "vgchange",
+                "--config",
+                f'local/extra_system_ids=["{owner}"]',
+                "--systemid",
+                "NEW_ID",
+                *operand(group.name),
+            ),
+        ),
     )
 
 

@@ -100,6 +100,12 @@ def _find(state: HostState, arguments: Arguments) -> Resize:
             "  See vgreduce --removemissing and vgextend --restoremissing.",
             f"  Cannot process volume group {vg_name}",
         )
+    if vg.system_id:  # the simulated host has none of its own
+        line = (
+            f"  WARNING: Found LVs active in VG {vg_name} with foreign system ID "
+            f"{vg.system_id}.  Possible data corruption."
+        )
+        raise LvmError(line, f"  Cannot process volume group {vg_name}")
     pool = state.pools.get(f"{vg_name}/{lv_name}")
     if pool is None:
         line = f"  Logical volume {lv_name} not found in volume group {vg_name}."

@@ -38,6 +38,8 @@ def _text(lines: Sequence[str]) -> str:
 def _answer(state: HostState, command: str, words: Sequence[str]) -> tuple[str, list[str]]:
     if command == "version":
         return VERSION, []
+    if command == "systemid":
+        return "  system ID: \n", []
     if command in REPORTS:
         return report(state, command, words)
     if command in {"lvmconfig", "dumpconfig"}:

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
+from msgspec import structs
 
 from exporter.command import Output
 from exporter.errors import CommandFailedError, CommandStuckError, HostError, ParseError
 from exporter.model import Dmeventd, LvmLayout, Problem
+from exporter.sources import system_id
 from exporter.sources.lvm_layout import Row, make_layout
 
 Run = Callable[[Sequence[str]], Output]
@@ -91,6 +93,7 @@ VG_FIELDS: dict[str, Callable[[str], object]] = {
     "vg_partial": _flag,
     "vg_shared": _flag,
     "vg_clustered": _flag,
+    "vg_systemid": _text,
 }
 PV_FIELDS: dict[str, Callable[[str], object]] = {
     "pv_name": str,
@@ -196,7 +199,24 @@ def read_layout(run: Run, lvm: str, vg_names: Iterable[str] = ()) -> LvmLayout:
     vgs = report(argv_vgs(lvm, names), VG_FIELDS)
     # Of one VG alone is asked so that no other one's lock is waited for.
     pvs = report(argv_pvs(lvm, *((UNLOCKED,) if names else ())), PV_FIELDS)
-    return make_layout(lvs, vgs, pvs, problems)
+    layout = make_layout(lvs, vgs, pvs, problems)
+    if not any(group.system_id for group in layout.volume_groups):
+        return layout
+    return _with_foreign_marked(run, lvm, layout)
+
+
+def _with_foreign_marked(run: Run, lvm: str, layout: LvmLayout) -> LvmLayout:
+    """Mark the VGs of other hosts; where LVM does not tell, it will refuse by itself."""
+    try:
+        own = system_id.read(run, lvm)
+    except HostError as error:
+        problem = Problem(subject="systemid", message=str(error))
+        return structs.replace(layout, problems=(*layout.problems, problem))
+    groups = tuple(
+        structs.replace(group, is_foreign=bool(group.system_id) and group.system_id not in own)
+        for group in layout.volume_groups
+    )
+    return structs.replace(layout, volume_groups=groups)
 
 
 def _run_partial(run: Run, argv: Sequence[str], problems: list[Problem]) -> str:

@@ -72,6 +72,7 @@ def _pool(row: Row, last: Segments) -> LvmPool:
         when_full=row["lv_when_full"],
         is_active=row["lv_active_locally"],
         is_suspended=row["lv_suspended"],
+        # A pvmove locks what lies under the pool, and LVM extends the pool all the same.
         is_locked=bool(row["lv_allocation_locked"] or row["lv_converting"]),
         # "unknown" while the LV is down, though the layer under its volumes may be up.
         is_writable=not (row["lv_permissions"] or "").startswith("read-only"),
@@ -147,6 +148,7 @@ def _volume_group(
         is_partial=bool(row["vg_partial"]),
         is_shared=bool(row["vg_shared"]),
         is_clustered=bool(row["vg_clustered"]),
+        system_id=row["vg_systemid"],
         spare_extents=metadata["spare"] // row["vg_extent_size"],
         largest_metadata_extents=metadata["metadata"] // row["vg_extent_size"],
         physical_volumes=tuple(volumes),

@@ -69,6 +69,7 @@ VG = {
     "vg_partial": "0",
     "vg_shared": "0",
     "vg_clustered": "0",
+    "vg_systemid": "",
 }
 PV = {
     "pv_name": "/dev/sdb",
@@ -141,6 +142,35 @@ def test_reads_the_articles_pool() -> None:
     assert (group.spare_extents, group.largest_metadata_extents) == (51, 51)
     assert group.usable_free_extents == 154
     assert layout.problems == ()
+
+
+@pytest.mark.parametrize(
+    ("own", "is_foreign"), [("elsewhere", False), ("here", True), ("", True)]
+)
+def test_a_vg_of_another_host_is_marked(own: str, *, is_foreign: bool) -> None:
+    """By its system ID; the host's own is asked only where a VG has one."""
+    lvm = Lvm(
+        vgs=report("vg", [VG | {"vg_systemid": "elsewhere"}]),
+        systemid=f"  system ID: {own}\n",
+        lvmconfig="extra_system_ids=[]\n",
+    )
+
+    layout = read_layout(lvm, "/sbin/lvm")
+
+    (group,) = layout.volume_groups
+    assert (group.system_id, group.is_foreign) == ("elsewhere", is_foreign)
+    assert not layout.problems
+
+
+def test_a_system_id_that_cannot_be_asked_is_a_problem() -> None:
+    """Not one of the VG's: LVM will refuse by itself, or not."""
+    error = CommandStuckError(("/sbin/lvm", "systemid"), 30)
+    lvm = Lvm(vgs=report("vg", [VG | {"vg_systemid": "elsewhere"}]), systemid=error)
+
+    layout = read_layout(lvm, "/sbin/lvm")
+
+    assert not layout.volume_groups[0].is_foreign
+    assert [problem.subject for problem in layout.problems] == ["systemid"]
 
 
 def test_the_last_segment_says_how_an_extension_is_laid_out() -> None:

@@ -249,6 +249,7 @@ def test_pvs_that_may_not_be_used_do_not_count() -> None:
         ),
         (pool_used(0.99), group_with(99, is_shared=True), Reason.VG_SHARED),
         (pool_used(0.99), group_with(99, is_clustered=True), Reason.VG_SHARED),
+        (pool_used(0.99), group_with(99, is_foreign=True), Reason.VG_FOREIGN),
         (pool_used(0.99), group_with(99, is_partial=True), Reason.VG_PARTIAL),
         (pool_used(0.99), group_with(99, is_writable=False), Reason.NOT_WRITABLE),
         (

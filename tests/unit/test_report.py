@@ -231,6 +231,8 @@ def bad_group() -> Host:
         is_partial=True,
         is_exported=True,
         is_shared=True,
+        system_id="elsewhere",
+        is_foreign=True,
         is_writable=False,
         physical_volumes=(make_physical_volume(is_missing=True),),
     )
