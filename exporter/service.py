@@ -27,8 +27,9 @@ from exporter.web.traffic import Traffic
 
 WATCH_SECONDS = 2.0
 PUBLISH_SECONDS = 1.0
-# A hundred pools take tens of milliseconds to render: at most this share of one core.
-PUBLISH_SHARE = 0.01
+# A hundred pools take tens of milliseconds to render: at most this share of one core, but
+# on a slow one no figure becomes older than a scrape interval.
+PUBLISH_SHARE, PUBLISH_LATEST_SECONDS = 0.01, 10.0
 CHEAP_POOLS = 5  # about a millisecond each
 HEALTH_SECONDS = 1.0
 FIRST_READING_SECONDS = 3.0
@@ -222,7 +223,10 @@ class Service:
             snapshot = self._collection.snapshot(self._guard.live_pools())
             self._latest = self._guard.report(snapshot)
             self._guard.save()
-            pause = max(PUBLISH_SECONDS, self._render(len(self._latest.pools)) / PUBLISH_SHARE)
+            spare = self._render(len(self._latest.pools)) / PUBLISH_SHARE
+            # Somebody waits until everything has been read once.
+            longest = PUBLISH_LATEST_SECONDS if self._collection.is_complete else 0.0
+            pause = max(PUBLISH_SECONDS, min(spare, longest))
             for name in self._schedule.repair():
                 self._log.warning("schedule_repaired", source=name)
 

@@ -12,7 +12,7 @@ from tests.bench.guard.sides import Side
 from tests.bench.guard.table import Row, say
 from tests.vm.machine import Machine
 
-ROUNDS = 3
+ROUNDS = 5
 WRITTEN_MIB = 2048
 GOAL_THROUGHPUT = 1.5
 GOAL_WAIT = 0.2
