@@ -102,8 +102,12 @@ def swapped(device: str, *lines: str) -> str:
 
 
 def prepared(machine: Machine) -> None:
-    """Be a host without dmeventd, with the profile that the pools name."""
-    scenarios.mask_dmeventd(machine)
+    """Be a host without dmeventd, with the profile that the pools name.
+
+    Without its binary too: when a disk comes back, udev activates its VG, and LVM then
+    starts a dmeventd of its own, which extends what the guard is to extend.
+    """
+    scenarios.without_dmeventd_binary(machine)
     scenarios.write_profile(machine, PROFILE, THRESHOLD, STEP)
 
 

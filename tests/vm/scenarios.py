@@ -214,6 +214,11 @@ def without_dmeventd_binary(machine: Machine) -> None:
     machine.run(("mv", DMEVENTD, f"{DMEVENTD}.absent"))
 
 
+def with_dmeventd_binary(machine: Machine) -> None:
+    """Install dmeventd again."""
+    machine.run(("mv", f"{DMEVENTD}.absent", DMEVENTD))
+
+
 def mask_dmeventd(machine: Machine) -> None:
     """Stop dmeventd and mask its units; LVM may still fork the binary itself."""
     stop_dmeventd(machine)

@@ -9,9 +9,6 @@ from tests.vm.conftest import READY
 from tests.vm.guest import CONFIG, Guest, running
 from tests.vm.machine import Machine
 
-# Not yet run as a whole: until then it is no part of every run.
-pytestmark = pytest.mark.campaign
-
 TENDED = "tended"
 POOL = "tended/pool"
 LABELS = {"vg": "tended", "pool": "pool"}

@@ -9,9 +9,6 @@ from tests.vm.conftest import READY
 from tests.vm.guest import CONFIG, Guest, check, running
 from tests.vm.machine import Machine
 
-# Not yet run as a whole: until then it is no part of every run.
-pytestmark = pytest.mark.campaign
-
 PAIR = "pair"
 ONE, TWO = "one/pool", "two/pool"
 BELOW_MIB = 24  # of 32: 75 %
@@ -162,6 +159,7 @@ def test_a_dmeventd_that_does_not_help_is_taken_over(pair: Machine) -> None:
     configure(pair, collect="lvm_interval: 3s", takeover_after="5s")
     # 27 extents are free and 7 are asked for; these leave 3.
     pair.run(f"lvcreate -qq {faults.QUIET} -n plug -l 24 two")
+    scenarios.with_dmeventd_binary(pair)
     scenarios.start_dmeventd(pair, ONE, TWO)
     with running(pair) as guest:
         for name in (ONE, TWO):
@@ -208,9 +206,6 @@ def test_a_pvmove_is_no_reason_to_wait(pair: Machine) -> None:
 
 def test_metadata_that_breaks_while_extending_is_not_tried_again(pair: Machine) -> None:
     """LVM says that it did; the kernel did not, and the VG must not be eaten up."""
-    # The disk's return makes udev activate its VG, and LVM start dmeventd, which would
-    # extend the pool again and again.
-    scenarios.without_dmeventd_binary(pair)
     push_over(pair, ONE)
     # A status with a flush commits: what is then left to write is the extension's.
     committed = f"dmsetup status {faults.dm_name(ONE)}"
@@ -234,6 +229,7 @@ def test_metadata_that_breaks_while_extending_is_not_tried_again(pair: Machine) 
 def test_monitoring_that_is_switched_off_counts_as_none(pair: Machine) -> None:
     """LVM then does not say who is monitored; nobody is, however alive dmeventd may be."""
     configure(pair, collect="lvm_interval: 3s", takeover_after="1h")
+    scenarios.with_dmeventd_binary(pair)
     scenarios.start_dmeventd(pair)
     pair.write("/etc/lvm/lvmlocal.conf", "activation { monitoring = 0 }\n")
     with running(pair) as guest:

@@ -18,7 +18,7 @@ from tests.vm.conftest import READY
 from tests.vm.guest import CONFIG, Guest, Metrics, check, running
 from tests.vm.machine import Machine
 
-# Not yet run as a whole: until then it is no part of every run.
+# Five minutes: in every run are the faults of LVM's commands and of the host alone.
 pytestmark = pytest.mark.campaign
 
 SETTLE_SECONDS = 180.0
