@@ -16,6 +16,7 @@ from typing import IO, Protocol
 from msgspec import Struct
 
 from exporter.command.child import child_environment, spawn, text
+from exporter.errors import CommandMissingError
 
 MAX_OUTPUT_BYTES = 32 * 1024 * 1024  # 1,000 thin volumes are 1 MB of lvs JSON
 
@@ -49,8 +50,11 @@ class RunningChild:
         self._argv = tuple(argv)
         self._output: Output | None = None
         with contextlib.ExitStack() as opened:
-            stdout = opened.enter_context(_memory_file("stdout"))
-            stderr = opened.enter_context(_memory_file("stderr"))
+            try:
+                stdout = opened.enter_context(_memory_file("stdout"))
+                stderr = opened.enter_context(_memory_file("stderr"))
+            except OSError as error:  # no more descriptors, or no memory
+                raise CommandMissingError(self._argv, str(error)) from error
             self.child = spawn(
                 self._argv,
                 stdin=stdin,

@@ -19,6 +19,7 @@ from msgspec import structs
 
 from exporter.command.child import abandon
 from exporter.command.running import Output, Running, RunningChild
+from exporter.errors import CommandMissingError
 
 SCRIPT = "/proc/self/fd/0"
 MAGIC = b"#!lvm\n"  # without it, lvm takes no file for a script
@@ -30,6 +31,8 @@ NOT_RUN = frozenset({2, 3, 4})
 # Long enough to cost nothing, short enough that what lvm learns at its start is not much
 # older than that; a changed configuration it notices by itself.
 RENEW_SECONDS = 600.0
+# One that ends by itself would do so again: a wrapper that gives lvm no input, perhaps.
+RETRY_SECONDS = 60.0
 
 
 class ReadyLvm:
@@ -56,9 +59,12 @@ class ReadyLvm:
         """Have one ready; costs nothing while one is. Raises CommandMissingError."""
         standby = self._standby
         now = self._clock()
-        if self._is_closed or (standby and standby.is_fresh(program, environment, now)):
+        if self._is_closed or (standby and standby.is_good(program, environment, now)):
             return
-        old = self._exchange(_Standby(program, environment, now))
+        try:
+            old = self._exchange(_Standby(program, environment, now))
+        except OSError as error:  # no more descriptors
+            raise CommandMissingError((program,), str(error)) from error
         if old:
             old.dismiss()
 
@@ -95,18 +101,19 @@ class _Standby:
             os.close(reader)
         self._writer = writer
 
-    def is_fresh(self, program: str, environment: Mapping[str, str], now: float) -> bool:
-        """Whether it waits for a command of this program, and not for too long."""
-        is_young = now < self._started_at + RENEW_SECONDS
-        return is_young and self._is_waiting_for(program, environment)
+    def is_good(self, program: str, environment: Mapping[str, str], now: float) -> bool:
+        """Whether another one would be no better: it waits, or has not been dead for long."""
+        lasts = RENEW_SECONDS if self._is_alive else RETRY_SECONDS
+        return self._for == (program, environment) and now < self._started_at + lasts
 
-    def _is_waiting_for(self, program: str, environment: Mapping[str, str]) -> bool:
-        return self._for == (program, environment) and self._running.child.poll() is None
+    @property
+    def _is_alive(self) -> bool:
+        return self._running.child.poll() is None
 
     def tell(self, argv: Sequence[str], environment: Mapping[str, str]) -> Running | None:
         """Give it its command; None if it cannot take this one."""
         line = _line(argv[1:])
-        if line is None or not self._is_waiting_for(argv[0], environment):
+        if line is None or self._for != (argv[0], environment) or not self._is_alive:
             return None
         try:
             os.write(self._writer, line)  # whole: a pipe takes 4 KiB at once

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from exporter.command import HostRunner, Output
-from exporter.command.standby import RENEW_SECONDS, SCRIPT
+from exporter.command.standby import RENEW_SECONDS, RETRY_SECONDS, SCRIPT
 from exporter.errors import CommandMissingError
 from tests.processes import is_alive, numbers_file
 from tests.waiting import PATIENCE_SECONDS, eventually
@@ -226,6 +228,42 @@ def test_an_old_one_is_renewed(lvm: str, pids: Path) -> None:
     assert eventually(lambda: not is_alive(first))
     assert extend(runner, lvm, "lvextend").stdout.startswith(f"{second} ")
     runner.close()
+
+
+def test_one_that_ends_by_itself_is_not_started_again_and_again(
+    tmp_path: Path, pids: Path
+) -> None:
+    """A wrapper that gives lvm no input ends at once, each time."""
+    now = [0.0]
+    runner = HostRunner(clock=lambda: now[0])
+    lvm = make_lvm(tmp_path / "lvm", f'#!/bin/sh\necho $$ >> {pids}; echo "$@"\n')
+    ready(runner, lvm, pids)
+    assert eventually(lambda: not is_alive(started(pids)[0]))
+
+    for now[0] in (1.0, RETRY_SECONDS - 1):
+        runner.keep_ready(lvm, environment=ENVIRONMENT)
+        assert len(started(pids)) == 1
+    now[0] = RETRY_SECONDS
+    ready(runner, lvm, pids, times=2)
+
+    assert extend(runner, lvm, "lvextend", "on").stdout == "lvextend on\n"
+    runner.close()
+
+
+def test_a_host_without_descriptors_has_none_ready(
+    lvm: str, runner: HostRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told as a program that cannot be started, ready or not."""
+
+    def fail(*_: object) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "pipe2", fail)
+    with pytest.raises(CommandMissingError):
+        runner.keep_ready(lvm, environment=ENVIRONMENT)
+    monkeypatch.setattr(os, "memfd_create", fail)
+    with pytest.raises(CommandMissingError):
+        runner.start((lvm, "lvextend"), environment=ENVIRONMENT)
 
 
 def test_none_waits_after_the_end(lvm: str, pids: Path) -> None:
