@@ -18,9 +18,6 @@ from tests.vm.conftest import READY
 from tests.vm.guest import CONFIG, Guest, Metrics, check, running
 from tests.vm.machine import Machine
 
-# Five minutes: in every run are the faults of LVM's commands and of the host alone.
-pytestmark = pytest.mark.campaign
-
 SETTLE_SECONDS = 180.0
 MEND_SECONDS = 120.0
 SOUND = "sound/pool"
