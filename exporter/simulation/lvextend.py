@@ -100,7 +100,9 @@ def _find(state: HostState, arguments: Arguments) -> Resize:
             "  See vgreduce --removemissing and vgextend --restoremissing.",
             f"  Cannot process volume group {vg_name}",
         )
-    if vg.system_id:  # the simulated host has none of its own
+    # The simulated host has no ID of its own. The words are from LVM's source
+    # (_access_vg_systemid, of a VG with active LVs), not recorded.
+    if vg.system_id:
         line = (
             f"  WARNING: Found LVs active in VG {vg_name} with foreign system ID "
             f"{vg.system_id}.  Possible data corruption."
