@@ -142,7 +142,10 @@ class IoctlKernel:
         self._path = f"{dev_directory}/{CONTROL_NODE}"
         self._descriptor = -1
         self._can_arm = True
+        self._is_armed = False
         self._waker = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._poll = select.poll()
+        self._poll.register(self._waker, select.POLLIN)
         self._questions: dict[str, _Question] = {}
 
     @property
@@ -199,24 +202,26 @@ class IoctlKernel:
 
     def arm(self) -> None:
         """See Kernel.arm."""
-        if not self._can_arm:
-            return
+        if not self._can_arm or self._is_armed:
+            return  # what is armed stays so until an event
         try:
             self._ioctl(_ARM_POLL, _pack(_HEADER.size))
         except KernelError:
             # Linux before 4.14 does not know the request: the timeout alone must do.
             self._can_arm = self._descriptor < 0
+        else:
+            self._is_armed = True
+            self._poll.register(self._descriptor, select.POLLIN)
 
     def wait(self, timeout_seconds: float) -> bool:
         """See Kernel.wait."""
-        poll = select.poll()
-        poll.register(self._waker, select.POLLIN)
-        if self._can_arm and self._descriptor >= 0:
-            poll.register(self._descriptor, select.POLLIN)
         # Rounded up: poll takes whole milliseconds, and a rest of less would spin.
-        ready = poll.poll(math.ceil(max(0.0, timeout_seconds) * 1000))
-        if any(descriptor == self._waker for descriptor, _ in ready):
-            os.eventfd_read(self._waker)
+        ready = self._poll.poll(math.ceil(max(0.0, timeout_seconds) * 1000))
+        for descriptor, _ in ready:
+            if descriptor == self._waker:
+                os.eventfd_read(self._waker)
+            else:
+                self._disarm()
         return bool(ready)
 
     def wake(self) -> None:
@@ -226,8 +231,15 @@ class IoctlKernel:
     def close(self) -> None:
         """Close the control device; the next request opens it again."""
         if self._descriptor >= 0:
+            self._disarm()
             os.close(self._descriptor)
             self._descriptor = -1
+
+    def _disarm(self) -> None:
+        """Wait for no event until armed anew: the last one would end every wait at once."""
+        if self._is_armed:
+            self._poll.unregister(self._descriptor)
+            self._is_armed = False
 
     def _entries(self) -> Iterator[tuple[str, str]]:
         """Name and number of every device."""

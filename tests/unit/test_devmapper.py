@@ -191,6 +191,29 @@ def test_old_kernels_have_no_events(make_kernel: MakeKernel) -> None:
     assert kernel.wait(0.001) is False
 
 
+def test_events_are_armed_once_for_each_that_comes(tmp_path: Path) -> None:
+    """Not at every look; one that came ends no later wait until it is armed anew."""
+    (tmp_path / "mapper").mkdir()
+    # A pipe that is readable is a control node with an event.
+    os.mkfifo(tmp_path / "mapper" / "control")
+    ioctl = FakeIoctl()
+    kernel = IoctlKernel(str(tmp_path), ioctl=ioctl)
+
+    kernel.arm()
+    kernel.arm()
+    assert kernel.wait(0.001) is False
+    assert ioctl.flags == [(ARM_POLL, 0)]
+
+    with (tmp_path / "mapper" / "control").open("wb", buffering=0) as event:
+        event.write(b"!")
+        assert kernel.wait(1.0) is True
+        assert kernel.wait(0.001) is False
+        kernel.arm()
+        assert kernel.wait(1.0) is True
+    assert ioctl.flags == [(ARM_POLL, 0)] * 2
+    kernel.close()
+
+
 def test_without_device_mapper_waiting_still_works(tmp_path: Path) -> None:
     """And arming is tried again: the module may be loaded later."""
     kernel = IoctlKernel(str(tmp_path))

@@ -13,7 +13,6 @@ import re
 import struct
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -36,7 +35,6 @@ QUIET = ("-qq", "--config", "activation/monitoring=0")
 DM_TARGET_MSG = 0xC138FD0E
 HEADER = struct.Struct("=3I I I I i I I I Q 128s 129s 7x")
 FIRST_EMPTY_THIN = 100
-FREE_LOOP = threading.Lock()  # two who look for one at once get the same
 WRITE_BYTES = 4096
 DEADLINE_SECONDS = 60.0
 CHANGED = re.compile(r"logical volume \S+_t(data|meta) changed from .* to .* \((\d+) extents\)")
@@ -207,14 +205,13 @@ class Subject:
         self._thin = f"/dev/mapper/{self.vg}-thin"
         self._filler = 0
         self._empty_thins = 0
-        self._devices: list[str] = []
         self._tested: dict[tuple[str, ...], Outcome] = {}
 
     def make(self) -> None:
         """Make VG, pool and a thin device that LVM does not know."""
         sizes = enumerate(self.spec.devices)
-        self._devices = [self._loop(number, size) for number, size in sizes]
-        shell("vgcreate", "-qq", "-s", self.spec.extent, self.vg, *self._devices)
+        devices = [self._loop(number, size) for number, size in sizes]
+        shell("vgcreate", "-qq", "-s", self.spec.extent, self.vg, *devices)
         size = ("-n", "pool", "-l", str(self.spec.extents))
         metadata = ("--poolmetadatasize", self.spec.metadata)
         thin = ("--type", "thin-pool", "-Zn", "-c", self.spec.chunk, *metadata)
@@ -230,18 +227,10 @@ class Subject:
         table = f"0 {2**36} thin /dev/mapper/{self._device} 1"
         shell("dmsetup", "create", f"{self.vg}-thin", "--table", table)
 
-    def remove(self) -> None:
-        """Leave nothing behind: every command of LVM's reads every VG."""
-        shell("dmsetup", "remove", f"{self.vg}-thin")
-        shell("vgremove", *QUIET, "-ff", "-y", self.vg)
-        for device in self._devices:
-            shell("losetup", "--detach", device)
-
     def _loop(self, number: int, size: str) -> str:
         path = f"/var/tmp/{self.vg}-{number}"  # noqa: S108 - a machine that is thrown away
         shell("truncate", "-s", size, path)
-        with FREE_LOOP:
-            return shell("losetup", "--find", "--show", path)
+        return shell("losetup", "--find", "--show", path)
 
     def _message(self, text: str) -> None:
         body = struct.pack("=Q", 0) + text.encode() + b"\0"
@@ -430,6 +419,10 @@ def main() -> None:
     """Read the pools from stdin, print the combinations."""
     pools = msgspec.json.decode(sys.stdin.buffer.read(), type=list[Pool])
     subjects = [Subject(Host(), spec, number) for number, spec in enumerate(pools)]
+    # All before the first is tried: while VGs come and go, a command of LVM's that runs
+    # beside may for once not find its own.
+    for subject in subjects:
+        subject.make()
     # Two processors, and LVM locks one VG at a time.
     with ThreadPoolExecutor(max_workers=2) as workers:
         for combinations in workers.map(answers, subjects):
@@ -437,11 +430,8 @@ def main() -> None:
 
 
 def answers(subject: Subject) -> list[bytes]:
-    """Make one pool and try everything on it: a line for each combination."""
-    subject.make()
-    lines = [msgspec.json.encode(tried) + b"\n" for tried in subject.combinations()]
-    subject.remove()
-    return lines
+    """Try everything on one pool: a line for each combination."""
+    return [msgspec.json.encode(tried) + b"\n" for tried in subject.combinations()]
 
 
 if __name__ == "__main__":
