@@ -8,7 +8,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -26,8 +27,10 @@ from exporter.guard import Clocks
 from exporter.guard.lock import GuardLock, GuardNote, running_guard
 from exporter.guard.memory import MemoryFile
 from exporter.model import GuardMode, Snapshot
+from exporter.notify import Notifier
+from exporter.publish import SnapshotWriter
 from exporter.residence import HostMemory, Residence
-from exporter.service import Service, WebOptions, programs, rules
+from exporter.service import Following, Guarding, Service, WebOptions, programs, rules
 from exporter.sources import archive, device_mapper, dmeventd, loop
 
 DEFAULT_CONFIG = Path("/etc/thinpool-exporter/config.yml")
@@ -74,8 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     version = f"thinpool-exporter {__version__} (Python {sys.version.split()[0]})"
     parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    common = _common_flags()
-    serving = _serving_flags()
+    common, hosting, serving = _common_flags(), _hosting_flags(), _serving_flags()
 
     def add(
         name: str,
@@ -89,18 +91,21 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(handler=handler)
         return command
 
-    add("run", _run, "Collect, guard and serve in one process.", serving)
-    add("demo", _demo, "Do what `run` does, on a simulated host.", serving)
-    add("check-config", _check_config, "Show every fault of the configuration.")
-    add("check", _check, "Report on every pool; exit 0 ok, 1 warning, 2 critical, 3 unknown.")
-    collect = add("collect", _collect, "Collect once and print the metrics.")
+    add("run", _run, "Collect, guard and serve in one process.", hosting, serving)
+    add("guard", _guard, "Collect and guard; publish to a file what `web` serves.", hosting)
+    add("web", _web, "Serve what `guard` publishes; needs no privileges.", serving)
+    add("demo", _demo, "Do what `run` does, on a simulated host.", hosting, serving)
+    add("check-config", _check_config, "Show every fault of the configuration.", hosting)
+    check = "Report on every pool; exit 0 ok, 1 warning, 2 critical, 3 unknown."
+    add("check", _check, check, hosting)
+    collect = add("collect", _collect, "Collect once and print the metrics.", hosting)
     collect.add_argument(
         "--output", type=Path, metavar="FILE", help="write to this file, atomically"
     )
     return parser
 
 
-def _common_flags() -> argparse.ArgumentParser:
+def _hosting_flags() -> argparse.ArgumentParser:
     flags = argparse.ArgumentParser(add_help=False)
     flags.add_argument(
         "--config.file",
@@ -117,6 +122,11 @@ def _common_flags() -> argparse.ArgumentParser:
         metavar="MODE",
         help="auto, always, observe or off; overrides the configuration",
     )
+    return flags
+
+
+def _common_flags() -> argparse.ArgumentParser:
+    flags = argparse.ArgumentParser(add_help=False)
     flags.add_argument(
         "--log.level",
         dest="log_level",
@@ -129,9 +139,13 @@ def _common_flags() -> argparse.ArgumentParser:
         choices=("auto", "json", "logfmt", "console"),
         default="auto",
     )
-    # For a second instance, and for tests: where the guard leaves its lock.
     flags.add_argument(
-        "--state.directory", dest="state", type=Path, default=DEFAULT_STATE, metavar="DIR"
+        "--state.directory",
+        dest="state",
+        type=Path,
+        default=DEFAULT_STATE,
+        metavar="DIR",
+        help=f"lock, memory and published Snapshot of the guard (default {DEFAULT_STATE})",
     )
     return flags
 
@@ -183,16 +197,58 @@ def _host(settings: Settings) -> HostAccess:
 
 
 def _run(options: argparse.Namespace) -> int:
+    with _protected(options) as (host, settings, memory):
+        return _serve(host, settings, options, memory)
+
+
+def _guard(options: argparse.Namespace) -> int:
+    with _protected(options) as (host, settings, memory):
+        writer = SnapshotWriter(options.state)
+        guarding = Guarding(host, settings, publish=writer.write, clocks=CLOCKS, log=logger)
+        if memory:
+            guarding.remember_in(memory)
+        stop, notifier = _stop_on_signals(), Notifier.of_process()
+        logger.info("guarding", version=__version__, guard_mode=str(settings.guard.mode))
+        try:
+            guarding.start(stop)
+            guarding.watch(stop, notifier)
+        finally:
+            stop.set()
+            notifier.stopping()
+            guarding.stop()
+    logger.info("stopped")
+    return 0
+
+
+def _web(options: argparse.Namespace) -> int:
+    stop, notifier = _stop_on_signals(), Notifier.of_process()
+    web = Following(options.state, _web_options(options), log=logger)
+
+    def on_ready() -> None:
+        logger.info("serving", version=__version__, addresses=list(web.addresses))
+        notifier.ready()
+
+    web.run(stop, on_ready)
+    logger.info("stopped")
+    return 0
+
+
+@contextmanager
+def _protected(
+    options: argparse.Namespace,
+) -> Iterator[tuple[HostAccess, Settings, MemoryFile | None]]:
+    """Become the host's guard, with what it needs to act in every need, until the end."""
     settings = _settings(options)
     lock = GuardLock(options.state)
     try:
         settings = _lock(lock, settings)
         host = _host(settings)
-        if not rules(settings).may_extend:
-            return _serve(host, settings, options)
-        lvm = settings.commands.lvm
-        Residence(HostMemory(), host.runner, lvm, warn=logger.warning).start()
-        return _serve(host, settings, options, MemoryFile(options.state))
+        memory = None
+        if rules(settings).may_extend:
+            lvm = settings.commands.lvm
+            Residence(HostMemory(), host.runner, lvm, warn=logger.warning).start()
+            memory = MemoryFile(options.state)
+        yield host, settings, memory
     finally:
         lock.release()
 
@@ -228,18 +284,13 @@ def _serve(
     options: argparse.Namespace,
     memory: MemoryFile | None = None,
 ) -> int:
-    web = WebOptions(
-        addresses=options.addresses or [DEFAULT_ADDRESS],
-        telemetry_path=options.telemetry_path,
-    )
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    service = Service(host, settings, web, clocks=CLOCKS, log=logger)
+    stop = _stop_on_signals()
+    service = Service(host, settings, _web_options(options), clocks=CLOCKS, log=logger)
     if memory:
         service.remember_in(memory)
     service.run(
         stop,
+        notifier=Notifier.of_process(),
         on_ready=lambda: logger.info(
             "serving",
             version=__version__,
@@ -249,6 +300,20 @@ def _serve(
     )
     logger.info("stopped")
     return 0
+
+
+def _web_options(options: argparse.Namespace) -> WebOptions:
+    return WebOptions(
+        addresses=options.addresses or [DEFAULT_ADDRESS],
+        telemetry_path=options.telemetry_path,
+    )
+
+
+def _stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
 
 
 def _collect_once(settings: Settings) -> Snapshot:

@@ -69,11 +69,12 @@ class Exposition:
         self,
         latest: Callable[[], Snapshot | None],
         *,
+        is_readable: Callable[[], bool | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         pause: Callable[[], None] = lambda: None,
     ) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(snapshot_collector(latest))
+        self._registry.register(snapshot_collector(latest, is_readable))
         ProcessCollector(registry=self._registry)
         self._clock = clock
         self._pause = pause
@@ -119,10 +120,16 @@ class Exposition:
             self._pause()
 
 
-def snapshot_collector(latest: Callable[[], Snapshot | None]) -> SnapshotCollector:
+def snapshot_collector(
+    latest: Callable[[], Snapshot | None],
+    is_readable: Callable[[], bool | None] = lambda: None,
+) -> SnapshotCollector:
     """Make the collector of this program, with the versions that run."""
     return SnapshotCollector(
-        latest, version=__version__, python_version=platform.python_version()
+        latest,
+        version=__version__,
+        python_version=platform.python_version(),
+        is_readable=is_readable,
     )
 
 

@@ -11,7 +11,9 @@ from exporter.errors import ExporterError
 MODE = 0o644  # node_exporter reads its textfile directory as another user
 
 
-def write_atomically(path: Path, contents: bytes) -> None:
+def write_atomically(
+    path: Path, contents: bytes, *, mode: int = MODE, is_durable: bool = True
+) -> None:
     """Write to a file beside `path` and rename it over. Raises ExporterError."""
     try:
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -19,8 +21,9 @@ def write_atomically(path: Path, contents: bytes) -> None:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(contents)
                 file.flush()
-                os.fsync(descriptor)
-                os.fchmod(descriptor, MODE)
+                if is_durable:
+                    os.fsync(descriptor)
+                os.fchmod(descriptor, mode)
             Path(temporary).replace(path)
         except OSError:
             Path(temporary).unlink(missing_ok=True)

@@ -35,6 +35,8 @@ ORDER = (
     "collectors",
     "exposition",
     "textfile",
+    "publish",
+    "notify",
     "web",
     "report",
     "simulation",

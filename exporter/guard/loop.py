@@ -74,6 +74,7 @@ class Guard:
         self._has_news = False
         self._is_behind = False  # whether changes were seen that nobody has judged
         self._last_cycle_at: float | None = None
+        self.cycles = 0  # that were completed
         self._is_kernel_readable = True
 
     def remember_in(self, memory: MemoryFile) -> None:
@@ -126,6 +127,7 @@ class Guard:
         if is_whole:
             self._whole_at, self._has_news = now + self._judge.rules.interval_seconds, False
         self._last_cycle_at = self._judge.clocks.wall()
+        self.cycles += 1
 
     def _restless(self, changed: list[ThinPool]) -> list[ThinPool]:
         """Add the pools whose verdict may change by time alone; most never do."""

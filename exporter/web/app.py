@@ -69,13 +69,17 @@ def build_app(
     latest: Callable[[], Snapshot | None],
     *,
     telemetry_path: str = DEFAULT_TELEMETRY_PATH,
+    fault: Callable[[], str] = lambda: "",
 ) -> App:
-    """Make the application with its pages; metrics win where two want one path."""
+    """Make the application with its pages; metrics win where two want one path.
+
+    `fault` says why there is no newer Snapshot than the latest; "" where there is.
+    """
     return App(
         {
             "/": landing(latest, telemetry_path),
             "/-/healthy": health.healthy,
-            "/-/ready": health.ready(latest),
+            "/-/ready": health.ready(latest, fault),
             telemetry_path: metrics(exposition),
         }
     )

@@ -15,11 +15,13 @@ def healthy(_request: Request) -> Response:
     return text("thinpool-exporter is healthy.")
 
 
-def ready(latest: Callable[[], Snapshot | None]) -> Handler:
-    """Make the readiness page."""
+def ready(
+    latest: Callable[[], Snapshot | None], fault: Callable[[], str] = lambda: ""
+) -> Handler:
+    """Make the readiness page; `fault` says why there is no newer Snapshot."""
 
     def answer(_request: Request) -> Response:
-        reason = why_not_ready(latest())
+        reason = fault() or why_not_ready(latest())
         if reason:
             return text(f"thinpool-exporter is not ready: {reason}.", UNAVAILABLE)
         return text("thinpool-exporter is ready.")

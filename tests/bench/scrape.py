@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from exporter.exposition import Exposition
 from exporter.model import Snapshot
-from exporter.service import PUBLISH_SECONDS, PUBLISH_SHARE
+from exporter.service.pacing import PUBLISH_SECONDS, PUBLISH_SHARE
 from exporter.web.app import build_app
 from exporter.web.server import SWITCH_INTERVAL_SECONDS, WebServer
 from exporter.web.traffic import Traffic

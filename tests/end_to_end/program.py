@@ -34,34 +34,30 @@ def run(
     )
 
 
-class Program:
-    """A serving command, from `with` to the end of its block."""
+class Process:
+    """A command that runs on, from `with` to the end of its block."""
+
+    flags: tuple[str, ...] = ("--log.format=json",)
 
     def __init__(
-        self, *arguments: str, directory: Path, env: Mapping[str, str] | None = None
+        self,
+        *arguments: str,
+        directory: Path,
+        log: str = "log",
+        env: Mapping[str, str] | None = None,
     ) -> None:
-        flags = (
-            "--web.listen-address=127.0.0.1:0",
-            "--log.format=json",
-            f"--state.directory={directory}",
-        )
-        self._log_path = directory / "log"
-        with self._log_path.open("wb") as log:
+        flags = (*self.flags, f"--state.directory={directory}")
+        self._log_path = directory / log
+        with self._log_path.open("wb") as file:
             self.process = subprocess.Popen(
                 [*PROGRAM, *arguments, *flags],
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=file,
+                stderr=file,
                 env=os.environ | dict(env or {}),
             )
 
-    def __enter__(self) -> Program:
-        self.address = wait_for(self._address, seconds=START_SECONDS, what="serving")
-        return self
-
-    def wait_until_ready(self) -> Program:
-        """Wait for the first complete Snapshot."""
-        wait_for(self._is_ready, seconds=START_SECONDS, what="/-/ready")
+    def __enter__(self) -> Process:
         return self
 
     def __exit__(
@@ -88,6 +84,26 @@ class Program:
                 found.append(fields)
         return found
 
+    def stop(self) -> int:
+        """End it as systemd does, and return its exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(STOP_SECONDS)
+
+
+class Program(Process):
+    """A serving command, at a port of its own."""
+
+    flags = ("--web.listen-address=127.0.0.1:0", *Process.flags)
+
+    def __enter__(self) -> Program:
+        self.address = wait_for(self._address, seconds=START_SECONDS, what="serving")
+        return self
+
+    def wait_until_ready(self) -> Program:
+        """Wait for the first complete Snapshot."""
+        wait_for(self._is_ready, seconds=START_SECONDS, what="/-/ready")
+        return self
+
     def get(self, path: str) -> tuple[int, str]:
         """Ask for a page; status and text."""
         try:
@@ -99,11 +115,6 @@ class Program:
     def metrics(self) -> dict[str, float]:
         """Scrape, by series as it is written."""
         return parse_metrics(self.get("/metrics")[1])
-
-    def stop(self) -> int:
-        """End it as systemd does, and return its exit status."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(STOP_SECONDS)
 
     def _address(self) -> str | None:
         assert self.process.poll() is None, self.log_text()

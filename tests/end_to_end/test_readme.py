@@ -91,6 +91,7 @@ def test_every_metric_is_described(demo: Program) -> None:
     assert families <= described
     assert {name for name in described if name not in families} <= {
         "thinpool_dmeventd_up",
+        "thinpool_exporter_snapshot_success",
         "thinpool_fill_bytes_per_second",
         "thinpool_guard_queue_seconds_left",
         "thinpool_seconds_until_full",

@@ -1,0 +1,129 @@
+"""The Snapshot file: all that passes from the guard's process to the web side's.
+
+One JSON object, `{"format": 1, "program": "0.4.0", "snapshot": {…}}`, replaced whole, so that
+a reader sees the old one or the new one. Fields that a reader does not know are passed over;
+where a field changes its meaning `format` is raised, and an older reader says so.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from exporter import __version__
+from exporter.errors import ExporterError
+from exporter.model import Snapshot
+from exporter.textfile import write_atomically
+
+Kind = TypeVar("Kind")
+
+FILE_NAME = "snapshot.json"
+FORMAT = 1
+# A hundred pools with their VGs take 200 kB.
+MAX_BYTES = 32 * 1024 * 1024
+# Its group is the web side's: who may ask for the metrics is for that side to decide.
+MODE = 0o640
+
+
+class PublishedError(ExporterError):
+    """The Snapshot file is missing, or is nothing that this version can read."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+
+
+class _Header(Struct, frozen=True):
+    """What every format has."""
+
+    format: int
+    program: str
+
+
+class _Envelope(_Header, frozen=True):
+    snapshot: Snapshot
+
+
+class SnapshotWriter:
+    """Publishes; one process alone, the guard."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / FILE_NAME
+
+    def write(self, snapshot: Snapshot) -> None:
+        """Replace the file. Raises ExporterError."""
+        raw = msgspec.json.encode(_Envelope(FORMAT, __version__, snapshot))
+        if len(raw) > MAX_BYTES:
+            raise PublishedError(self._path, f"{len(raw)} bytes are more than readers take")
+        # In memory: what a crash of the host loses is of no use after it.
+        write_atomically(self._path, raw, mode=MODE, is_durable=False)
+
+
+class SnapshotReader:
+    """Follows the file: `snapshot` is the last good one, `error` what the last look met."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / FILE_NAME
+        self._seen: tuple[int, ...] = ()
+        self.snapshot: Snapshot | None = None
+        self.error: PublishedError | None = None
+
+    def look(self) -> bool:
+        """Read the file if it is another than last time; whether there is a new Snapshot."""
+        try:
+            is_new = self._take()
+        except PublishedError as error:
+            self.error = error
+            return False
+        self.error = None
+        return is_new
+
+    def _take(self) -> bool:
+        try:
+            with self._path.open("rb") as file:
+                identity = _identity(os.fstat(file.fileno()))
+                if identity == self._seen:
+                    if self.error:
+                        raise self.error  # still the file that could not be read
+                    return False
+                self._seen = identity
+                raw = file.read(MAX_BYTES + 1)
+        except OSError as error:
+            self._seen = ()
+            raise PublishedError(self._path, _reason(error)) from error
+        self.snapshot = self._decode(raw)
+        return True
+
+    def _decode(self, raw: bytes) -> Snapshot:
+        if len(raw) > MAX_BYTES:
+            raise PublishedError(self._path, f"larger than {MAX_BYTES} bytes")
+        header = self._parse(raw, _Header)
+        by = f"written by version {header.program} in format {header.format}"
+        if header.format != FORMAT:
+            here = f"this is version {__version__}, which reads format {FORMAT}"
+            raise PublishedError(self._path, f"{by}, and {here}: restart both sides")
+        return self._parse(raw, _Envelope, by).snapshot
+
+    def _parse(self, raw: bytes, kind: type[Kind], by: str = "") -> Kind:
+        try:
+            return msgspec.json.decode(raw, type=kind)
+        except (msgspec.DecodeError, RecursionError) as error:
+            what = (
+                f"{by}, and not understood by version {__version__}" if by else "not a Snapshot"
+            )
+            raise PublishedError(self._path, f"{what}: {error}") from error
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _reason(error: OSError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "not there: is thinpool-guard.service running?"
+    if isinstance(error, PermissionError):
+        return "may not be read: the web side must be in the file's group"
+    return error.strerror or str(error)

@@ -1,0 +1,68 @@
+"""The web process: serves what the guard's process publishes, and touches nothing else."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from exporter.errors import ExporterError
+from exporter.events import Log
+from exporter.publish import SnapshotReader
+from exporter.service.pacing import HEALTH_SECONDS, publish_pause
+from exporter.service.serving import Serving, WebOptions
+
+
+class Following:
+    """Looks for a new Snapshot every second, and serves the last good one."""
+
+    def __init__(self, directory: Path, options: WebOptions, *, log: Log) -> None:
+        self._reader = SnapshotReader(directory)
+        self._serving = Serving(options, fault=self._fault)
+        self._log = log
+        self._told: str | None = None
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it listens, once it does."""
+        return self._serving.addresses
+
+    def run(self, stop: threading.Event, on_ready: Callable[[], None] = lambda: None) -> None:
+        """Serve until `stop` is set. Raises ListenError, or ExporterError if a part dies."""
+        self._serving.start()
+        follower = threading.Thread(
+            target=self._follow, args=(stop,), name="follow", daemon=True
+        )
+        try:
+            follower.start()
+            on_ready()
+            while not stop.wait(HEALTH_SECONDS):
+                if not follower.is_alive():
+                    raise ExporterError("a part of the service has died; its log line is above")
+        finally:
+            stop.set()
+            self._serving.stop()
+
+    def _follow(self, stop: threading.Event) -> None:
+        pause = 0.0
+        while not stop.wait(pause):
+            began = time.thread_time()
+            if self._reader.look() and self._reader.snapshot:
+                self._serving.take(self._reader.snapshot)
+            pause = publish_pause(time.thread_time() - began, is_awaited=False)
+            self._tell()
+
+    def _fault(self) -> str:
+        return str(self._reader.error or "")
+
+    def _tell(self) -> None:
+        """Log each change between good and bad once."""
+        error = self._fault()
+        if error == self._told:
+            return
+        if error:
+            self._log.warning("snapshot_unreadable", error=error)
+        else:
+            self._log.info("snapshot_readable")
+        self._told = error

@@ -1,0 +1,182 @@
+"""The side that touches the host: sources on their schedule, the guard, and a publisher."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from exporter.collection import Collection, HostAccess
+from exporter.config import Settings
+from exporter.errors import ExporterError
+from exporter.events import Log
+from exporter.guard import Clocks
+from exporter.guard.memory import MemoryFile
+from exporter.model import Collector, CollectorState, Snapshot
+from exporter.notify import Notifier
+from exporter.schedule import Schedule, Tick
+from exporter.service.pacing import HEALTH_SECONDS, publish_pause
+from exporter.service.wiring import make_guard, programs
+from exporter.watch import FilesWatch, backup_files, configuration_files
+
+WATCH_SECONDS = 2.0
+FIRST_READING_SECONDS = 3.0
+WORKER_GRACE_SECONDS = 1.0
+
+Publish = Callable[[Snapshot], None]
+
+
+class Guarding:
+    """Collector and guard of one host; each Snapshot is given to `publish`."""
+
+    def __init__(
+        self,
+        host: HostAccess,
+        settings: Settings,
+        *,
+        publish: Publish,
+        clocks: Clocks,
+        log: Log,
+    ) -> None:
+        self._host = host
+        self._log = log
+        self._give = publish
+        self._configuration = FilesWatch(configuration_files)
+        self._groups = FilesWatch(backup_files)
+        self._collection = Collection(
+            host,
+            programs(settings),
+            wall_clock=clocks.wall,
+            clock=clocks.monotonic,
+            on_change=self._say_state,
+            # What the guard has changed, it reads at once: no reason to read all again.
+            on_group=self._groups.know,
+        )
+        self._guard = make_guard(host, settings, self._collection, clocks=clocks, log=log)
+        self._schedule = Schedule(self._ticks(settings), clock=clocks.monotonic)
+        self._threads: tuple[threading.Thread, ...] = ()
+        self._has_published_all = threading.Event()
+        self._is_publishing_well = True
+
+    def remember_in(self, memory: MemoryFile) -> None:
+        """Keep through a restart what the guard must not forget; before `start`."""
+        self._guard.remember_in(memory)
+
+    def start(self, stop: threading.Event) -> None:
+        """Read everything once, but wait for no hung source, and start to guard."""
+        self._guard.keep_ready()
+        self._start_collecting()
+        self._threads = self._start_threads(stop)
+
+    def watch(self, stop: threading.Event, notifier: Notifier) -> None:
+        """Tell systemd how it goes until `stop` is set.
+
+        Ready is said after the first Snapshot in which every source has been tried, alive
+        after each cycle of the guard. Raises ExporterError if a part dies.
+        """
+        has_said_ready, cycles = False, 0
+        while not stop.wait(HEALTH_SECONDS):
+            if not all(thread.is_alive() for thread in self._threads):
+                raise ExporterError("a part of the service has died; its log line is above")
+            if not has_said_ready and self._has_published_all.is_set():
+                has_said_ready = True
+                notifier.ready()
+            if self._guard.cycles > cycles:
+                cycles = self._guard.cycles
+                notifier.alive()
+
+    def stop(self) -> None:
+        """End; an lvextend under way goes on by itself. `stop` of `start` is set already."""
+        self._schedule.stop()
+        self._host.close()
+        if not self._guard.join_workers(WORKER_GRACE_SECONDS):
+            # It has its own session and keeps its output in memory: it goes on without us.
+            self._log.warning("stopped_while_extending")
+
+    def snapshot(self) -> Snapshot:
+        """Make the Snapshot as of now, the guard's account included."""
+        return self._guard.report(self._collection.snapshot(self._guard.live_pools()))
+
+    def _start_collecting(self) -> None:
+        """Read once before the guard's first cycle, which no hung source delays for long."""
+        first = threading.Thread(
+            target=self._collection.refresh_all, name="collect", daemon=True
+        )
+        first.start()
+        first.join(FIRST_READING_SECONDS)
+        self._schedule.start()
+
+    def _start_threads(self, stop: threading.Event) -> tuple[threading.Thread, ...]:
+        """Start the guard, and the publisher once the guard has seen every pool."""
+        has_looked = threading.Event()
+        guard = threading.Thread(
+            target=self._guard.run, args=(stop, has_looked.set), name="guard", daemon=True
+        )
+        publisher = threading.Thread(
+            target=self._publish, args=(stop,), name="publish", daemon=True
+        )
+        guard.start()
+        has_looked.wait(FIRST_READING_SECONDS)
+        publisher.start()
+        return guard, publisher
+
+    def _publish(self, stop: threading.Event) -> None:
+        """Make the Snapshot that scrapes get, until `stop` is set."""
+        pause = 0.0
+        while not stop.wait(pause):
+            began = time.thread_time()
+            is_complete = self._collection.is_complete
+            if self._publish_one() and is_complete:
+                self._has_published_all.set()
+            pause = publish_pause(time.thread_time() - began, is_awaited=not is_complete)
+            self._guard.save()
+            for name in self._schedule.repair():
+                self._log.warning("schedule_repaired", source=name)
+
+    def _publish_one(self) -> bool:
+        """Publish a Snapshot; whether that succeeded, logged when it changes."""
+        error = None
+        try:
+            self._give(self.snapshot())
+        except Exception as met:  # noqa: BLE001 - the boundary: the guard must go on
+            error = str(met) or repr(met)
+        if (error is None) != self._is_publishing_well:
+            self._is_publishing_well = error is None
+            if error is None:
+                self._log.info("publishing_again")
+            else:
+                self._log.error("publishing_failed", error=error)
+        return error is None
+
+    def _ticks(self, settings: Settings) -> tuple[Tick, ...]:
+        collect = settings.collect
+        intervals = {
+            Collector.DEVICE_MAPPER: collect.lvm_interval_seconds,
+            Collector.LVM: collect.lvm_interval_seconds,
+            Collector.POLICY: collect.policy_interval_seconds,
+            Collector.DOCKER: collect.docker_interval_seconds,
+        }
+        sources = tuple(
+            Tick(name=str(name), interval_seconds=seconds, run=self._reader(name))
+            for name, seconds in intervals.items()
+        )
+        watch = Tick(name="watch", interval_seconds=WATCH_SECONDS, run=self._look_at_files)
+        return (*sources, watch)
+
+    def _reader(self, name: Collector) -> Callable[[], object]:
+        return lambda: self._collection.refresh(name)
+
+    def _look_at_files(self) -> None:
+        self._guard.keep_ready()
+        if self._configuration.has_changed():
+            self._log.info("lvm_configuration_changed")
+            self._collection.refresh(Collector.POLICY)
+        if self._groups.has_changed():
+            # Somebody may have made the space that a pool waits for.
+            self._collection.refresh(Collector.LVM)
+
+    def _say_state(self, name: Collector, state: CollectorState) -> None:
+        if state.is_ok:
+            self._log.info("source_readable", source=str(name))
+        else:
+            self._log.warning("source_failed", source=str(name), error=state.error)

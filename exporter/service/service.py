@@ -1,0 +1,55 @@
+"""One process that collects, guards and serves."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from exporter.collection import HostAccess
+from exporter.config import Settings
+from exporter.events import Log
+from exporter.guard import Clocks
+from exporter.guard.memory import MemoryFile
+from exporter.notify import SILENT, Notifier
+from exporter.service.guarding import Guarding
+from exporter.service.serving import Serving, WebOptions
+
+
+class Service:
+    """Collector, guard and web side of one host."""
+
+    def __init__(
+        self, host: HostAccess, settings: Settings, web: WebOptions, *, clocks: Clocks, log: Log
+    ) -> None:
+        self._serving = Serving(web)
+        self._guarding = Guarding(
+            host, settings, publish=self._serving.take, clocks=clocks, log=log
+        )
+
+    def remember_in(self, memory: MemoryFile) -> None:
+        """Keep through a restart what the guard must not forget; before `run`."""
+        self._guarding.remember_in(memory)
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where the web side listens, once it does."""
+        return self._serving.addresses
+
+    def run(
+        self,
+        stop: threading.Event,
+        on_ready: Callable[[], None] = lambda: None,
+        *,
+        notifier: Notifier = SILENT,
+    ) -> None:
+        """Serve until `stop` is set. Raises ListenError, or ExporterError if a part dies."""
+        # First, so that a port that is taken is said before anything is touched.
+        self._serving.start()
+        try:
+            self._guarding.start(stop)
+            on_ready()
+            self._guarding.watch(stop, notifier)
+        finally:
+            stop.set()
+            self._guarding.stop()
+            self._serving.stop()

@@ -1,0 +1,70 @@
+"""The settings in, the parts' own options out: what each part takes from the configuration."""
+
+from __future__ import annotations
+
+from exporter.collection import Collection, HostAccess, Programs
+from exporter.config import Settings
+from exporter.events import Log
+from exporter.extend import Extender
+from exporter.guard import Clocks, Guard, PoolRule, Rules
+from exporter.hooks import Hooks
+
+
+def programs(settings: Settings) -> Programs:
+    """Take what the sources need from the settings."""
+    return Programs(
+        lvm=settings.commands.lvm,
+        docker=settings.commands.docker,
+        lvm_deadline_seconds=settings.collect.lvm_deadline_seconds,
+        docker_deadline_seconds=settings.collect.docker_deadline_seconds,
+    )
+
+
+def rules(settings: Settings) -> Rules:
+    """Take what the guard needs from the settings."""
+    return Rules(
+        mode=settings.guard.mode,
+        reserve_bytes=settings.guard.reserve_bytes,
+        takeover_after_seconds=settings.guard.takeover_after_seconds,
+        anticipate=settings.guard.anticipate,
+        horizon_seconds=settings.guard.horizon_seconds,
+        interval_seconds=settings.guard.interval_seconds,
+        pools={
+            label: PoolRule(
+                mode=pool.mode,
+                max_size_bytes=pool.max_size_bytes,
+                anticipate=pool.anticipate,
+            )
+            for label, pool in settings.pools.items()
+        },
+    )
+
+
+def make_guard(
+    host: HostAccess, settings: Settings, collection: Collection, *, clocks: Clocks, log: Log
+) -> Guard:
+    """Wire the guard to what changes the host, and to the user's hook."""
+    extender = Extender(
+        host.runner,
+        settings.commands.lvm,
+        deadline_seconds=settings.collect.extend_deadline_seconds,
+        clock=clocks.monotonic,
+        can_archive=host.can_archive,
+    )
+    guard = Guard(
+        collection,
+        extender,
+        kernel=host.kernel,
+        rules=rules(settings),
+        clocks=clocks,
+        log=log,
+    )
+    hooks = Hooks(
+        host.runner,
+        settings.hook.command,
+        deadline_seconds=settings.hook.deadline_seconds,
+        clock=clocks.monotonic,
+        log=log,
+    )
+    guard.call(hooks)
+    return guard
