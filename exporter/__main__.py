@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import structlog
 from msgspec import structs
@@ -24,13 +25,22 @@ from exporter.devmapper import IoctlKernel
 from exporter.dmsetup import DmsetupKernel, FallbackKernel
 from exporter.errors import ConfigError, ExporterError
 from exporter.guard import Clocks
-from exporter.guard.lock import GuardLock, GuardNote, running_guard
+from exporter.guard.lock import running_guard
 from exporter.guard.memory import MemoryFile
 from exporter.model import GuardMode, Snapshot
 from exporter.notify import Notifier
 from exporter.publish import SnapshotWriter
 from exporter.residence import HostMemory, Residence
-from exporter.service import Following, Guarding, Service, WebOptions, programs, rules
+from exporter.service import (
+    Following,
+    Guarding,
+    Protection,
+    Reloading,
+    Service,
+    WebOptions,
+    programs,
+    rules,
+)
 from exporter.sources import archive, device_mapper, dmeventd, loop
 
 DEFAULT_CONFIG = Path("/etc/thinpool-exporter/config.yml")
@@ -44,6 +54,15 @@ EXIT_UNKNOWN = 3
 CLOCKS = Clocks(monotonic=time.monotonic, wall=time.time)
 
 logger = structlog.get_logger("exporter")
+
+
+class Guarded(NamedTuple):
+    """A host that this process is the guard of, and the settings that it began with."""
+
+    host: HostAccess
+    settings: Settings
+    reloading: Reloading
+    memory: Callable[[], MemoryFile | None] = lambda: None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -188,27 +207,32 @@ def _host(settings: Settings) -> HostAccess:
         dmeventd=dmeventd.read,
         dmeventd_activity=dmeventd.activity,
         no_space_timeout=device_mapper.no_space_timeout,
-        can_archive=lambda: archive.can_archive(
-            partial(runner.run, deadline_seconds=settings.collect.lvm_deadline_seconds),
-            settings.commands.lvm,
+        can_archive=lambda seconds: archive.can_archive(
+            partial(runner.run, deadline_seconds=seconds), settings.commands.lvm
         ),
         close=runner.close,
     )
 
 
 def _run(options: argparse.Namespace) -> int:
-    with _protected(options) as (host, settings, memory):
-        return _serve(host, settings, options, memory)
+    with _protected(options) as guarded:
+        return _serve(guarded, options)
 
 
 def _guard(options: argparse.Namespace) -> int:
-    with _protected(options) as (host, settings, memory):
-        writer = SnapshotWriter(options.state)
-        guarding = Guarding(host, settings, publish=writer.write, clocks=CLOCKS, log=logger)
-        if memory:
-            guarding.remember_in(memory)
+    with _protected(options) as guarded:
+        guarding = Guarding(
+            guarded.host,
+            guarded.settings,
+            publish=SnapshotWriter(options.state).write,
+            reloading=guarded.reloading,
+            clocks=CLOCKS,
+            log=logger,
+        )
+        guarding.remember_in(guarded.memory)
         stop, notifier = _stop_on_signals(), Notifier.of_process()
-        logger.info("guarding", version=__version__, guard_mode=str(settings.guard.mode))
+        mode = str(guarded.settings.guard.mode)
+        logger.info("guarding", version=__version__, guard_mode=mode)
         try:
             guarding.start(stop)
             guarding.watch(stop, notifier)
@@ -234,60 +258,41 @@ def _web(options: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _protected(
-    options: argparse.Namespace,
-) -> Iterator[tuple[HostAccess, Settings, MemoryFile | None]]:
+def _protected(options: argparse.Namespace) -> Iterator[Guarded]:
     """Become the host's guard, with what it needs to act in every need, until the end."""
     settings = _settings(options)
-    lock = GuardLock(options.state)
+    host = _host(settings)
+    lvm = settings.commands.lvm
+    residence = Residence(HostMemory(), host.runner, lvm, warn=logger.warning)
+    protection = Protection(options.state, residence.start, log=logger)
     try:
-        settings = _lock(lock, settings)
-        host = _host(settings)
-        memory = None
-        if rules(settings).may_extend:
-            lvm = settings.commands.lvm
-            Residence(HostMemory(), host.runner, lvm, warn=logger.warning).start()
-            memory = MemoryFile(options.state)
-        yield host, settings, memory
+        settings = protection.take(settings)
+        reloading = _reload_on_signal(lambda: protection.take(_settings(options)))
+        yield Guarded(host, settings, reloading, lambda: protection.memory)
     finally:
-        lock.release()
-
-
-def _lock(lock: GuardLock, settings: Settings) -> Settings:
-    """Become the host's one guard, or only observe where that cannot be made sure."""
-    if not rules(settings).may_extend:
-        return settings
-    modes = {label: pool.mode for label, pool in settings.pools.items() if pool.mode}
-    try:
-        lock.take(GuardNote(pid=os.getpid(), mode=settings.guard.mode, pools=modes))
-    except OSError as error:
-        logger.error("guard_only_observes", error=str(error), next_step="run as root")
-        pools = {
-            label: structs.replace(pool, mode=None) for label, pool in settings.pools.items()
-        }
-        guard = structs.replace(settings.guard, mode=GuardMode.OBSERVE)
-        return structs.replace(settings, guard=guard, pools=pools)
-    return settings
+        protection.release()
 
 
 def _demo(options: argparse.Namespace) -> int:
     from exporter.simulation.demo import demo_host  # noqa: PLC0415 - of use here alone
 
-    simulated = demo_host(time.monotonic)
+    host = demo_host(time.monotonic).access()
     logger.warning("simulated_host", note="nothing of this host is read or changed")
-    return _serve(simulated.access(), _settings(options), options)
+    reloading = _reload_on_signal(lambda: _settings(options))
+    return _serve(Guarded(host, _settings(options), reloading), options)
 
 
-def _serve(
-    host: HostAccess,
-    settings: Settings,
-    options: argparse.Namespace,
-    memory: MemoryFile | None = None,
-) -> int:
+def _serve(guarded: Guarded, options: argparse.Namespace) -> int:
     stop = _stop_on_signals()
-    service = Service(host, settings, _web_options(options), clocks=CLOCKS, log=logger)
-    if memory:
-        service.remember_in(memory)
+    service = Service(
+        guarded.host,
+        guarded.settings,
+        _web_options(options),
+        reloading=guarded.reloading,
+        clocks=CLOCKS,
+        log=logger,
+    )
+    service.remember_in(guarded.memory)
     service.run(
         stop,
         notifier=Notifier.of_process(),
@@ -295,7 +300,7 @@ def _serve(
             "serving",
             version=__version__,
             addresses=list(service.addresses),
-            guard_mode=str(settings.guard.mode),
+            guard_mode=str(guarded.settings.guard.mode),
         ),
     )
     logger.info("stopped")
@@ -307,6 +312,12 @@ def _web_options(options: argparse.Namespace) -> WebOptions:
         addresses=options.addresses or [DEFAULT_ADDRESS],
         telemetry_path=options.telemetry_path,
     )
+
+
+def _reload_on_signal(load: Callable[[], Settings]) -> Reloading:
+    reloading = Reloading(load, wall_clock=time.time, log=logger)
+    signal.signal(signal.SIGHUP, lambda *_: reloading.request())
+    return reloading
 
 
 def _stop_on_signals() -> threading.Event:

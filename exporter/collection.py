@@ -40,7 +40,7 @@ class HostAccess(Struct, frozen=True, kw_only=True):
     dmeventd: Callable[[], Dmeventd]
     dmeventd_activity: Callable[[Dmeventd], Mapping[str, object]] = lambda _: {}
     no_space_timeout: Callable[[], float] = lambda: device_mapper.NO_SPACE_TIMEOUT_SECONDS
-    can_archive: Callable[[], bool] = lambda: True
+    can_archive: Callable[[float], bool] = lambda _: True  # within so many seconds
     close: Callable[[], None] = lambda: None
     is_simulated: bool = False
 
@@ -75,7 +75,7 @@ class Collection:
         on_group: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._host = host
-        self._programs = programs
+        self.programs = programs
         self._wall_clock = wall_clock
         self._clock = clock
         self._on_change = on_change
@@ -134,7 +134,7 @@ class Collection:
     def refresh_group(self, vg_name: str) -> None:
         """Read one VG anew, for a decision that is to be acted on. Raises HostError."""
         self._on_group(vg_name)
-        layout = lvm.read_layout(self._run_lvm, self._programs.lvm, (vg_name,))
+        layout = lvm.read_layout(self._run_lvm, self.programs.lvm, (vg_name,))
         with self._swap:
             known = self._readings.lvm
             if known is None:
@@ -179,11 +179,11 @@ class Collection:
         return state.is_ok
 
     def _run_lvm(self, argv: Sequence[str]) -> Output:
-        return self._host.runner.run(argv, deadline_seconds=self._programs.lvm_deadline_seconds)
+        return self._host.runner.run(argv, deadline_seconds=self.programs.lvm_deadline_seconds)
 
     def _run_docker(self, argv: Sequence[str]) -> Output:
         return self._host.runner.run(
-            argv, deadline_seconds=self._programs.docker_deadline_seconds
+            argv, deadline_seconds=self.programs.docker_deadline_seconds
         )
 
     def _read_kernel(self) -> None:
@@ -195,11 +195,11 @@ class Collection:
 
     def _read_lvm(self) -> None:
         began = self._clock()
-        layout = lvm.read_layout(self._run_lvm, self._programs.lvm)
+        layout = lvm.read_layout(self._run_lvm, self.programs.lvm)
         dmeventd = self._host.dmeventd()
         self._take_layout(layout, dmeventd, began)
         # Afterwards: a dmeventd that does not answer must not keep the layout from us.
-        monitoring, problems = lvm.read_monitoring(self._run_lvm, self._programs.lvm, dmeventd)
+        monitoring, problems = lvm.read_monitoring(self._run_lvm, self.programs.lvm, dmeventd)
         with self._swap:
             layout = structs.replace(
                 self._readings.lvm or layout,
@@ -227,11 +227,11 @@ class Collection:
             self._readings = structs.replace(self._readings, lvm=merged)
 
     def _read_policy(self) -> None:
-        policies = policy.read(self._run_lvm, self._programs.lvm, self._profiles())
+        policies = policy.read(self._run_lvm, self.programs.lvm, self._profiles())
         self._take(policies=policies)
 
     def _read_docker(self) -> None:
-        self._take(docker=docker.read(self._run_docker, self._programs.docker))
+        self._take(docker=docker.read(self._run_docker, self.programs.docker))
 
     def _profiles(self) -> set[str]:
         layout = self._readings.lvm or LvmLayout()

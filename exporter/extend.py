@@ -63,7 +63,7 @@ class Extender:
         self._runner = runner
         self._can_archive = can_archive
         self._lvm = lvm
-        self._deadline_seconds = deadline_seconds
+        self.deadline_seconds = deadline_seconds
         self._clock = clock
 
     def extend(
@@ -105,11 +105,11 @@ class Extender:
 
     def _run(self, argv: tuple[str, ...], on_stuck: Callable[[], None]) -> Output:
         running = self._runner.start(argv, environment=ENVIRONMENT)
-        output = running.wait(self._deadline_seconds)
+        output = running.wait(self.deadline_seconds)
         if output is None:
             on_stuck()
         while output is None:
-            output = running.wait(self._deadline_seconds)
+            output = running.wait(self.deadline_seconds)
         return output
 
 

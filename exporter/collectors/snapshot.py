@@ -10,6 +10,7 @@ from prometheus_client.registry import Collector
 from exporter.collectors import (
     build,
     collector,
+    configuration,
     docker,
     guard,
     policy,
@@ -19,7 +20,7 @@ from exporter.collectors import (
 )
 from exporter.model import Snapshot
 
-SUBJECTS = (pool, policy, volume_group, guard, docker, collector, published)
+SUBJECTS = (pool, policy, volume_group, guard, docker, collector, configuration, published)
 
 
 class SnapshotCollector(Collector):

@@ -38,11 +38,14 @@ class GuardLock:
         self._descriptor = -1
 
     def take(self, note: GuardNote) -> None:
-        """Take the lock and leave the note in it.
+        """Take the lock and leave the note in it; when it is held already, the note alone.
 
         Raises GuardRunningError when another guard holds it, and OSError when the
         directory cannot be written.
         """
+        if self._descriptor >= 0:
+            self._write(note)
+            return
         self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
@@ -52,9 +55,12 @@ class GuardLock:
             raise GuardRunningError(
                 f"another guard holds {self._path}: stop it, or run with --guard.mode=observe"
             ) from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, msgspec.json.encode(note), 0)
         self._descriptor = descriptor
+        self._write(note)
+
+    def _write(self, note: GuardNote) -> None:
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, msgspec.json.encode(note), 0)
 
     def release(self) -> None:
         """Let go of the lock; the file stays, empty of meaning without it."""

@@ -62,13 +62,14 @@ class Guard:
         self._judge = Judge(
             rules, clocks, no_space_timeout=lambda: collection.no_space_timeout_seconds
         )
+        self._wanted_rules = rules
         self._sight = Sight(kernel, clocks.monotonic)
         self._view = View()
         self._workers = Workers(
             collection, extender, judge=self._judge, log=log, on_end=self._end_work
         )
         self._herald = Herald()
-        self._memory: MemoryFile | None = None
+        self._memory: Callable[[], MemoryFile | None] = lambda: None
         self._reread_at: dict[str, float] = {}
         self._whole_at = NEVER
         self._has_news = False
@@ -77,10 +78,19 @@ class Guard:
         self.cycles = 0  # that were completed
         self._is_kernel_readable = True
 
-    def remember_in(self, memory: MemoryFile) -> None:
-        """Take up what the guard before this one knew, and keep it for the next one."""
+    def remember_in(self, memory: Callable[[], MemoryFile | None]) -> None:
+        """Take up what the guard before this one knew, and keep it for the next one.
+
+        There is a memory as soon as this one may extend.
+        """
         self._memory = memory
-        self._judge.records.update(memory.load())
+        if file := memory():
+            self._judge.records.update(file.load())
+
+    def follow(self, rules: Rules) -> None:
+        """Go by these rules from the next cycle on, which comes at once; for any thread."""
+        self._wanted_rules = rules
+        self._kernel.wake()
 
     def call(self, hooks: Hooks) -> None:
         """Tell the user's hook from now on."""
@@ -109,9 +119,12 @@ class Guard:
         now = self._clock()
         self._has_news |= has_event
         is_whole = now >= self._whole_at
+        has_new_rules = self._judge.rules is not self._wanted_rules
+        self._judge.rules = self._wanted_rules
         changed, is_moved = self._look(is_all=has_event or is_whole)
         readings = self._collection.readings
-        is_rebuilt = is_moved or self._is_behind or self._view.is_stale(readings)
+        is_stale = has_new_rules or self._view.is_stale(readings)
+        is_rebuilt = is_moved or self._is_behind or is_stale
         if is_rebuilt:
             self._view.rebuild(readings, self._sight)
             self._is_behind = False
@@ -159,8 +172,8 @@ class Guard:
 
     def save(self) -> None:
         """Keep for the next guard what it must not forget; not for the loop's thread."""
-        if self._memory:
-            self._memory.save(self._judge.records)
+        if file := self._memory():
+            file.save(self._judge.records)
 
     def join_workers(self, timeout_seconds: float) -> bool:
         """Wait until no extension is under way; false if one is after the timeout."""

@@ -27,21 +27,29 @@ class Hooks:
         log: Log,
         trust: Trust = ROOT_ALONE,
     ) -> None:
-        self._caller: Caller | None = None
-        if command is not None:
-            self._caller = Caller(
-                runner,
-                command,
-                deadline_seconds=deadline_seconds,
-                clock=clock,
-                log=log,
-                trust=trust,
-            )
+        self._runner = runner
+        self._trust = trust
         self._clock = clock
         self._log = log
         self._changed = threading.Condition()
         self._agendas: dict[str, Agenda] = {}
         self._threads: dict[str, threading.Thread] = {}
+        self._caller: Caller | None = None
+        self.use(command, deadline_seconds)
+
+    def use(self, command: str | None, deadline_seconds: float) -> None:
+        """Call this command from now on, for what waits to be called again as well."""
+        caller = None
+        if command is not None:
+            caller = Caller(
+                self._runner,
+                command,
+                deadline_seconds=deadline_seconds,
+                clock=self._clock,
+                log=self._log,
+                trust=self._trust,
+            )
+        self._caller = caller
 
     def call(
         self,
@@ -69,7 +77,7 @@ class Hooks:
         with self._changed:
             agenda = self._agendas.setdefault(pool.label, Agenda())
             lost = agenda.put(happening, self._clock())
-            self._attend(pool.label, agenda, self._caller)
+            self._attend(pool.label, agenda)
         if lost is not None:
             added = {f"{name}_added_bytes": size for name, size in lost.added_bytes.items()}
             self._log.warning("hook_superseded", **subject(lost), **added)
@@ -89,7 +97,7 @@ class Hooks:
                 if not agenda:
                     del self._agendas[pool_label]
 
-    def _attend(self, label: str, agenda: Agenda, caller: Caller) -> None:
+    def _attend(self, label: str, agenda: Agenda) -> None:
         """See to it that there is a thread where there is a task."""
         self._changed.notify_all()
         thread = self._threads.get(label)
@@ -97,7 +105,7 @@ class Hooks:
             return
         # A daemon: our end must not wait for a hook.
         thread = threading.Thread(
-            target=self._serve, args=(label, caller), name=f"hook-{label}", daemon=True
+            target=self._serve, args=(label,), name=f"hook-{label}", daemon=True
         )
         self._threads[label] = thread
         try:
@@ -106,10 +114,13 @@ class Hooks:
             del self._threads[label]
             self._log.error("hook_not_started", pool=label, error=str(error))
 
-    def _serve(self, label: str, caller: Caller) -> None:
+    def _serve(self, label: str) -> None:
         """Do a pool's tasks as they come due, until there is none."""
         while (task := self._next(label)) is not None:
-            happening = task.happening
+            happening, caller = task.happening, self._caller
+            if caller is None:  # there is no command any more
+                self._finish(label, task, is_ok=True)
+                continue
             ended = caller.run(happening)
             pause = self._finish(label, task, is_ok=not ended.problem)
             caller.narrate(happening, ended, pause)

@@ -35,7 +35,7 @@ from exporter.model.host import (
     Usage,
     VolumeGroup,
 )
-from exporter.model.snapshot import CollectorState, Snapshot, ThinPool
+from exporter.model.snapshot import CollectorState, ConfigurationState, Snapshot, ThinPool
 from exporter.model.words import (
     Collector,
     Device,
@@ -52,6 +52,7 @@ __all__ = [
     "Attempt",
     "Collector",
     "CollectorState",
+    "ConfigurationState",
     "Decision",
     "Device",
     "DeviceCounters",

@@ -31,6 +31,13 @@ class CollectorState(Struct, frozen=True, kw_only=True):
     duration_seconds: float | None = None
 
 
+class ConfigurationState(Struct, frozen=True, kw_only=True):
+    """The settings in force: since when (seconds since the epoch), and why no newer ones."""
+
+    loaded_at: float
+    error: str | None = None
+
+
 class ThinPool(Struct, frozen=True, kw_only=True):
     """One thin pool: LVM's description, the kernel's figures, and its policy."""
 
@@ -83,6 +90,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     collectors: dict[Collector, CollectorState]
     problems: tuple[Problem, ...] = ()
     guard: GuardReport | None = None
+    configuration: ConfigurationState | None = None
 
     def volume_group(self, name: str) -> VolumeGroup | None:
         """Find a VG by its name."""

@@ -6,17 +6,20 @@ import threading
 import time
 from collections.abc import Callable
 
+from msgspec import structs
+
 from exporter.collection import Collection, HostAccess
-from exporter.config import Settings
-from exporter.errors import ExporterError
+from exporter.config import Commands, Settings
+from exporter.errors import ConfigError, ExporterError
 from exporter.events import Log
-from exporter.guard import Clocks
+from exporter.guard import Clocks, Guard
 from exporter.guard.memory import MemoryFile
 from exporter.model import Collector, CollectorState, Snapshot
 from exporter.notify import Notifier
 from exporter.schedule import Schedule, Tick
 from exporter.service.pacing import HEALTH_SECONDS, publish_pause
-from exporter.service.wiring import make_guard, programs
+from exporter.service.reloading import Reloading
+from exporter.service.wiring import intervals, make_extender, make_hooks, programs, rules
 from exporter.watch import FilesWatch, backup_files, configuration_files
 
 WATCH_SECONDS = 2.0
@@ -27,7 +30,10 @@ Publish = Callable[[Snapshot], None]
 
 
 class Guarding:
-    """Collector and guard of one host; each Snapshot is given to `publish`."""
+    """Collector and guard of one host; each Snapshot is given to `publish`.
+
+    `reloading` tells when other settings are to be put into force.
+    """
 
     def __init__(
         self,
@@ -35,12 +41,15 @@ class Guarding:
         settings: Settings,
         *,
         publish: Publish,
+        reloading: Reloading,
         clocks: Clocks,
         log: Log,
     ) -> None:
         self._host = host
+        self._commands = settings.commands
         self._log = log
         self._give = publish
+        self._reloading = reloading
         self._configuration = FilesWatch(configuration_files)
         self._groups = FilesWatch(backup_files)
         self._collection = Collection(
@@ -52,13 +61,23 @@ class Guarding:
             # What the guard has changed, it reads at once: no reason to read all again.
             on_group=self._groups.know,
         )
-        self._guard = make_guard(host, settings, self._collection, clocks=clocks, log=log)
+        self._extender = make_extender(host, settings, self._collection, clocks=clocks)
+        self._hooks = make_hooks(host, settings, clocks=clocks, log=log)
+        self._guard = Guard(
+            self._collection,
+            self._extender,
+            kernel=host.kernel,
+            rules=rules(settings),
+            clocks=clocks,
+            log=log,
+        )
+        self._guard.call(self._hooks)
         self._schedule = Schedule(self._ticks(settings), clock=clocks.monotonic)
         self._threads: tuple[threading.Thread, ...] = ()
         self._has_published_all = threading.Event()
         self._is_publishing_well = True
 
-    def remember_in(self, memory: MemoryFile) -> None:
+    def remember_in(self, memory: Callable[[], MemoryFile | None]) -> None:
         """Keep through a restart what the guard must not forget; before `start`."""
         self._guard.remember_in(memory)
 
@@ -84,6 +103,33 @@ class Guarding:
             if self._guard.cycles > cycles:
                 cycles = self._guard.cycles
                 notifier.alive()
+            if self._reloading.take_request():
+                # In a thread: a file that cannot be read must not look like a dead guard.
+                threading.Thread(
+                    target=self._reload, args=(notifier,), name="reload", daemon=True
+                ).start()
+
+    def _reload(self, notifier: Notifier) -> None:
+        notifier.reloading()
+        try:
+            self._reloading.reload(self.follow)
+        finally:
+            notifier.ready()
+
+    def follow(self, settings: Settings) -> None:
+        """Go by other settings from now on. Raises ConfigError, and then nothing changes."""
+        fixed = [
+            f"commands.{name}: takes effect at the next start only"
+            for name in Commands.__struct_fields__
+            if getattr(settings.commands, name) != getattr(self._commands, name)
+        ]
+        if fixed:
+            raise ConfigError(fixed)
+        self._collection.programs = programs(settings)
+        self._extender.deadline_seconds = settings.collect.extend_deadline_seconds
+        self._hooks.use(settings.hook.command, settings.hook.deadline_seconds)
+        self._schedule.follow(intervals(settings))
+        self._guard.follow(rules(settings))
 
     def stop(self) -> None:
         """End; an lvextend under way goes on by itself. `stop` of `start` is set already."""
@@ -95,7 +141,8 @@ class Guarding:
 
     def snapshot(self) -> Snapshot:
         """Make the Snapshot as of now, the guard's account included."""
-        return self._guard.report(self._collection.snapshot(self._guard.live_pools()))
+        snapshot = self._guard.report(self._collection.snapshot(self._guard.live_pools()))
+        return structs.replace(snapshot, configuration=self._reloading.state)
 
     def _start_collecting(self) -> None:
         """Read once before the guard's first cycle, which no hung source delays for long."""
@@ -149,16 +196,9 @@ class Guarding:
         return error is None
 
     def _ticks(self, settings: Settings) -> tuple[Tick, ...]:
-        collect = settings.collect
-        intervals = {
-            Collector.DEVICE_MAPPER: collect.lvm_interval_seconds,
-            Collector.LVM: collect.lvm_interval_seconds,
-            Collector.POLICY: collect.policy_interval_seconds,
-            Collector.DOCKER: collect.docker_interval_seconds,
-        }
         sources = tuple(
-            Tick(name=str(name), interval_seconds=seconds, run=self._reader(name))
-            for name, seconds in intervals.items()
+            Tick(name=name, interval_seconds=seconds, run=self._reader(Collector(name)))
+            for name, seconds in intervals(settings).items()
         )
         watch = Tick(name="watch", interval_seconds=WATCH_SECONDS, run=self._look_at_files)
         return (*sources, watch)

@@ -12,6 +12,7 @@ from exporter.guard import Clocks
 from exporter.guard.memory import MemoryFile
 from exporter.notify import SILENT, Notifier
 from exporter.service.guarding import Guarding
+from exporter.service.reloading import Reloading
 from exporter.service.serving import Serving, WebOptions
 
 
@@ -19,14 +20,26 @@ class Service:
     """Collector, guard and web side of one host."""
 
     def __init__(
-        self, host: HostAccess, settings: Settings, web: WebOptions, *, clocks: Clocks, log: Log
+        self,
+        host: HostAccess,
+        settings: Settings,
+        web: WebOptions,
+        *,
+        reloading: Reloading,
+        clocks: Clocks,
+        log: Log,
     ) -> None:
         self._serving = Serving(web)
         self._guarding = Guarding(
-            host, settings, publish=self._serving.take, clocks=clocks, log=log
+            host,
+            settings,
+            publish=self._serving.take,
+            reloading=reloading,
+            clocks=clocks,
+            log=log,
         )
 
-    def remember_in(self, memory: MemoryFile) -> None:
+    def remember_in(self, memory: Callable[[], MemoryFile | None]) -> None:
         """Keep through a restart what the guard must not forget; before `run`."""
         self._guarding.remember_in(memory)
 

@@ -6,8 +6,9 @@ from exporter.collection import Collection, HostAccess, Programs
 from exporter.config import Settings
 from exporter.events import Log
 from exporter.extend import Extender
-from exporter.guard import Clocks, Guard, PoolRule, Rules
+from exporter.guard import Clocks, PoolRule, Rules
 from exporter.hooks import Hooks
+from exporter.model import Collector
 
 
 def programs(settings: Settings) -> Programs:
@@ -40,31 +41,37 @@ def rules(settings: Settings) -> Rules:
     )
 
 
-def make_guard(
-    host: HostAccess, settings: Settings, collection: Collection, *, clocks: Clocks, log: Log
-) -> Guard:
-    """Wire the guard to what changes the host, and to the user's hook."""
-    extender = Extender(
+def intervals(settings: Settings) -> dict[str, float]:
+    """Take how often each source is to be read, in seconds by the collector's name."""
+    collect = settings.collect
+    seconds = {
+        Collector.DEVICE_MAPPER: collect.lvm_interval_seconds,
+        Collector.LVM: collect.lvm_interval_seconds,
+        Collector.POLICY: collect.policy_interval_seconds,
+        Collector.DOCKER: collect.docker_interval_seconds,
+    }
+    return {name.value: interval for name, interval in seconds.items()}
+
+
+def make_extender(
+    host: HostAccess, settings: Settings, collection: Collection, *, clocks: Clocks
+) -> Extender:
+    """Wire what changes the host."""
+    return Extender(
         host.runner,
         settings.commands.lvm,
         deadline_seconds=settings.collect.extend_deadline_seconds,
         clock=clocks.monotonic,
-        can_archive=host.can_archive,
+        can_archive=lambda: host.can_archive(collection.programs.lvm_deadline_seconds),
     )
-    guard = Guard(
-        collection,
-        extender,
-        kernel=host.kernel,
-        rules=rules(settings),
-        clocks=clocks,
-        log=log,
-    )
-    hooks = Hooks(
+
+
+def make_hooks(host: HostAccess, settings: Settings, *, clocks: Clocks, log: Log) -> Hooks:
+    """Wire the user's command."""
+    return Hooks(
         host.runner,
         settings.hook.command,
         deadline_seconds=settings.hook.deadline_seconds,
         clock=clocks.monotonic,
         log=log,
     )
-    guard.call(hooks)
-    return guard

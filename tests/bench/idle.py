@@ -20,7 +20,7 @@ import structlog
 from exporter import log
 from exporter.config import Settings
 from exporter.guard import Clocks
-from exporter.service import Service, WebOptions
+from exporter.service import Reloading, Service, WebOptions
 from exporter.simulation import SimulatedHost
 from exporter.simulation.figures import GIB, MIB
 from exporter.simulation.records import PoolSpec
@@ -59,12 +59,14 @@ def make_service(pools: int) -> Service:
         simulated.add_pool(f"docker/pool{number}", spec)
     web = WebOptions(addresses=["127.0.0.1:0"], telemetry_path="/metrics")
     clocks = Clocks(monotonic=time.monotonic, wall=time.time)
+    logger = structlog.get_logger("bench")
     return Service(
         frozen.access(simulated),
         Settings(),
         web,
+        reloading=Reloading(Settings, wall_clock=time.time, log=logger),
         clocks=clocks,
-        log=structlog.get_logger("bench"),
+        log=logger,
     )
 
 

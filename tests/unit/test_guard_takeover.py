@@ -103,14 +103,14 @@ def test_the_half_minute_goes_on_through_a_restart(tmp_path: Path) -> None:
     boot_id = tmp_path / "boot_id"
     boot_id.write_text("this boot")
     guarded = monitored()
-    guarded.guard.remember_in(MemoryFile(tmp_path, boot_id_file=boot_id))
+    guarded.guard.remember_in(lambda: MemoryFile(tmp_path, boot_id_file=boot_id))
     guarded.host.fill(POOL, 6800)
     guarded.cycle()
     guarded.guard.save()
     guarded.clock.now += 31
 
     guarded.restart_guard()
-    guarded.guard.remember_in(MemoryFile(tmp_path, boot_id_file=boot_id))
+    guarded.guard.remember_in(lambda: MemoryFile(tmp_path, boot_id_file=boot_id))
     guarded.cycle(2)
 
     assert data_mib(guarded) == 600
@@ -121,13 +121,13 @@ def test_a_latch_holds_through_a_restart(tmp_path: Path) -> None:
     boot_id = tmp_path / "boot_id"
     boot_id.write_text("this boot")
     guarded = docker_host()
-    guarded.guard.remember_in(MemoryFile(tmp_path, boot_id_file=boot_id))
+    guarded.guard.remember_in(lambda: MemoryFile(tmp_path, boot_id_file=boot_id))
     guarded.host.refuse_extend("  no")
     guarded.host.fill(POOL, 6800)
     guarded.cycle(3)
 
     guarded.restart_guard()
-    guarded.guard.remember_in(MemoryFile(tmp_path, boot_id_file=boot_id))
+    guarded.guard.remember_in(lambda: MemoryFile(tmp_path, boot_id_file=boot_id))
     guarded.cycle(3)
 
     assert guarded.verdict().reason is Reason.LATCHED_REFUSED

@@ -223,6 +223,27 @@ def test_is_run_again_until_it_exits_0(
     assert host.scripts.at == [start + due for due in (0, 10, 30, 70)]
 
 
+def test_another_command_is_called_from_then_on(host: Host) -> None:
+    """For what waits to be told again too; without a command it is forgotten."""
+    other = host.file.with_name("other")
+    other.write_text("#!/bin/sh\n")
+    other.chmod(0o700)
+    host.scripts.end(ended(1), ended(1))
+    see(host)
+    host.logged("hook_failed", 1)
+
+    host.hooks.use(str(other), 60)
+    host.clock.now += 10
+    see(host)
+    host.logged("hook_failed", 2)
+    host.hooks.use(None, 60)
+    host.clock.now += 10_000
+    see(host)
+    host.hooks.settle(POOL.label, *HookEvent)
+
+    assert [argv[0] for argv, _ in host.scripts.calls] == [str(host.file), str(other)]
+
+
 def test_tries_again_by_itself(host: Host) -> None:
     """Nobody asks for a growth's hook again."""
     script = f"test -e {host.file}.tried || {{ touch {host.file}.tried; exit 1; }}"

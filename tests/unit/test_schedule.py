@@ -76,3 +76,20 @@ def test_a_tick_that_fails_runs_again() -> None:
         assert all(counted.acquire(timeout=SECONDS) for _ in range(2))
     finally:
         schedule.stop()
+
+
+def test_other_intervals_are_followed_at_once() -> None:
+    """What was to come in an hour comes now; the others keep their pace."""
+    ran = threading.Event()
+    ticks = (
+        Tick(name="slow", interval_seconds=3600, run=ran.set),
+        Tick(name="other", interval_seconds=3600, run=lambda: None),
+    )
+    schedule = Schedule(ticks, clock=lambda: 0.0)
+    schedule.start()
+    try:
+        schedule.follow({"slow": 0.05, "other": 3600})
+
+        assert ran.wait(SECONDS)
+    finally:
+        schedule.stop()

@@ -1,0 +1,58 @@
+"""What a process needs to be the host's guard: the lock, its memory, and to stay in memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec import structs
+
+from exporter.config import Settings
+from exporter.events import Log
+from exporter.guard.lock import GuardLock, GuardNote
+from exporter.guard.memory import MemoryFile
+from exporter.model import GuardMode
+from exporter.service.wiring import rules
+
+
+class Protection:
+    """Held from the first `take` with settings that may extend until `release`.
+
+    `stay_resident` is called once, when it becomes the guard.
+    """
+
+    def __init__(self, directory: Path, stay_resident: Callable[[], None], *, log: Log) -> None:
+        self._lock = GuardLock(directory)
+        self._directory = directory
+        self._stay_resident = stay_resident
+        self._log = log
+        self.memory: MemoryFile | None = None
+
+    def take(self, settings: Settings) -> Settings:
+        """Become the host's one guard; returns settings that only observe where that fails.
+
+        Raises GuardRunningError when another guard protects this host.
+        """
+        if not rules(settings).may_extend:
+            return settings
+        modes = {label: pool.mode for label, pool in settings.pools.items() if pool.mode}
+        try:
+            self._lock.take(GuardNote(pid=os.getpid(), mode=settings.guard.mode, pools=modes))
+        except OSError as error:
+            self._log.error("guard_only_observes", error=str(error), next_step="run as root")
+            return _observing(settings)
+        if self.memory is None:
+            self._stay_resident()
+            self.memory = MemoryFile(self._directory)
+        return settings
+
+    def release(self) -> None:
+        """Let another guard begin."""
+        self._lock.release()
+
+
+def _observing(settings: Settings) -> Settings:
+    pools = {label: structs.replace(pool, mode=None) for label, pool in settings.pools.items()}
+    guard = structs.replace(settings.guard, mode=GuardMode.OBSERVE)
+    return structs.replace(settings, guard=guard, pools=pools)
