@@ -42,6 +42,9 @@ from exporter.service import (
     rules,
 )
 from exporter.sources import archive, device_mapper, dmeventd, loop
+from exporter.web.activation import passed_descriptors
+from exporter.web.config import load as load_web
+from exporter.web.live import WebSettings
 
 DEFAULT_CONFIG = Path("/etc/thinpool-exporter/config.yml")
 DEFAULT_STATE = Path("/run/thinpool-exporter")
@@ -74,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status: int = options.handler(options)
     except ConfigError as error:
         for fault in error.faults:
-            sys.stderr.write(f"{options.config_file or DEFAULT_CONFIG}: {fault}\n")
+            sys.stderr.write(f"{fault}\n")
         return EXIT_USAGE
     except ExporterError as error:
         sys.stderr.write(f"thinpool-exporter: {error}\n")
@@ -97,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     common, hosting, serving = _common_flags(), _hosting_flags(), _serving_flags()
+    web_config = _web_config_flag()
 
     def add(
         name: str,
@@ -110,11 +114,15 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(handler=handler)
         return command
 
-    add("run", _run, "Collect, guard and serve in one process.", hosting, serving)
+    run = "Collect, guard and serve in one process."
+    add("run", _run, run, hosting, serving, web_config)
     add("guard", _guard, "Collect and guard; publish to a file what `web` serves.", hosting)
-    add("web", _web, "Serve what `guard` publishes; needs no privileges.", serving)
-    add("demo", _demo, "Do what `run` does, on a simulated host.", hosting, serving)
-    add("check-config", _check_config, "Show every fault of the configuration.", hosting)
+    web = "Serve what `guard` publishes; needs no privileges."
+    add("web", _web, web, serving, web_config)
+    demo = "Do what `run` does, on a simulated host."
+    add("demo", _demo, demo, hosting, serving, web_config)
+    faults = "Show every fault of the configuration."
+    add("check-config", _check_config, faults, hosting, web_config)
     check = "Report on every pool; exit 0 ok, 1 warning, 2 critical, 3 unknown."
     add("check", _check, check, hosting)
     collect = add("collect", _collect, "Collect once and print the metrics.", hosting)
@@ -181,17 +189,42 @@ def _serving_flags() -> argparse.ArgumentParser:
     flags.add_argument(
         "--web.telemetry-path", dest="telemetry_path", default="/metrics", metavar="PATH"
     )
+    flags.add_argument(
+        "--web.systemd-socket",
+        dest="is_activated",
+        action="store_true",
+        help="serve at the sockets that systemd passes, and not at an address",
+    )
+    return flags
+
+
+def _web_config_flag() -> argparse.ArgumentParser:
+    flags = argparse.ArgumentParser(add_help=False)
+    flags.add_argument(
+        "--web.config.file",
+        dest="web_config_file",
+        type=Path,
+        metavar="FILE",
+        help="TLS, passwords and limits, in the format of Prometheus' exporter-toolkit",
+    )
     return flags
 
 
 def _settings(options: argparse.Namespace) -> Settings:
     path = options.config_file or DEFAULT_CONFIG
-    settings = load(path, required=options.config_file is not None)
+    try:
+        settings = load(path, required=options.config_file is not None)
+    except ConfigError as error:
+        raise ConfigError([_named(path, fault) for fault in error.faults]) from error
     if options.guard_mode is None:
         return settings
     return structs.replace(
         settings, guard=structs.replace(settings.guard, mode=options.guard_mode)
     )
+
+
+def _named(path: Path, fault: str) -> str:
+    return fault if fault.startswith(f"{path}: ") else f"{path}: {fault}"
 
 
 def _host(settings: Settings) -> HostAccess:
@@ -311,6 +344,8 @@ def _web_options(options: argparse.Namespace) -> WebOptions:
     return WebOptions(
         addresses=options.addresses or [DEFAULT_ADDRESS],
         telemetry_path=options.telemetry_path,
+        config_file=options.web_config_file,
+        descriptors=passed_descriptors() if options.is_activated else (),
     )
 
 
@@ -364,6 +399,9 @@ def _check(options: argparse.Namespace) -> int:
 
 def _check_config(options: argparse.Namespace) -> int:
     _settings(options)
+    if options.web_config_file:
+        WebSettings.of(load_web(options.web_config_file))
+        sys.stdout.write(f"{options.web_config_file} is valid\n")
     path = options.config_file or DEFAULT_CONFIG
     state = "is valid" if path.exists() else "is absent: the defaults hold"
     sys.stdout.write(f"{path} {state}\n")

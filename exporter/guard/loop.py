@@ -40,6 +40,8 @@ WAITING_FOR_SPACE = frozenset({Reason.NO_SPACE, Reason.LATCHED_REFUSED})
 # writes wait, or in whose VG something may have come free.
 DIFFERS_SECONDS, QUEUEING_SECONDS, NEWS_SECONDS = 1.0, 2.0, 5.0
 SAY_FULL_SECONDS = 10.0
+# A cycle takes milliseconds; on a host that is short of everything, seconds.
+OVERDUE_SECONDS = 5.0
 
 
 class Guard:
@@ -75,7 +77,7 @@ class Guard:
         self._has_news = False
         self._is_behind = False  # whether changes were seen that nobody has judged
         self._last_cycle_at: float | None = None
-        self.cycles = 0  # that were completed
+        self._cycled_at = NEVER
         self._is_kernel_readable = True
 
     def remember_in(self, memory: Callable[[], MemoryFile | None]) -> None:
@@ -140,7 +142,7 @@ class Guard:
         if is_whole:
             self._whole_at, self._has_news = now + self._judge.rules.interval_seconds, False
         self._last_cycle_at = self._judge.clocks.wall()
-        self.cycles += 1
+        self._cycled_at = self._clock()
 
     def _restless(self, changed: list[ThinPool]) -> list[ThinPool]:
         """Add the pools whose verdict may change by time alone; most never do."""
@@ -158,6 +160,11 @@ class Guard:
         return self._judge.report(
             snapshot, durations=self._workers.durations, last_cycle_at=self._last_cycle_at
         )
+
+    def is_cycling(self) -> bool:
+        """Whether a cycle was completed lately, or none is due yet."""
+        longest = self._judge.rules.interval_seconds + OVERDUE_SECONDS
+        return self._clock() <= self._cycled_at + longest
 
     def live_pools(self) -> LivePools | None:
         """Every live pool as last seen; None before the first look."""
@@ -237,7 +244,9 @@ class Guard:
 
     def _pace(self, seen: SeenPool, reason: Reason) -> float:
         interval = self._judge.rules.interval_seconds
-        return pause_seconds(seen, reason, interval) if self._kernel.is_quick else interval
+        if not self._kernel.is_quick:
+            return interval
+        return pause_seconds(seen, reason, interval, pools=len(self._sight.pools))
 
     def _watch_dmeventd(self, pool: ThinPool, record: PoolRecord, *, is_busy: bool) -> None:
         """Hand a pool back when dmeventd proves alive: it extends, or it is a new one."""

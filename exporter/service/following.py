@@ -19,7 +19,7 @@ class Following:
 
     def __init__(self, directory: Path, options: WebOptions, *, log: Log) -> None:
         self._reader = SnapshotReader(directory)
-        self._serving = Serving(options, fault=self._fault)
+        self._serving = Serving(options, fault=self._fault, log=log)
         self._log = log
         self._told: str | None = None
 
@@ -48,8 +48,11 @@ class Following:
         pause = 0.0
         while not stop.wait(pause):
             began = time.thread_time()
-            if self._reader.look() and self._reader.snapshot:
-                self._serving.take(self._reader.snapshot)
+            try:
+                if self._reader.look() and self._reader.snapshot:
+                    self._serving.take(self._reader.snapshot)
+            except Exception:  # noqa: BLE001 - the boundary: the next Snapshot may be better
+                self._log.exception("snapshot_not_served")
             pause = publish_pause(time.thread_time() - began, is_awaited=False)
             self._tell()
 

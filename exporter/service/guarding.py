@@ -91,17 +91,16 @@ class Guarding:
         """Tell systemd how it goes until `stop` is set.
 
         Ready is said after the first Snapshot in which every source has been tried, alive
-        after each cycle of the guard. Raises ExporterError if a part dies.
+        as long as no cycle of the guard is overdue. Raises ExporterError if a part dies.
         """
-        has_said_ready, cycles = False, 0
+        has_said_ready = False
         while not stop.wait(HEALTH_SECONDS):
             if not all(thread.is_alive() for thread in self._threads):
                 raise ExporterError("a part of the service has died; its log line is above")
             if not has_said_ready and self._has_published_all.is_set():
                 has_said_ready = True
                 notifier.ready()
-            if self._guard.cycles > cycles:
-                cycles = self._guard.cycles
+            if self._guard.is_cycling():
                 notifier.alive()
             if self._reloading.take_request():
                 # In a thread: a file that cannot be read must not look like a dead guard.

@@ -29,7 +29,7 @@ class Service:
         clocks: Clocks,
         log: Log,
     ) -> None:
-        self._serving = Serving(web)
+        self._serving = Serving(web, log=log)
         self._guarding = Guarding(
             host,
             settings,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from msgspec import Struct
 
+from exporter.events import Log
 from exporter.exposition import Exposition
 from exporter.model import Snapshot
 from exporter.web.app import build_app
+from exporter.web.live import LiveSettings
 from exporter.web.server import SWITCH_INTERVAL_SECONDS, WebServer
 from exporter.web.traffic import Traffic
 
@@ -21,6 +24,8 @@ class WebOptions(Struct, frozen=True, kw_only=True):
 
     addresses: Sequence[str]
     telemetry_path: str
+    config_file: Path | None = None
+    descriptors: tuple[int, ...] = ()  # that listen already, in place of the addresses
 
 
 class Serving:
@@ -29,7 +34,10 @@ class Serving:
     `fault` says why there is no newer one, "" where there is; None: it comes from here.
     """
 
-    def __init__(self, options: WebOptions, *, fault: Callable[[], str] | None = None) -> None:
+    def __init__(
+        self, options: WebOptions, *, fault: Callable[[], str] | None = None, log: Log
+    ) -> None:
+        """Read the web configuration. Raises ConfigError."""
         self._latest: Snapshot | None = None
         traffic = Traffic()
         self._exposition = Exposition(
@@ -41,9 +49,15 @@ class Serving:
             self._exposition,
             lambda: self._latest,
             telemetry_path=options.telemetry_path,
+            settings=LiveSettings(options.config_file, log=log).present,
             fault=fault or (lambda: ""),
         )
-        self._server = WebServer(app, options.addresses, traffic=traffic)
+        self._server = WebServer(
+            app,
+            () if options.descriptors else options.addresses,
+            descriptors=options.descriptors,
+            traffic=traffic,
+        )
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -52,7 +66,6 @@ class Serving:
 
     def start(self) -> None:
         """Serve from now on. Raises ListenError."""
-        sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
         self._server.start()
 
     def take(self, snapshot: Snapshot) -> None:
@@ -65,6 +78,9 @@ class Serving:
         if len(snapshot.pools) <= CHEAP_POOLS:
             self._exposition.invalidate()
         else:
+            # Only where a thread renders for long: elsewhere it makes threads that wait for
+            # one another wake up ten times as often, for nothing.
+            sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
             self._exposition.refresh()
 
     def stop(self) -> None:

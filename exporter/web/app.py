@@ -6,11 +6,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import structlog
+from msgspec import structs
 
 from exporter.exposition import Exposition
 from exporter.model import Snapshot
 from exporter.web import health
 from exporter.web.landing import landing
+from exporter.web.live import LiveSettings, WebSettings
 from exporter.web.message import Handler, Request, Response, text
 from exporter.web.metrics import metrics
 
@@ -25,12 +27,20 @@ READ_METHODS = ("GET", "HEAD")
 
 log = structlog.get_logger(__name__)
 
+PLAIN = LiveSettings(None, log=log)
+
 
 class App:
-    """Answers each path with its handler; handlers are quick and never wait."""
+    """Answers each path with its handler; handlers are quick and never wait.
 
-    def __init__(self, routes: Mapping[str, Handler]) -> None:
+    `settings` gives the web configuration in force: who may ask, and headers for all answers.
+    """
+
+    def __init__(
+        self, routes: Mapping[str, Handler], settings: Callable[[], WebSettings] = PLAIN.present
+    ) -> None:
         self._routes = routes
+        self.settings = settings
 
     async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
         """Serve one connection's event, as ASGI 3 calls it."""
@@ -47,8 +57,11 @@ class App:
             return
         if size > MAX_BODY_BYTES:
             await _send(text("Request too large", 413, connection="close"), send)
-        else:
-            await _send(self.answer(_request(scope)), send)
+            return
+        settings, request = self.settings(), _request(scope)
+        refusal = await settings.access.refusal(request)
+        response = refusal or self.answer(request)
+        await _send(_with(response, settings.config.http_server_config.headers), send)
 
     def answer(self, request: Request) -> Response:
         """Answer one request."""
@@ -69,6 +82,7 @@ def build_app(
     latest: Callable[[], Snapshot | None],
     *,
     telemetry_path: str = DEFAULT_TELEMETRY_PATH,
+    settings: Callable[[], WebSettings] = PLAIN.present,
     fault: Callable[[], str] = lambda: "",
 ) -> App:
     """Make the application with its pages; metrics win where two want one path.
@@ -81,7 +95,8 @@ def build_app(
             "/-/healthy": health.healthy,
             "/-/ready": health.ready(latest, fault),
             telemetry_path: metrics(exposition),
-        }
+        },
+        settings,
     )
 
 
@@ -113,6 +128,14 @@ def _headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
+
+
+def _with(response: Response, headers: Mapping[str, str]) -> Response:
+    """Add the configured headers; a page's own are stricter, and stay."""
+    own = {name.lower() for name, _ in response.headers}
+    others = ((name.lower(), value) for name, value in headers.items() if value)
+    added = tuple(pair for pair in others if pair[0] not in own)
+    return structs.replace(response, headers=(*response.headers, *added))
 
 
 async def _send(response: Response, send: Send) -> None:

@@ -7,8 +7,12 @@ for the whole keep-alive time (0.18.0: the idle task outlives the end of the inp
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
+import time
 from typing import cast
 
+import structlog
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.asyncio.worker_context import WorkerContext
@@ -16,16 +20,29 @@ from hypercorn.config import Config
 from hypercorn.typing import ASGIFramework
 
 from exporter.web.app import App, Event, Receive, Send
+from exporter.web.tls import is_allowed
 from exporter.web.traffic import Traffic
 
 MAX_HEADER_BYTES = 16384
 REQUESTS_PER_CONNECTION = 100_000  # a scraper stays for weeks
+HANDSHAKE_SECONDS = 10.0  # takes a tenth of a second on a slow network
+# Who has said nothing for so long has to make room for others where there is none.
+SILENT_SECONDS = 1.0
+
+log = structlog.get_logger(__name__)
 
 
 class Connections:
-    """Serves clients; `accept` is what asyncio calls for each."""
+    """Serves clients, each from its socket on; TLS as the settings in force have it."""
 
-    def __init__(self, app: App, *, traffic: Traffic, limit: int, idle_seconds: int) -> None:
+    def __init__(
+        self,
+        app: App,
+        *,
+        traffic: Traffic,
+        limit: int,
+        idle_seconds: int,
+    ) -> None:
         async def answer(scope: Event, receive: Receive, send: Send) -> None:
             try:
                 await app(scope, receive, send)
@@ -34,23 +51,46 @@ class Connections:
 
         # The cast: ours takes plain dictionaries where hypercorn has a type per event.
         self._app = ASGIWrapper(cast("ASGIFramework", answer))
+        self._settings = app.settings
         self._traffic = traffic
         self._config = make_config(idle_seconds)
         self._limit = limit
         self._open: dict[asyncio.Task[None], Connection] = {}
 
-    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one client until it leaves; above the limit hang up at once."""
+    def accept(self, client: socket.socket) -> None:
+        """Serve one client until it leaves; above the limit another one has to go, or this."""
         self._traffic.arrive()
-        task = asyncio.current_task()
-        if task is None or len(self._open) >= self._limit:
-            writer.transport.abort()
+        if len(self._open) >= self._limit and not self._make_room():
+            client.close()
             return
-        connection = self._open[task] = Connection(reader, writer, self._traffic)
-        try:
-            await connection.serve(self._app, self._config)
-        finally:
-            del self._open[task]
+        connection = Connection(client, self._traffic)
+        task = asyncio.get_running_loop().create_task(self._serve(connection))
+        connection.task = task
+        self._open[task] = connection
+        task.add_done_callback(self._forget)
+
+    def _make_room(self) -> bool:
+        """Hang up on who has been silent longest, if that is long: a scraper never is."""
+        task, connection = min(self._open.items(), key=lambda item: item[1].heard_at)
+        if time.monotonic() - connection.heard_at < SILENT_SECONDS:
+            return False
+        del self._open[task]
+        connection.abort()
+        return True
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._open.pop(task, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            report(error)
+
+    async def _serve(self, connection: Connection) -> None:
+        settings = self._settings()
+        reader, writer = await connection.open(settings.context)
+        allowed = settings.config.tls_server_config.client_allowed_sans
+        if allowed and not is_allowed(writer.get_extra_info("peercert"), allowed):
+            connection.abort()
+            return
+        await connection.serve(self._app, self._config, reader, writer)
 
     async def close(self, grace_seconds: float) -> None:
         """End idle connections at once, and what is under way within the grace time."""
@@ -66,45 +106,92 @@ class Connections:
             await asyncio.wait(tuple(self._open), timeout=seconds)
 
 
-class Connection:
-    """One client. To hypercorn it is the reader, which is how it sees the input end."""
+def report(error: BaseException) -> None:
+    """Log what ended a connection, unless it was the client's doing."""
+    if not isinstance(error, ssl.SSLError | ConnectionError | TimeoutError):
+        log.warning("web_connection_failed", error=repr(error))
 
-    def __init__(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, traffic: Traffic
-    ) -> None:
-        self._reader = reader
-        self._writer = writer
+
+class Connection:
+    """One client, from its socket on; `heard_at` is when it last said anything."""
+
+    def __init__(self, client: socket.socket, traffic: Traffic) -> None:
+        self._client = client
         self._traffic = traffic
         self._context = WorkerContext(max_requests=None)
+        self._writer: asyncio.StreamWriter | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.heard_at = time.monotonic()
 
-    async def serve(self, app: ASGIWrapper, config: Config) -> None:
-        """Answer until either side ends the connection."""
-        reader = cast("asyncio.StreamReader", self)
+    async def open(
+        self, context: ssl.SSLContext | None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Make streams of the socket; shake hands where there is TLS.
+
+        Raises OSError, of which ssl.SSLError is one, where that fails or takes too long.
+        """
         loop = asyncio.get_running_loop()
-        await TCPServer(app, loop, config, self._context, {}, reader, self._writer)
+        reader = asyncio.StreamReader(loop=loop)
+        protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
+        seconds = HANDSHAKE_SECONDS if context else None
+        transport, _ = await loop.connect_accepted_socket(
+            lambda: protocol, self._client, ssl=context, ssl_handshake_timeout=seconds
+        )
+        self._writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+        return reader, self._writer
+
+    async def serve(
+        self,
+        app: ASGIWrapper,
+        config: Config,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        """Answer until either side ends the connection."""
+        loop = asyncio.get_running_loop()
+        heard = cast("asyncio.StreamReader", Input(reader, self))
+        await TCPServer(app, loop, config, self._context, {}, heard, writer)
+
+    def hear(self) -> None:
+        """Note that the client has said something."""
+        self.heard_at = time.monotonic()
+        self._traffic.arrive()
+
+    async def end(self) -> None:
+        """Ask hypercorn to end the connection as soon as nothing is under way."""
+        await self._context.terminated.set()
+        if self._writer is None:
+            self.abort()
+
+    def abort(self) -> None:
+        """End the connection whatever is under way."""
+        if self._writer is not None:
+            self._writer.transport.abort()
+        elif self.task is not None:
+            self.task.cancel()
+
+
+class Input:
+    """What hypercorn reads from; this is how it sees the input end."""
+
+    def __init__(self, reader: asyncio.StreamReader, connection: Connection) -> None:
+        self._reader = reader
+        self._connection = connection
 
     async def read(self, size: int) -> bytes:
         """Read input; at its end, or when waiting for it ends, the connection is over."""
         data = b""
         try:
             data = await self._reader.read(size)
-            self._traffic.arrive()
+            self._connection.hear()
         finally:
             if not data:
-                await self.end()
+                await self._connection.end()
         return data
 
     def at_eof(self) -> bool:
         """Whether the client has ended its side."""
         return self._reader.at_eof()
-
-    async def end(self) -> None:
-        """Ask hypercorn to end the connection as soon as nothing is under way."""
-        await self._context.terminated.set()
-
-    def abort(self) -> None:
-        """End the connection whatever is under way."""
-        self._writer.transport.abort()
 
 
 def make_config(idle_seconds: int) -> Config:

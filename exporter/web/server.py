@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import ssl
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -13,13 +12,14 @@ from typing import Any
 import structlog
 
 from exporter.web.app import App
-from exporter.web.connections import Connections
-from exporter.web.listen import BACKLOG, address_of, adopt, listen
+from exporter.web.connections import Connections, report
+from exporter.web.listen import address_of, adopt, listen
 from exporter.web.traffic import Traffic
 
 MAX_CONNECTIONS = 256
 IDLE_SECONDS = 75  # longer than a scrape interval of a minute, to keep its connection
 STOP_SECONDS = 2.0
+ACCEPT_PAUSE_SECONDS = 0.1
 # For sys.setswitchinterval, which is the whole process's and so main's to set: a request
 # takes the interpreter's lock some ten times, each time after waiting this long while a
 # Snapshot is rendered. Measured with tests/bench/scrape.py, as is web/traffic.py.
@@ -98,20 +98,36 @@ class WebServer:
     async def _serve(self, listeners: Sequence[socket.socket]) -> None:
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(_report)
-        accept = self._connections.accept
-        servers = [
-            await asyncio.start_server(accept, sock=listener, backlog=BACKLOG)
+        accepting = [
+            self._loop.create_task(self._accept(listener), name="accept")
             for listener in listeners
         ]
         self._started.set()
         await self._stopping.wait()
-        for server in servers:
-            server.close()
+        for task in accepting:
+            task.cancel()
+        for listener in listeners:
+            listener.close()
         await self._connections.close(self._grace_seconds)
+
+    async def _accept(self, listener: socket.socket) -> None:
+        """Take clients one after the other; none of them can hold up the next."""
+        loop = asyncio.get_running_loop()
+        is_told = False
+        while True:
+            try:
+                client, _ = await loop.sock_accept(listener)
+            except OSError as error:
+                # Out of descriptors, or the client has left meanwhile.
+                if not is_told:
+                    log.warning("web_accept_failed", error=str(error))
+                is_told = True
+                await asyncio.sleep(ACCEPT_PAUSE_SECONDS)
+            else:
+                is_told = False
+                self._connections.accept(client)
 
 
 def _report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what ended a connection, unless it was the client's doing."""
-    error = context.get("exception")
-    if not isinstance(error, ssl.SSLError | ConnectionError | TimeoutError):
-        log.warning("web_connection_failed", error=repr(error or context["message"]))
+    """Log what asyncio alone knows of."""
+    report(context.get("exception") or RuntimeError(context["message"]))

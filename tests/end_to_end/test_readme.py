@@ -14,26 +14,10 @@ from exporter.config import Settings
 from exporter.config.keys import KEYS
 from tests.end_to_end.program import Program, run
 from tests.prometheus import need
+from tests.vm import units
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
-PREFIX = "/opt/thinpool-exporter"
-# Commands that need root, a service manager or time, and the tests that run them instead.
-RUN_ELSEWHERE = {
-    "make run": "tests/end_to_end/test_readme.py: test_make_run_chooses_the_simulated_host",
-    "make test": ".ci/run",
-    f"sudo {PREFIX}/bin/thinpool-exporter check": "tests/vm: check",
-    "sudo systemd-run --unit=thinpool-exporter --property=Restart=always "
-    "--property=KillMode=process "
-    f"{PREFIX}/bin/thinpool-exporter run": "tests/vm: guest.running",
-    f"sudo {PREFIX}/bin/thinpool-exporter collect --output "
-    "/var/lib/node_exporter/thinpool.prom": "tests/end_to_end/test_bad_input.py: textfile",
-}
-INSTALLATION = (
-    "make dist",
-    f"sudo python3 -m venv {PREFIX}",
-    f"sudo {PREFIX}/bin/pip install dist/*.whl",
-)
 
 
 def blocks(language: str) -> list[str]:
@@ -41,11 +25,34 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
+PREFIX = "/opt/thinpool-exporter"
+# Commands that need root, a service manager or time, and the tests that run them instead.
+RUN_ELSEWHERE = {
+    "make run": "tests/end_to_end/test_readme.py: test_make_run_chooses_the_simulated_host",
+    "make test": ".ci/run",
+    f"sudo {PREFIX}/bin/thinpool-exporter check": "tests/vm: check",
+    f"sudo {PREFIX}/bin/thinpool-exporter collect --output "
+    "/var/lib/node_exporter/thinpool.prom": "tests/end_to_end/test_bad_input.py: textfile",
+}
+UNITS = units.commands()
+INSTALLATION = (
+    "make dist",
+    f"sudo python3 -m venv {PREFIX}",
+    f"sudo {PREFIX}/bin/pip install dist/*.whl",
+)
+
+
 def test_every_command_is_run_somewhere() -> None:
     """A new command in the README is tested, or this list says where."""
     lines = [line for block in blocks("sh") for line in block.splitlines()]
 
-    assert set(lines) == {*RUN_ELSEWHERE, *INSTALLATION}
+    assert set(lines) == {*RUN_ELSEWHERE, *INSTALLATION, *UNITS}
+
+
+def test_the_units_are_those_that_the_machine_gets() -> None:
+    """tests/vm/units.py takes its commands from here."""
+    assert UNITS[-1].startswith("sudo systemctl enable --now")
+    assert all((ROOT / path).exists() for path in re.findall(r"systemd/\S+", " ".join(UNITS)))
 
 
 def test_the_installation_works(tmp_path: Path) -> None:

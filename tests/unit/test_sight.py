@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -201,10 +202,37 @@ def test_tells_how_fast_a_pool_fills_and_when_it_will_be_full() -> None:
 
 
 def test_a_small_pool_is_looked_at_more_often_than_a_large_one() -> None:
-    """A disk of 1 GiB/s could fill 500 MiB in half a second: sixteen looks in that."""
+    """A disk of 1 GiB/s could fill 4 GiB in four seconds: sixteen looks in that."""
+    large = replace(POOL, table="253:2 253:3 1024 8192 0", length_sectors=8000 * 1024)
+    _, sight, _ = seeing(large)
+    (seen,) = sight.pools.values()
+
+    pause = pause_seconds(seen, Reason.BELOW_THRESHOLD, 1.0)
+
+    assert pause == pytest.approx(7961 / 2048 / 16, rel=0.01)
+
+
+@pytest.mark.parametrize("used", [(0,), range(10), (7990,)])
+def test_a_calm_pool_costs_ten_looks_a_second_at_most(used: Sequence[int]) -> None:
+    """However small it is: idle, in slow use, or all but full."""
+    assert pause_seconds(filled(*used, every=1.0), Reason.BELOW_THRESHOLD, 1.0) == 0.1
+
+
+def test_many_calm_pools_share_a_hundred_looks_a_second() -> None:
+    """But none waits longer than the interval."""
     seen = filled(0, every=1.0)
 
-    assert pause_seconds(seen, Reason.BELOW_THRESHOLD, 1.0) == pytest.approx(0.5 / 16, rel=0.05)
+    pauses = [
+        pause_seconds(seen, Reason.BELOW_THRESHOLD, 1.0, pools=pools) for pools in (5, 50, 500)
+    ]
+    assert pauses == [0.1, 0.5, 1.0]
+
+
+def test_while_it_fills_fast_there_are_sixteen_looks_until_it_is_full() -> None:
+    """625 MiB/s, of which 375 MiB are left."""
+    seen = filled(0, 1000, 2000, every=0.1)
+
+    assert pause_seconds(seen, Reason.BELOW_THRESHOLD, 1.0) == pytest.approx(0.6 / 16, rel=0.1)
 
 
 def test_a_pool_that_nothing_can_be_done_for_is_not_hurried() -> None:
@@ -214,6 +242,6 @@ def test_a_pool_that_nothing_can_be_done_for_is_not_hurried() -> None:
 
 def test_looks_are_never_closer_than_the_shortest_pause() -> None:
     """A pool that is all but full would take the whole processor."""
-    seen = filled(7999, every=1.0)
+    seen = filled(5999, 6999, 7999, every=0.1)
 
     assert pause_seconds(seen, Reason.BELOW_THRESHOLD, 1.0) == 0.03

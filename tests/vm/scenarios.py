@@ -144,10 +144,17 @@ def docker_direct_lvm(machine: Machine, pool: str = DOCKER_POOL_DEVICE) -> str:
     return _start_docker(machine, (f"dm.thinpooldev={pool}", "dm.use_deferred_removal=true"))
 
 
-def _start_docker(machine: Machine, storage_options: Sequence[str]) -> str:
+def docker_overlay(machine: Machine) -> str:
+    """Start Docker on the root file system, on no thin pool."""
+    return _start_docker(machine, (), driver="overlay2")
+
+
+def _start_docker(
+    machine: Machine, storage_options: Sequence[str], *, driver: str = "devicemapper"
+) -> str:
     """Configure and start dockerd; networks are left out, they are not the subject."""
     config = {
-        "storage-driver": "devicemapper",
+        "storage-driver": driver,
         "storage-opts": list(storage_options),
         "iptables": False,
         "ip6tables": False,

@@ -1,0 +1,239 @@
+"""The units under real systemd: what they let through, what they stop, what they survive."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.vm import faults, payload, scenarios, units
+from tests.vm.conftest import READY
+from tests.vm.guest import CONFIG, Guest
+from tests.vm.machine import Machine
+from tests.vm.scenarios import Pool
+from tests.vm.units import GUARD, WEB
+from tests.vm.waiting import wait_until
+
+LABELS = {"vg": "docker", "pool": "thinpool"}
+EXTENDS = "thinpool_guard_extends_total"
+SMALL = Pool(data="400M", metadata="4M")
+DM_NAME = "docker-thinpool-tpool"
+KEPT = "units"
+SCORES = {GUARD: 2.0, WEB: 1.2}
+PROMPT_SECONDS = 60
+
+
+@pytest.fixture(scope="module")
+def units_kept(booted: Machine) -> str:
+    """Start both units beside a pool that nobody else protects."""
+    booted.restore(READY)
+    faults.prepared(booted)
+    scenarios.make_pool(booted, SMALL)
+    scenarios.make_volume(booted, SMALL)
+    booted.write(CONFIG, "guard: {anticipate: false}\n")
+    units.install(booted)
+    booted.snapshot(KEPT)
+    return KEPT
+
+
+@pytest.fixture
+def served(booted: Machine, units_kept: str) -> Machine:
+    """Return to where both have just become ready."""
+    booted.restore(units_kept)
+    return booted
+
+
+@pytest.fixture
+def web(served: Machine) -> Guest:
+    """Ask the web side; its events are the guard's."""
+    return Guest(served, GUARD)
+
+
+def write(machine: Machine, mib: int) -> None:
+    """Write so much into the pool's volume from its start."""
+    assert scenarios.fill(machine, "/dev/docker/volume", mib).returncode == 0
+
+
+def size(machine: Machine) -> int:
+    """Read the pool's size in chunks."""
+    return scenarios.dm_status(machine)[DM_NAME].total_data or 0
+
+
+def has_grown(machine: Machine, before: int) -> bool:
+    """Whether it has more than so many."""
+    return size(machine) > before
+
+
+def test_a_pool_grows_inside_the_sandbox(served: Machine, web: Guest) -> None:
+    """Data and metadata, archived as ever; nothing of it meets a wall."""
+    write(served, 330)
+    web.wait_for(PROMPT_SECONDS, EXTENDS, 1, device="data", **LABELS)
+    scenarios.fill_metadata(served, DM_NAME, 85)
+    metrics = web.wait_for(PROMPT_SECONDS, EXTENDS, 1, device="metadata", **LABELS)
+
+    assert metrics.value("thinpool_data_size_bytes", **LABELS) == 480 * 1024**2
+    assert metrics.value("thinpool_exporter_snapshot_success") == 1
+    for collector in ("device_mapper", "lvm", "policy"):
+        assert metrics.value("thinpool_collector_success", collector=collector) == 1
+    assert not web.events("vg_not_archived")
+    journal = served.journal(GUARD)
+    for wall in ("not permitted", "ermission denied", "ead-only", "not_locked", "oom_killer"):
+        assert wall not in journal, journal
+    archived = served.run("grep -l lvextend /etc/lvm/archive/docker_*").stdout.splitlines()
+    assert len(archived) == 2
+    assert served.run(f"systemctl show -P NRestarts {GUARD} {WEB}").stdout.split() == ["0", "0"]
+
+
+@pytest.mark.parametrize("unit", SCORES)
+def test_exposure(served: Machine, unit: str) -> None:
+    """As systemd counts it for the unit as it runs."""
+    report = served.run(f"systemd-analyze security --no-pager {unit}").stdout
+
+    score = re.search(r"exposure level for \S+: ([\d.]+)", report)
+    assert score is not None, report
+    print(f"{unit}: {score[1]}")  # noqa: T201 - for the README
+    assert float(score[1]) <= SCORES[unit], report
+
+
+ALLOWED = {GUARD: {"write own", "write lvm"}, WEB: {"listen", "connect"}}
+
+
+@pytest.mark.parametrize("unit", SCORES)
+def test_what_is_forbidden_fails(served: Machine, unit: str) -> None:
+    """Tried as the unit's own process, with all that the unit gives and takes."""
+    other = next(name for name in SCORES if name != unit)
+    served.run(f"systemctl stop {unit}")
+    served.put(Path(__file__).with_name("sandbox_probe.py"), f"{payload.PREFIX}/probe.py")
+    units.drop_in(
+        served,
+        unit,
+        "Type=oneshot",
+        "Restart=no",
+        "WatchdogSec=0",
+        "ExecStart=",
+        f"ExecStart={payload.PREFIX}/bin/python {payload.PREFIX}/probe.py",
+    )
+    served.run(f"systemctl start {unit}", timeout_seconds=60)
+
+    (line,) = re.findall(r"\{.*\}", served.journal(unit))[-1:]
+    met = json.loads(line)
+    assert {name for name, error in met.items() if not error} <= ALLOWED[unit], met
+    assert {name for name in met if name not in ALLOWED[unit]}, "nothing was tried"
+    assert served.is_active(other)
+    if unit == GUARD:
+        assert not met["write own"], met
+        assert not met["write lvm"], met
+
+
+def test_the_guard_has_no_network_at_all(served: Machine) -> None:
+    """Not even the loopback that the web side serves on."""
+    pid = units.main_pid(served, GUARD)
+
+    assert served.run(f"cat /proc/{pid}/net/tcp | wc -l").stdout.strip() == "1"
+    own, host = (
+        served.run(f"readlink /proc/{pid}/ns/net").stdout,
+        served.run("readlink /proc/1/ns/net").stdout,
+    )
+    assert own != host
+
+
+def test_a_stopped_guard_is_replaced(served: Machine, web: Guest) -> None:
+    """By systemd's watchdog; the next one goes on, and the web side has served meanwhile."""
+    units.drop_in(served, GUARD, "WatchdogSec=6")
+    served.run(f"systemctl restart {GUARD}", timeout_seconds=60)
+    stopped = units.main_pid(served, GUARD)
+    served.run(f"kill -STOP {stopped}")
+
+    wait_until(
+        lambda: units.main_pid(served, GUARD) not in {0, stopped} and served.is_active(GUARD),
+        deadline_seconds=PROMPT_SECONDS,
+        what="another guard",
+    )
+    assert units.restarts(served, GUARD) == 1
+    write(served, 330)
+    web.wait_for(PROMPT_SECONDS, EXTENDS, 1, device="data", **LABELS)
+    assert units.restarts(served, WEB) == 0
+
+
+def test_restarts_under_load(served: Machine, web: Guest) -> None:
+    """Both are restarted and killed while somebody writes, who never meets a full pool."""
+    command = scenarios.fill_command("/dev/docker/volume", 900, rate_mib=12)
+    writer = served.start(command)
+    for action in (
+        f"restart {GUARD} {WEB}",
+        f"kill --kill-whom=main -s KILL {GUARD}",
+        f"restart {GUARD}",
+    ):
+        before = size(served)
+        served.run(f"systemctl {action}", timeout_seconds=60)
+        wait_until(
+            partial(has_grown, served, before),
+            deadline_seconds=PROMPT_SECONDS,
+            what="the pool grows",
+        )
+    served.wait_until("! pgrep -x fio", 120)
+
+    # One that has failed stays; one that has ended well is gone.
+    assert served.run(f"systemctl is-failed -q {writer}", check=False).returncode != 0
+    wait_until(lambda: served.is_active(WEB), deadline_seconds=30, what="the web side")
+    assert (web.metrics().value("thinpool_exporter_snapshot_success")) == 1
+
+
+def test_stopping_spares_an_lvextend(served: Machine) -> None:
+    """It waits for a lock; the guard is gone at once, and the pool grows when it may."""
+    lock = "/run/lock/lvm/V_docker"
+    holder = served.start(f"flock {lock} sleep 600")
+    served.wait_until(f"! flock -n {lock} true", 30)
+    write(served, 330)
+    served.wait_until("pgrep -f poolmetadatasize\\|lvextend", PROMPT_SECONDS)
+
+    served.run(f"systemctl stop {GUARD}", timeout_seconds=30)
+    assert served.run(f"systemctl show -P Result {GUARD}").stdout.strip() == "success"
+    assert units.main_pid(served, GUARD) == 0
+    served.stop(holder)
+
+    blocks = 480 * 16
+    wait_until(
+        lambda: size(served) == blocks,
+        deadline_seconds=PROMPT_SECONDS,
+        what="the extension that was under way",
+    )
+
+
+def test_reload(served: Machine, web: Guest) -> None:
+    """By systemctl; a bad file is told and changes nothing."""
+    successful = "thinpool_exporter_config_last_reload_successful"
+    served.write(CONFIG, "guard: {mode: observe}\n")
+    served.run(f"systemctl reload {GUARD}")
+    web.wait_for(30, "thinpool_guard_mode", 1, mode="observe", **LABELS)
+    served.write(CONFIG, "guard: {mode: sometimes}\n")
+    served.run(f"systemctl reload {GUARD}")
+
+    metrics = web.wait_for(30, successful, 0)
+    assert metrics.value("thinpool_guard_mode", mode="observe", **LABELS) == 1
+    assert served.is_active(GUARD)
+
+
+def test_a_journal_that_dies_takes_nobody_along(served: Machine, web: Guest) -> None:
+    """Killed twice; whoever writes to it meanwhile goes on."""
+    for _ in range(2):
+        served.run("systemctl kill -s KILL systemd-journald")
+        served.wait_until("systemctl is-active systemd-journald", 30)
+    write(served, 330)
+
+    web.wait_for(PROMPT_SECONDS, EXTENDS, 1, device="data", **LABELS)
+    assert served.run(f"systemctl show -P NRestarts {GUARD} {WEB}").stdout.split() == ["0", "0"]
+
+
+def test_docker_that_is_stopped_takes_nobody_along(served: Machine, web: Guest) -> None:
+    """Its figures are missing; the guard stays what protects its pool."""
+    scenarios.docker_overlay(served)
+    web.wait_for(150, "thinpool_docker_up", 1)
+    served.run("systemctl stop docker docker.socket", timeout_seconds=120)
+
+    web.wait_for(150, "thinpool_docker_up", 0)
+    assert served.run(f"systemctl show -P NRestarts {GUARD} {WEB}").stdout.split() == ["0", "0"]
+    assert web.metrics().value("thinpool_guard_responsible", **LABELS) == 1
