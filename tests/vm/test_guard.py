@@ -10,7 +10,7 @@ import pytest
 
 from tests.vm import scenarios
 from tests.vm.conftest import READY
-from tests.vm.guest import check, running
+from tests.vm.guest import CONFIG, check, running
 from tests.vm.machine import Machine
 from tests.vm.scenarios import Pool
 from tests.vm.waiting import wait_until
