@@ -279,6 +279,7 @@ def _guard(options: argparse.Namespace) -> int:
 
 def _web(options: argparse.Namespace) -> int:
     stop, notifier = _stop_on_signals(), Notifier.of_process()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # its files it looks at by itself
     web = Following(options.state, _web_options(options), log=logger)
 
     def on_ready() -> None:

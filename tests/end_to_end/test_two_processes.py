@@ -58,6 +58,7 @@ def test_web_serves_what_guard_publishes(tmp_path: Path, guard: Process) -> None
         published = json.loads((tmp_path / FILE_NAME).read_text())["snapshot"]["taken_at"]
         assert eventually(lambda: web.metrics()[TIMESTAMP] == pytest.approx(published))
 
+        web.process.send_signal(signal.SIGHUP)
         assert web.metrics()['thinpool_collector_success{collector="lvm"}'] == 0
         assert web.get("/-/ready")[0] == 200
         assert web.stop() == 0
