@@ -22,6 +22,7 @@ class Following:
         self._serving = Serving(options, fault=self._fault, log=log)
         self._log = log
         self._told: str | None = None
+        self._is_serving_well = True
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -51,8 +52,11 @@ class Following:
             try:
                 if self._reader.look() and self._reader.snapshot:
                     self._serving.take(self._reader.snapshot)
+                    self._is_serving_well = True
             except Exception:  # noqa: BLE001 - the boundary: the next Snapshot may be better
-                self._log.exception("snapshot_not_served")
+                if self._is_serving_well:  # once: there is a Snapshot a second
+                    self._log.exception("snapshot_not_served")
+                self._is_serving_well = False
             pause = publish_pause(time.thread_time() - began, is_awaited=False)
             self._tell()
 

@@ -78,8 +78,7 @@ class Serving:
         if len(snapshot.pools) <= CHEAP_POOLS:
             self._exposition.invalidate()
         else:
-            # Only where a thread renders for long: elsewhere it makes threads that wait for
-            # one another wake up ten times as often, for nothing.
+            # Only where a thread renders for long: nobody waits for one that does not.
             sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
             self._exposition.refresh()
 
