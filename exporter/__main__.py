@@ -301,7 +301,7 @@ def _protected(options: argparse.Namespace) -> Iterator[Guarded]:
     protection = Protection(options.state, residence.start, log=logger)
     try:
         settings = protection.take(settings)
-        reloading = _reload_on_signal(lambda: protection.take(_settings(options)))
+        reloading = _reload_on_signal(options, protection.take)
         yield Guarded(host, settings, reloading, lambda: protection.memory)
     finally:
         protection.release()
@@ -312,7 +312,7 @@ def _demo(options: argparse.Namespace) -> int:
 
     host = demo_host(time.monotonic).access()
     logger.warning("simulated_host", note="nothing of this host is read or changed")
-    reloading = _reload_on_signal(lambda: _settings(options))
+    reloading = _reload_on_signal(options)
     return _serve(Guarded(host, _settings(options), reloading), options)
 
 
@@ -350,8 +350,13 @@ def _web_options(options: argparse.Namespace) -> WebOptions:
     )
 
 
-def _reload_on_signal(load: Callable[[], Settings]) -> Reloading:
-    reloading = Reloading(load, wall_clock=time.time, log=logger)
+def _reload_on_signal(
+    options: argparse.Namespace,
+    permit: Callable[[Settings], Settings] = lambda settings: settings,
+) -> Reloading:
+    reloading = Reloading(
+        lambda: _settings(options), permit=permit, wall_clock=time.time, log=logger
+    )
     signal.signal(signal.SIGHUP, lambda *_: reloading.request())
     return reloading
 

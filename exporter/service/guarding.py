@@ -124,6 +124,7 @@ class Guarding:
         ]
         if fixed:
             raise ConfigError(fixed)
+        settings = self._reloading.permit(settings)
         self._collection.programs = programs(settings)
         self._extender.deadline_seconds = settings.collect.extend_deadline_seconds
         self._hooks.use(settings.hook.command, settings.hook.deadline_seconds)

@@ -14,14 +14,21 @@ from exporter.model import ConfigurationState
 class Reloading:
     """The settings in force; `request` is safe in a signal handler.
 
-    `load` reads and checks, `apply` puts into force; either raises ExporterError, and then
-    everything stays as it was. `state` is what is known of it.
+    `load` reads and checks, `permit` becomes what the settings need, or cuts them to what
+    this process may do, and `apply` puts them into force, after it has permitted them. Each
+    raises ExporterError, and then everything stays as it was. `state` is what is known of it.
     """
 
     def __init__(
-        self, load: Callable[[], Settings], *, wall_clock: Callable[[], float], log: Log
+        self,
+        load: Callable[[], Settings],
+        *,
+        permit: Callable[[Settings], Settings] = lambda settings: settings,
+        wall_clock: Callable[[], float],
+        log: Log,
     ) -> None:
         self._load = load
+        self.permit = permit
         self._wall_clock = wall_clock
         self._log = log
         self._is_wanted = threading.Event()

@@ -20,7 +20,7 @@ MAX_CONNECTIONS = 256
 IDLE_SECONDS = 75  # longer than a scrape interval of a minute, to keep its connection
 STOP_SECONDS = 2.0
 ACCEPT_PAUSE_SECONDS = 0.1
-# For sys.setswitchinterval, which is the whole process's and so main's to set: a request
+# For sys.setswitchinterval, which is the whole process's: a request
 # takes the interpreter's lock some ten times, each time after waiting this long while a
 # Snapshot is rendered. Measured with tests/bench/scrape.py, as is web/traffic.py.
 SWITCH_INTERVAL_SECONDS = 0.0001

@@ -89,6 +89,21 @@ def test_other_programs_take_a_restart(demo: Program, file: Path) -> None:
     assert modes(demo) == {"observe"}
 
 
+def test_a_refused_reload_leaves_what_check_is_told(tmp_path: Path) -> None:
+    """The lock's note is of the settings in force, not of those that were refused."""
+    file = tmp_path / "config.yml"
+    file.write_text(ABSENT)
+    command = ("guard", f"--config.file={file}")
+    with Process(*command, directory=tmp_path, log="guard", env=NO_DEVICE_MAPPER) as guard:
+        assert eventually((tmp_path / FILE_NAME).exists)
+        note = (tmp_path / "guard.lock").read_text()
+        file.write_text("guard: {mode: always}\ncommands: {lvm: /opt/lvm}\n")
+        reload(guard)
+
+        assert eventually(lambda: guard.events("configuration_not_reloaded") != [])
+        assert (tmp_path / "guard.lock").read_text() == note
+
+
 def test_who_only_observed_becomes_the_guard_if_there_is_none(tmp_path: Path) -> None:
     """As at a start: one guard alone may act, and the reload says who is in the way."""
     file, other = tmp_path / "config.yml", tmp_path / "other.yml"
