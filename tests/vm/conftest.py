@@ -16,7 +16,7 @@ READY = "ready"
 _HERE = Path(__file__).parent
 # Covers the first use: building the image and the wheelhouse, and booting.
 _TIMEOUT_SECONDS = 900
-_failed = pytest.StashKey[bool]()
+LINES_SHOWN = 25
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,10 +51,15 @@ def _reason_to_skip(config: pytest.Config) -> str:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Remember a failure until the machine's fixture ends, which collects the logs."""
+    """Beside a failure, show what the machine's services said; keep all its logs."""
     report = yield
-    if report.failed:
-        item.stash[_failed] = True
+    machine = getattr(item, "funcargs", {}).get("booted")
+    if report.failed and isinstance(machine, Machine):
+        name = re.sub(r"[^\w.-]+", "_", item.name)
+        directory = Path(tempfile.mkdtemp(prefix=f"thinpool-logs-{name}-"))
+        machine.collect_logs(directory)
+        said = "\n".join(machine.said(LINES_SHOWN))
+        report.sections.append((f"the machine, all of it in {directory}", said))
     return report
 
 
@@ -71,11 +76,7 @@ def booted() -> Iterator[Machine]:
 
 
 @pytest.fixture
-def machine(booted: Machine, request: pytest.FixtureRequest) -> Iterator[Machine]:
+def machine(booted: Machine) -> Machine:
     """Give the machine as it was right after the installation: fresh disks, nothing running."""
     booted.restore(READY)
-    yield booted
-    if request.node.stash.get(_failed, False):
-        name = re.sub(r"[^\w.-]+", "_", request.node.name)
-        directory = Path(tempfile.mkdtemp(prefix=f"thinpool-logs-{name}-"))
-        print(f"logs of the machine: {booted.collect_logs(directory)}")  # noqa: T201
+    return booted

@@ -183,6 +183,15 @@ class Machine:
         self._unit_count = 0
         self.run(f"date -s @{time.time():.3f}")
 
+    def use_steady_clock(self) -> None:
+        """Keep the guest's clocks from jumping when a snapshot taken from now on is restored.
+
+        QEMU does not put the emulated time stamp counter back: by it, uptime goes on from
+        where it was before the restore, past every deadline of what runs in the snapshot.
+        The HPET is put back, but takes longer to read.
+        """
+        self.run("echo hpet > /sys/devices/system/clocksource/clocksource0/current_clocksource")
+
     def collect_logs(self, directory: Path) -> Path:
         """Write console, journal and storage state into directory, as far as they answer."""
         directory.mkdir(parents=True, exist_ok=True)
@@ -192,6 +201,13 @@ class Machine:
                 result = self.run(line, check=False, timeout_seconds=20)
                 (directory / name).write_text(result.stdout + result.stderr)
         return directory
+
+    def said(self, count: int) -> Sequence[str]:
+        """Read the last lines that the tests' and the program's units logged."""
+        line = f"journalctl --no-pager -o short-monotonic -n {count} -u 'thinpool*' -u 'test-*'"
+        with suppress(GuestTimeoutError):
+            return self.run(line, check=False, timeout_seconds=20).stdout.splitlines()
+        return ("(no answer)",)
 
     def _boot(self, stack: ExitStack) -> None:
         """Make the disks, start QEMU and wait for a shell; stack undoes each step."""
