@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 # From reading every 30 ms down to one block in a minute; each window is twice the last.
 DATA_WINDOWS_SECONDS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 # dm-thin commits every second, and only then gives back the metadata blocks that it has
@@ -9,11 +11,23 @@ DATA_WINDOWS_SECONDS = (0.125, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 METADATA_WINDOWS_SECONDS = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 # Blocks come one at a time: the mean over n of them is right to about one in n.
 CREDIBLE_BLOCKS = 8
+# What is half as fast over a longer window is the same writer, who has paused or begun in it.
+SAME_WRITER_RATIO = 0.5
 NEVER = float("-inf")
 
 
+class Rate(NamedTuple):
+    """How fast a device fills, and for how long it has been filling about so fast."""
+
+    blocks_per_second: float
+    lasted_seconds: float
+
+
+NO_RATE = Rate(0.0, 0.0)
+
+
 class FillRate:
-    """Blocks per second that one device gains, less what is freed.
+    """The blocks per second that one device gains, less what is freed, and since when.
 
     The estimator: the steepest of the means over windows from the shortest to the longest
     in which at least CREDIBLE_BLOCKS were gained; over the longest where none has as many.
@@ -22,6 +36,7 @@ class FillRate:
     then, and a long one lags behind a burst for as long as it takes to fill the pool. When
     a burst is over the estimate falls as one over the time since. What is freed in one
     stroke does not hide what is written afterwards, for later windows begin behind it.
+    It has lasted for the longest window whose mean is at least half of it.
     """
 
     def __init__(self, windows_seconds: tuple[float, ...] = DATA_WINDOWS_SECONDS) -> None:
@@ -45,16 +60,19 @@ class FillRate:
             window.hold(now, self._used_blocks)
 
     @property
-    def blocks_per_second(self) -> float:
-        """The estimate at the last reading; 0 while nothing is gained."""
+    def present(self) -> Rate:
+        """The estimate at the last reading; nothing while nothing is gained."""
         if self._at > self._changed_at + self._memory_seconds:
-            return 0.0  # as every window would say: most pools are idle most of the time
+            return NO_RATE  # as every window would say: most pools are idle most of the time
         means = [window.mean(self._at, self._used_blocks) for window in self._windows]
         credible = [blocks / seconds for blocks, seconds in means if blocks >= CREDIBLE_BLOCKS]
-        if credible:
-            return max(credible)
         blocks, seconds = means[-1]
-        return max(0.0, blocks / seconds)
+        steepest = max(credible, default=blocks / seconds)
+        if steepest <= 0:
+            return NO_RATE
+        least = steepest * SAME_WRITER_RATIO
+        lasted = max(seconds for blocks, seconds in means if blocks >= least * seconds)
+        return Rate(steepest, lasted)
 
 
 class _Window:

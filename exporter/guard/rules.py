@@ -65,6 +65,8 @@ class Rules(Struct, frozen=True, kw_only=True):
             bytes_per_second={
                 device: rate.bytes_per_second for device, rate in filling.items()
             },
+            lasted_seconds={device: rate.lasted_seconds for device, rate in filling.items()},
+            extend_seconds=slowest_extend_seconds,
             reaction_seconds=max(self.horizon_seconds / 2, 2 * slowest_extend_seconds),
             horizon_seconds=self.horizon_seconds,
             is_for_any_policy=own is True,

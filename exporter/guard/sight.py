@@ -70,10 +70,11 @@ class SeenPool:
     def _filling(self) -> dict[Device, Filling]:
         found = {}
         for device, rate in self._rates.items():
-            usage, blocks = self._usage(device), rate.blocks_per_second
+            usage, (blocks, lasted_seconds) = self._usage(device), rate.present
             if usage is not None and blocks > 0:
                 found[device] = Filling(
                     bytes_per_second=blocks * usage.block_bytes,
+                    lasted_seconds=lasted_seconds,
                     seconds_until_full=(usage.total_blocks - usage.used_blocks) / blocks,
                 )
         return found

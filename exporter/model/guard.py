@@ -97,9 +97,10 @@ class DeviceCounters(Struct, frozen=True, kw_only=True):
 
 
 class Filling(Struct, frozen=True, kw_only=True):
-    """How fast a device fills, and when it will be full if that goes on."""
+    """How fast a device fills, for how long it has, and when it will be full at that rate."""
 
     bytes_per_second: float
+    lasted_seconds: float = 0.0  # unknown to the guards of older versions
     seconds_until_full: float
 
 

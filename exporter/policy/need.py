@@ -11,15 +11,23 @@ from exporter import autoextend
 from exporter.autoextend import NEWEST, Rules
 from exporter.model import Device, Policy, ThinPool, Usage
 
+# A rate is taken to last for so many times as long as it has: what was written in a quarter of
+# a second says little of the next ten. A pool that a burst fills in T is extended after T / 5.
+PERSISTENCE = 4.0
+
 
 class Outlook(Struct, frozen=True, kw_only=True):
     """What is to be expected of a pool; a device that does not fill may be absent.
 
-    `reaction_seconds` is how long the guard may take until an extension has taken effect,
-    `horizon_seconds` for how long an extension is to last at the present rate.
+    `lasted_seconds` is for how long a device has been filling at its rate; for long where it
+    is absent. `extend_seconds` is how long an extension takes, `reaction_seconds` how long
+    the guard may take until one has taken effect, `horizon_seconds` for how long it is to
+    last at the present rate.
     """
 
     bytes_per_second: Mapping[Device, float]
+    lasted_seconds: Mapping[Device, float] = {}
+    extend_seconds: float = 0.0
     reaction_seconds: float
     horizon_seconds: float
     is_for_any_policy: bool = False  # the user wants it although LVM would never extend
@@ -34,7 +42,15 @@ class Outlook(Struct, frozen=True, kw_only=True):
         free = usage.total_bytes - usage.used_bytes
         if not is_over and free >= rate * self.reaction_seconds:
             return 0
-        return max(0, math.ceil(rate * self.horizon_seconds) - free)
+        return max(0, math.ceil(rate * self._seconds_ahead(device)) - free)
+
+    def _seconds_ahead(self, device: Device) -> float:
+        """Tell for how long the present rate is taken to go on.
+
+        Never less than it takes to extend twice: what is added must outlast the next one.
+        """
+        lasted = self.lasted_seconds.get(device, math.inf)
+        return min(self.horizon_seconds, max(PERSISTENCE * lasted, 2 * self.extend_seconds))
 
 
 NOTHING_EXPECTED = Outlook(bytes_per_second={}, reaction_seconds=0.0, horizon_seconds=0.0)

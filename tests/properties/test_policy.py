@@ -172,6 +172,8 @@ def outlooks(draw: st.DrawFn) -> Outlook:
     """Draw rates up to 100 GB/s, and horizons up to an hour."""
     return Outlook(
         bytes_per_second={Device.DATA: draw(RATES), Device.METADATA: draw(RATES)},
+        lasted_seconds=draw(st.dictionaries(st.sampled_from(Device), st.floats(0, 3600))),
+        extend_seconds=draw(st.floats(0, 600)),
         reaction_seconds=draw(st.floats(0, 600)),
         horizon_seconds=draw(st.floats(0, 3600)),
         is_for_any_policy=draw(st.booleans()),

@@ -22,7 +22,7 @@ def read(
     now = since
     while now <= until + 1e-9:
         rate.add(now, int(used(now)))
-        estimates.append(rate.blocks_per_second)
+        estimates.append(rate.present.blocks_per_second)
         now += every
     return estimates
 
@@ -30,7 +30,7 @@ def read(
 def test_nothing_gained_is_no_rate() -> None:
     """Neither before the first reading nor while a pool is idle."""
     rate = FillRate()
-    assert rate.blocks_per_second == 0
+    assert rate.present.blocks_per_second == 0
 
     assert set(read(rate, lambda _: 1000, until=100, every=1)) == {0}
 
@@ -120,5 +120,36 @@ def test_a_reading_that_has_held_counts_as_if_it_had_been_repeated() -> None:
         held.add(now, 15 + int(5000 * (now - 65)))
         repeated.add(now, 15 + int(5000 * (now - 65)))
 
-        assert held.blocks_per_second == pytest.approx(repeated.blocks_per_second, rel=0.5)
-        assert held.blocks_per_second > 1000
+        assert held.present.blocks_per_second == pytest.approx(
+            repeated.present.blocks_per_second, rel=0.5
+        )
+        assert held.present.blocks_per_second > 1000
+
+
+@pytest.mark.parametrize("seconds", [0.25, 1.0, 10.0])
+def test_how_long_it_has_been_filling_so_fast(seconds: float) -> None:
+    """From the first write on, to a window of twice its length."""
+    rate = FillRate()
+    read(rate, lambda _: 1000, until=100, every=0.03)
+
+    read(
+        rate,
+        lambda now: 1000 + 5000 * (now - 100),
+        since=100.03,
+        until=100 + seconds,
+        every=0.03,
+    )
+
+    assert seconds / 2 <= rate.present.lasted_seconds <= seconds * 2.1
+
+
+def test_a_burst_amid_a_trickle_has_not_lasted() -> None:
+    """Who writes a little all the time, and then much."""
+    rate = FillRate()
+    read(rate, lambda now: 20 * now, until=60, every=0.1)
+    assert rate.present.lasted_seconds >= 60
+
+    read(rate, lambda now: 1200 + 4000 * (now - 60), since=60.03, until=60.5, every=0.03)
+
+    assert rate.present.blocks_per_second == pytest.approx(4000, rel=0.3)
+    assert rate.present.lasted_seconds <= 1.1

@@ -439,6 +439,31 @@ def test_a_step_over_the_threshold_lasts_for_the_horizon() -> None:
     assert extension.added_bytes > 16_000 * MIB
 
 
+@pytest.mark.parametrize(
+    ("lasted", "extend", "seconds"),
+    [(0.25, 0.1, 1.0), (0.25, 0.8, 1.6), (2.0, 0.1, 8.0), (3.0, 0.1, 10.0), (0.25, 30.0, 10.0)],
+)
+def test_a_rate_is_taken_to_go_on_for_four_times_as_long_as_it_has(
+    lasted: float, extend: float, seconds: float
+) -> None:
+    """Within the horizon; and for two extensions at least."""
+    expected = outlook(data=20_000, lasted_seconds={Device.DATA: lasted}, extend_seconds=extend)
+
+    decision = decide(pool_used(0.5), group_with(100_000), NO_LIMITS, outlook=expected)
+
+    added = by_device(decision)[Device.DATA].added_bytes
+    assert added == -(-(20_000 * seconds - 9726) // 4) * 4 * MIB
+
+
+def test_a_short_burst_is_given_no_whole_horizon() -> None:
+    """300 MiB in a quarter of a second: what is free lasts 3 s of that, and is left to do."""
+    burst = outlook(data=1200, lasted_seconds={Device.DATA: 0.25}, extend_seconds=0.2)
+
+    decision = decide(pool_used(0.8), group_with(10_000), NO_LIMITS, outlook=burst)
+
+    assert decision.reason is Reason.BELOW_THRESHOLD
+
+
 def test_metadata_is_anticipated_too() -> None:
     """It first, and alone where data lasts."""
     decision = decide(
