@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Mapping
 
@@ -111,7 +112,10 @@ class Judge:
             if pool.label in self.records  # else first seen after the last cycle
         }
         guard = GuardReport(
-            last_cycle_at=last_cycle_at, extend_durations=durations, pools=pools
+            last_cycle_at=last_cycle_at,
+            extend_durations=durations,
+            pools=pools,
+            note=self.rules.note(os.getpid()),
         )
         return structs.replace(snapshot, guard=guard)
 

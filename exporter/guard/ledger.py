@@ -18,6 +18,7 @@ from exporter.model import (
     Histogram,
     NextStep,
     Outcome,
+    PastExtension,
     PoolGuard,
     PoolMode,
     Reason,
@@ -26,6 +27,8 @@ from exporter.model import (
 
 # lvextend takes 0.1 s on a quiet host, and as long as it likes behind a lock
 DURATION_BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+EXTENSIONS_KEPT = 5
 
 # While one of these holds, the guard is what stands between the pool and its end.
 RESPONSIBLE = frozenset(
@@ -87,6 +90,7 @@ class PoolRecord:
     anticipated_extends: int = 0
     takeovers: int = 0
     last_extend_at: float | None = None  # seconds since the epoch
+    last_extensions: tuple[PastExtension, ...] = ()  # the newest first
 
     @property
     def is_at_rest(self) -> bool:
@@ -166,6 +170,15 @@ class PoolRecord:
         self.clamped_extends += outcome.extension.is_clamped
         self.anticipated_extends += outcome.extension.is_anticipated
         self.last_extend_at = wall
+        past = PastExtension(
+            at=wall,
+            device=device,
+            before_bytes=outcome.before_bytes,
+            after_bytes=outcome.after_bytes,
+            is_clamped=outcome.extension.is_clamped,
+            is_anticipated=outcome.extension.is_anticipated,
+        )
+        self.last_extensions = (past, *self.last_extensions)[:EXTENSIONS_KEPT]
 
     def queue_seconds_left(self, timeout_seconds: float, *, now: float) -> float | None:
         """Time until the kernel fails the waiting writes of a full pool; None: it does not.
@@ -193,6 +206,7 @@ class PoolRecord:
             anticipated_extends=self.anticipated_extends,
             takeovers=self.takeovers,
             last_extend_at=self.last_extend_at,
+            last_extensions=self.last_extensions,
             filling=dict(self.filling),
         )
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from exporter.errors import ExporterError
-from exporter.model import GuardMode
+from exporter.model import GuardNote
 
 FILE_NAME = "guard.lock"
 MAX_BYTES = 64 * 1024
@@ -20,14 +20,6 @@ MAX_BYTES = 64 * 1024
 
 class GuardRunningError(ExporterError):
     """Another guard already protects this host."""
-
-
-class GuardNote(msgspec.Struct, frozen=True, kw_only=True):
-    """What a running guard says of itself; `pools` by `vg/pool`."""
-
-    pid: int
-    mode: GuardMode
-    pools: dict[str, GuardMode] = {}
 
 
 class GuardLock:

@@ -1,4 +1,4 @@
-"""What a guard must not forget when it is restarted: latches, and how long pools suffer.
+"""What a guard keeps through a restart: latches, how long pools suffer, what it did last.
 
 A restart that forgot them would repeat at once what has just failed, and wait once more
 for a dmeventd that does nothing. The file lies in /run, and names the boot that its times
@@ -19,6 +19,7 @@ from msgspec import Struct
 
 from exporter.guard.latch import Latch
 from exporter.guard.ledger import PoolRecord
+from exporter.model import PastExtension
 
 FILE_NAME = "guard-memory.json"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -34,6 +35,7 @@ class Remembered(Struct, frozen=True, kw_only=True, omit_defaults=True):
     full_since: float | None = None
     is_taken_over: bool = False
     taken_over_from: int | None = None
+    last_extensions: tuple[PastExtension, ...] = ()
 
 
 class Memory(Struct, frozen=True, kw_only=True):

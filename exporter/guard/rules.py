@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct, structs
 
-from exporter.guard.lock import GuardNote
-from exporter.model import Device, Filling, GuardMode, ThinPool
+from exporter.model import Device, Filling, GuardMode, GuardNote, ThinPool
 from exporter.policy import NOTHING_EXPECTED, Limits, Outlook
 
 
@@ -71,6 +70,11 @@ class Rules(Struct, frozen=True, kw_only=True):
             horizon_seconds=self.horizon_seconds,
             is_for_any_policy=own is True,
         )
+
+    def note(self, pid: int) -> GuardNote:
+        """Say what the process of this number goes by."""
+        modes = {label: rule.mode for label, rule in self.pools.items() if rule.mode}
+        return GuardNote(pid=pid, mode=self.mode, pools=modes)
 
     def as_noted(self, note: GuardNote) -> Rules:
         """Take the modes of the guard that runs, which may differ from the settings."""

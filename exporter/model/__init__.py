@@ -9,10 +9,12 @@ from exporter.model.guard import (
     DeviceCounters,
     Extension,
     Filling,
+    GuardNote,
     GuardReport,
     Histogram,
     NextStep,
     Outcome,
+    PastExtension,
     PoolGuard,
 )
 from exporter.model.host import (
@@ -62,6 +64,7 @@ __all__ = [
     "Failure",
     "Filling",
     "GuardMode",
+    "GuardNote",
     "GuardReport",
     "Histogram",
     "KernelPool",
@@ -73,6 +76,7 @@ __all__ = [
     "LvmThin",
     "NextStep",
     "Outcome",
+    "PastExtension",
     "PhysicalVolume",
     "Policies",
     "Policy",

@@ -88,6 +88,17 @@ class Attempt(Struct, frozen=True, kw_only=True):
         return tuple(outcome for outcome in self.outcomes if outcome.failure)
 
 
+class PastExtension(Struct, frozen=True, kw_only=True):
+    """One LV that the guard has extended, and when (seconds since the epoch)."""
+
+    at: float
+    device: Device
+    before_bytes: int
+    after_bytes: int
+    is_clamped: bool = False
+    is_anticipated: bool = False
+
+
 class DeviceCounters(Struct, frozen=True, kw_only=True):
     """What the guard did to one device of one pool since it started."""
 
@@ -117,6 +128,7 @@ class PoolGuard(Struct, frozen=True, kw_only=True):
     anticipated_extends: int = 0
     takeovers: int = 0
     last_extend_at: float | None = None
+    last_extensions: tuple[PastExtension, ...] = ()  # the newest first
     filling: dict[Device, Filling] = {}  # of the devices that fill
     # While the pool is full and its writes wait: how long until the kernel fails them.
     queue_seconds_left: float | None = None
@@ -130,9 +142,18 @@ class Histogram(Struct, frozen=True, kw_only=True):
     total_seconds: float = 0.0
 
 
+class GuardNote(Struct, frozen=True, kw_only=True):
+    """What a running guard says of itself; `pools` by `vg/pool`."""
+
+    pid: int
+    mode: GuardMode
+    pools: dict[str, GuardMode] = {}
+
+
 class GuardReport(Struct, frozen=True, kw_only=True):
     """The guard as a whole; `pools` by the pool's label (`vg/pool`)."""
 
     last_cycle_at: float | None
     extend_durations: Histogram
+    note: GuardNote | None = None  # unknown of the guards of older versions
     pools: dict[str, PoolGuard] = {}

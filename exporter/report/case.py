@@ -5,13 +5,13 @@ from __future__ import annotations
 from msgspec import Struct
 
 from exporter.autoextend import NEVER_PERCENT, PERCENT_1, usage_percent
-from exporter.guard.lock import GuardNote
 from exporter.model import (
     Decision,
     Device,
     Dmeventd,
     DockerInfo,
     GuardMode,
+    GuardNote,
     NextStep,
     PoolGuard,
     PoolSource,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from exporter.guard.lock import GuardNote
-from exporter.model import Collector, CollectorState, Dmeventd, Problem, Snapshot
+from exporter.model import Collector, CollectorState, Dmeventd, GuardNote, Problem, Snapshot
 from exporter.report.finding import Finding, Remedy, Severity, run, say
 from exporter.report.text import shown
 from exporter.units import format_duration

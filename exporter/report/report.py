@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator
 from msgspec import Struct
 from msgspec.structs import replace
 
-from exporter.guard.lock import GuardNote
-from exporter.model import Snapshot
+from exporter.model import GuardNote, Snapshot
 from exporter.report.case import Case
 from exporter.report.figures import figure_lines
 from exporter.report.finding import (

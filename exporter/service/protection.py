@@ -10,9 +10,9 @@ from msgspec import structs
 
 from exporter.config import Settings
 from exporter.events import Log
-from exporter.guard.lock import GuardLock, GuardNote
+from exporter.guard.lock import GuardLock
 from exporter.guard.memory import MemoryFile
-from exporter.model import GuardMode
+from exporter.model import GuardMode, GuardNote
 from exporter.service.wiring import rules
 
 

@@ -13,9 +13,9 @@ import pytest
 from msgspec.structs import replace
 
 from exporter.errors import ExporterError
-from exporter.guard.lock import GuardLock, GuardNote, GuardRunningError, running_guard
+from exporter.guard.lock import GuardLock, GuardRunningError, running_guard
 from exporter.guard.rules import PoolRule, Rules
-from exporter.model import Dmeventd, GuardMode
+from exporter.model import Dmeventd, GuardMode, GuardNote
 from exporter.sources import dmeventd, loop
 from exporter.textfile import write_atomically
 from exporter.watch import FilesWatch, backup_files, configuration_files

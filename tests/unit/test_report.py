@@ -18,12 +18,12 @@ from msgspec.structs import replace
 from exporter.errors import CommandMissingError
 from exporter.guard import Clocks, Rules
 from exporter.guard.judge import Judge
-from exporter.guard.lock import GuardNote
 from exporter.model import (
     CollectorState,
     Device,
     Dmeventd,
     GuardMode,
+    GuardNote,
     PoolMode,
     PoolSource,
     Problem,
