@@ -1,7 +1,12 @@
-"""`check`: a Snapshot in, what a person needs to know and to type out. Reads nothing itself."""
+"""For `check` and the status page: a Snapshot in, what a person needs to know out.
+
+Reads nothing itself.
+"""
 
 from exporter.report.finding import Severity
+from exporter.report.lines import lines_of
 from exporter.report.output import print_report
-from exporter.report.report import Report
+from exporter.report.pool import PoolReport
+from exporter.report.report import HostReport, Report
 
-__all__ = ["Report", "Severity", "print_report"]
+__all__ = ["HostReport", "PoolReport", "Report", "Severity", "lines_of", "print_report"]

@@ -1,8 +1,10 @@
-"""The figures of a pool, as lines: sizes, usage, mode, policy, volumes, room."""
+"""The figures of a pool: sizes, usage, mode, policy, volumes, room."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+
+from msgspec import Struct
 
 from exporter.model import Device, PoolMode
 from exporter.report.case import Case
@@ -11,7 +13,6 @@ from exporter.report.text import listed, percent, short_bytes, shown
 from exporter.report.verdict import over_words
 from exporter.units import format_bytes
 
-NAME_WIDTH = 11
 MODES = {
     PoolMode.RW: "can be read and written",
     PoolMode.RO: "read-only",
@@ -22,8 +23,15 @@ MODES = {
 }
 
 
-def figure_lines(case: Case) -> Iterator[str]:
-    """Write the figures of a pool."""
+class Figure(Struct, frozen=True):
+    """A figure's name, and its value in words that are safe to show."""
+
+    name: str
+    text: str
+
+
+def figures(case: Case) -> Iterator[Figure]:
+    """Write the figures of a pool, those that are known."""
     rows = (
         ("data", _usage(case, Device.DATA)),
         ("metadata", _usage(case, Device.METADATA)),
@@ -36,7 +44,7 @@ def figure_lines(case: Case) -> Iterator[str]:
         ("limits", _limits(case)),
         ("room", _room(case)),
     )
-    return (f"{name:<{NAME_WIDTH}}{text}" for name, text in rows if text)
+    return (Figure(name, text) for name, text in rows if text)
 
 
 def _usage(case: Case, device: Device) -> str:

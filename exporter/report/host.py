@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from exporter.model import Collector, CollectorState, Dmeventd, GuardNote, Problem, Snapshot
+from exporter.report.figures import Figure
 from exporter.report.finding import Finding, Remedy, Severity, run, say
 from exporter.report.text import shown
 from exporter.units import format_duration
@@ -27,12 +28,12 @@ STATES = {
 }
 
 
-def host_lines(snapshot: Snapshot, note: GuardNote | None) -> tuple[str, ...]:
+def host_figures(snapshot: Snapshot, note: GuardNote | None) -> tuple[Figure, ...]:
     """Write what runs on the host."""
     return (
-        f"dmeventd  {_dmeventd(snapshot.dmeventd)}",
-        f"guard     {_guard(note)}",
-        f"Docker    {_docker(snapshot)}",
+        Figure("dmeventd", _dmeventd(snapshot.dmeventd)),
+        Figure("guard", _guard(note)),
+        Figure("Docker", _docker(snapshot)),
     )
 
 

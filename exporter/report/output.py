@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TextIO
 
 from exporter.report.finding import Style
+from exporter.report.lines import lines_of
 from exporter.report.report import Report
 
 COLOURS = {
@@ -23,7 +24,7 @@ def print_report(report: Report, stream: TextIO) -> None:
     if stream.isatty():
         _print_coloured(report, stream)
         return
-    stream.writelines(f"{line.text}\n" for line in report.lines)
+    stream.writelines(f"{line.text}\n" for line in lines_of(report))
 
 
 def _print_coloured(report: Report, stream: TextIO) -> None:
@@ -31,6 +32,6 @@ def _print_coloured(report: Report, stream: TextIO) -> None:
     from rich.text import Text  # noqa: PLC0415 - same
 
     console = Console(file=stream, highlight=False)
-    for line in report.lines:
+    for line in lines_of(report):
         # A Text, so that no name is taken for markup; soft, so that no line is cut.
         console.print(Text(line.text, style=COLOURS[line.style]), soft_wrap=True)

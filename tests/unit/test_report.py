@@ -31,7 +31,7 @@ from exporter.model import (
     Snapshot,
     ThinPool,
 )
-from exporter.report import Report, Severity, print_report
+from exporter.report import Report, Severity, lines_of, print_report
 from tests.factories import (
     DATA_EXTENTS,
     EXTENT_BYTES,
@@ -351,7 +351,7 @@ def test_ends_as_monitoring_plugins_do(name: str) -> None:
     report = Report.of(*make())
 
     assert report.exit_status == severity
-    assert report.lines[0].text.startswith(f"{severity.name}: ")
+    assert lines_of(report)[0].text.startswith(f"{severity.name}: ")
 
 
 @pytest.mark.parametrize(
@@ -386,7 +386,7 @@ def test_a_terminal_shows_the_same_words(name: str, monkeypatch: pytest.MonkeyPa
     seen = screen.getvalue()
     assert "\x1b[1;" in seen
     assert re.sub(r"\x1b\[[0-9;]*m", "", seen).splitlines() == [
-        line.text for line in report.lines
+        line.text for line in lines_of(report)
     ]
 
 
@@ -536,7 +536,7 @@ def test_a_threshold_below_fifty_is_a_note() -> None:
     report = Report.of(*host(RUNNING, pools=(pool,), **roomy()))
 
     assert report.severity is Severity.OK
-    assert any("uses 50 instead of 30" in line.text for line in report.lines)
+    assert any("uses 50 instead of 30" in line.text for line in lines_of(report))
 
 
 @pytest.mark.parametrize("is_queueing", [True, False, None])
@@ -642,7 +642,7 @@ def test_nothing_that_the_guard_may_say_breaks_the_report(
     )
     verdicts = [
         line.text.strip()
-        for line in Report.of(snapshot, note).lines
+        for line in lines_of(Report.of(snapshot, note))
         if line.text.startswith(("  protected by", "  not protected", "  cannot tell"))
     ]
 
