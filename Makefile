@@ -9,7 +9,7 @@ VM_PACKAGES := qemu-system-x86 qemu-utils mmdebstrap e2fsprogs openssh-client
 MISSING_FOR_VM = $(strip $(foreach program,$(VM_PROGRAMS),$(if $(shell PATH="$$PATH:/usr/sbin:/sbin" command -v $(program)),,$(program))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint types unit end-to-end test-vm crash oracle faults pressure vm-shell record bench dist clean
+.PHONY: help run demo test lint types unit end-to-end test-vm crash oracle faults pressure vm-shell record picture bench dist clean
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -75,6 +75,9 @@ vm-shell: $(READY) ## a shell in a virtual machine with this version installed
 
 record: $(READY) ## record what the real programs print, into tests/recordings
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m tests.vm.record
+
+picture: $(READY) ## the README's picture of the status page, from the demo
+	$(BIN)/python -m tests.end_to_end.picture
 
 bench: $(READY) ## speed and size, beside the commands that the program runs
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m tests.bench

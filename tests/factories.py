@@ -17,6 +17,7 @@ from exporter.model import (
     Dmeventd,
     DockerInfo,
     GuardMode,
+    GuardNote,
     GuardReport,
     Histogram,
     KernelPool,
@@ -248,6 +249,7 @@ def make_guard_report(**changes: object) -> GuardReport:
     report = GuardReport(
         last_cycle_at=TAKEN_AT,
         extend_durations=make_histogram(),
+        note=GuardNote(pid=123, mode=GuardMode.AUTO),
         pools={"docker/thinpool": make_pool_guard()},
     )
     return replace(report, **changes)

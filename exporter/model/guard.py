@@ -111,7 +111,7 @@ class Filling(Struct, frozen=True, kw_only=True):
     """How fast a device fills, for how long it has, and when it will be full at that rate."""
 
     bytes_per_second: float
-    lasted_seconds: float = 0.0  # unknown to the guards of older versions
+    lasted_seconds: float
     seconds_until_full: float
 
 
@@ -155,5 +155,5 @@ class GuardReport(Struct, frozen=True, kw_only=True):
 
     last_cycle_at: float | None
     extend_durations: Histogram
-    note: GuardNote | None = None  # unknown of the guards of older versions
+    note: GuardNote
     pools: dict[str, PoolGuard] = {}

@@ -3,10 +3,24 @@
 Reads nothing itself.
 """
 
-from exporter.report.finding import Severity
+from exporter.report.figures import Figure
+from exporter.report.finding import Finding, Line, Severity, Style, urgency, worst
 from exporter.report.lines import lines_of
 from exporter.report.output import print_report
 from exporter.report.pool import PoolReport
 from exporter.report.report import HostReport, Report
 
-__all__ = ["HostReport", "PoolReport", "Report", "Severity", "lines_of", "print_report"]
+__all__ = [
+    "Figure",
+    "Finding",
+    "HostReport",
+    "Line",
+    "PoolReport",
+    "Report",
+    "Severity",
+    "Style",
+    "lines_of",
+    "print_report",
+    "urgency",
+    "worst",
+]

@@ -161,14 +161,17 @@ def _remedy(case: Case) -> Remedy:
 def _start_guard(case: Case) -> tuple[Line, ...]:
     if case.note is None:
         return (
-            say("Let the guard protect it; it gives what there is (as root, for as long as"),
-            say("it runs; the configuration must not say otherwise):"),
+            say("Let the guard protect it; it gives what there is (the configuration must not"),
+            say("say otherwise):"),
+            run("systemctl", "enable", "--now", "thinpool-exporter.service"),
+            say("Or without its units, for as long as it runs:"),
             run("thinpool-exporter", "run"),
         )
     if case.judged and case.judged.mode in {GuardMode.OFF, GuardMode.OBSERVE}:
         return (
             say(f"Let {case.guard_name} act: set guard.mode, or the mode of this pool under"),
-            say("pools, to auto in its configuration, and start it again."),
+            say("pools, to auto in its configuration, and have it read again:"),
+            run("systemctl", "reload", "thinpool-guard.service"),
         )
     return ()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
@@ -11,10 +13,10 @@ from msgspec import structs
 from exporter.exposition import Exposition
 from exporter.model import Snapshot
 from exporter.web import health
-from exporter.web.landing import landing
 from exporter.web.live import LiveSettings, WebSettings
 from exporter.web.message import Handler, Request, Response, text
 from exporter.web.metrics import metrics
+from exporter.web.status import status_page
 
 # ASGI's own shapes: open dictionaries whose keys depend on "type".
 Event = dict[str, Any]
@@ -84,14 +86,22 @@ def build_app(
     telemetry_path: str = DEFAULT_TELEMETRY_PATH,
     settings: Callable[[], WebSettings] = PLAIN.present,
     fault: Callable[[], str] = lambda: "",
+    clock: Callable[[], float] = time.time,
 ) -> App:
     """Make the application with its pages; metrics win where two want one path.
 
     `fault` says why there is no newer Snapshot than the latest; "" where there is.
+    `clock` gives seconds since the epoch.
     """
     return App(
         {
-            "/": landing(latest, telemetry_path),
+            "/": status_page(
+                latest,
+                fault,
+                telemetry_path=telemetry_path,
+                host_name=platform.node(),
+                clock=clock,
+            ),
             "/-/healthy": health.healthy,
             "/-/ready": health.ready(latest, fault),
             telemetry_path: metrics(exposition),

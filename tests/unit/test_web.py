@@ -144,7 +144,7 @@ def test_the_rest_is_not_found(server: WebServer, path: str) -> None:
     assert response.status == 404
 
 
-def test_landing_page_leads_to_the_metrics() -> None:
+def test_status_page_leads_to_the_metrics() -> None:
     """The page names the program and links to the telemetry path, escaped."""
     path = '/m"><script>'
     request = Request(method="GET", path="/")
@@ -152,12 +152,12 @@ def test_landing_page_leads_to_the_metrics() -> None:
     body = response.body.decode()
 
     assert "thinpool-exporter" in body
-    assert "1 thin pool on this host." in body
-    assert 'href="/m&quot;&gt;&lt;script&gt;"' in body
-    assert "Simulated" not in body
+    assert "docker/thinpool" in body
+    assert 'href="/m&#34;&gt;&lt;script&gt;"' in body
+    assert "Simulated host" not in body
 
 
-def test_landing_page_says_what_is_simulated(site: Site, server: WebServer) -> None:
+def test_status_page_says_what_is_simulated(site: Site, server: WebServer) -> None:
     """A simulated host cannot be taken for a real one."""
     site.snapshot = make_snapshot(is_simulated=True)
     response, body = fetch(server, "/")

@@ -1,0 +1,122 @@
+"""The status page as a document: what it lets run, what it costs, and any name whatever."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from html.parser import HTMLParser
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from exporter.model import Snapshot
+from exporter.web.message import Request, Response
+from exporter.web.status import status_page
+from tests.factories import TAKEN_AT, make_pool, make_snapshot
+from tests.golden.snapshots import SNAPSHOTS
+
+VOID = {"meta", "link", "img", "br"}
+ROOT = Request(method="GET", path="/")
+
+
+class Document(HTMLParser):
+    """What a page consists of; raises AssertionError where a tag is not closed."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self._open: list[str] = []
+        self.feed(response.body.decode())
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Remember a tag."""
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        """See that it ends what was begun last."""
+        assert self._open.pop() == tag
+
+    def values(self, attribute: str) -> list[str]:
+        """Find all values of an attribute."""
+        return [value for _, attrs in self.tags if (value := attrs.get(attribute)) is not None]
+
+
+def page_of(snapshot: Snapshot | None, host_name: str = "docker-host-1") -> Response:
+    """Ask for the page of a Snapshot."""
+    handler = status_page(
+        lambda: snapshot,
+        lambda: "",
+        telemetry_path="/metrics",
+        host_name=host_name,
+        clock=lambda: TAKEN_AT,
+    )
+    return handler(ROOT)
+
+
+@pytest.mark.parametrize("name", SNAPSHOTS)
+def test_is_well_formed_and_loads_nothing(name: str) -> None:
+    """Every tag ends, every id is one, and nothing comes from elsewhere."""
+    document = Document(page_of(SNAPSHOTS[name]()))
+
+    identifiers = document.values("id")
+    assert len(identifiers) == len(set(identifiers))
+    assert document.values("src") == []
+    assert set(document.values("style")) == set()
+    links = [href for href in document.values("href") if not href.startswith("#")]
+    assert set(links) == {"data:,", "/metrics", "/-/healthy", "/-/ready"}
+    assert not [name for _, attrs in document.tags for name in attrs if name.startswith("on")]
+
+
+def test_policy_lets_run_what_is_ours_alone() -> None:
+    """Style and script by their hashes, and no exception beside them."""
+    response = page_of(make_snapshot())
+    policy = dict(response.headers)["content-security-policy"]
+
+    assert policy.startswith("default-src 'none'; ")
+    assert "unsafe" not in policy
+    for tag in ("style", "script"):
+        (part,) = re.findall(rf"<{tag}>(.*?)</{tag}>", response.body.decode(), re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(part.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+
+
+def test_is_made_once_for_a_snapshot() -> None:
+    """However many look at it, and again for the next one or the next second."""
+    state = SimpleNamespace(snapshot=make_snapshot(), now=TAKEN_AT)
+    handler = status_page(
+        lambda: state.snapshot,
+        lambda: "",
+        telemetry_path="/metrics",
+        host_name="host",
+        clock=lambda: state.now,
+    )
+    first = handler(ROOT)
+    assert handler(ROOT) is first
+    state.snapshot = make_snapshot(pools=())
+    second = handler(ROOT)
+    assert second is not first
+    state.now = TAKEN_AT + 1
+    assert handler(ROOT) is not second
+
+
+@given(st.text(min_size=1), st.text(), st.text())
+def test_any_name_is_text(vg_name: str, name: str, host_name: str) -> None:
+    """Whatever is in it, no tag comes of it, and the page stays well-formed."""
+    pools = (make_pool(vg_name=vg_name, name=name), make_pool(vg_name="", name=name))
+    plain = Document(page_of(make_snapshot(pools=(make_pool(), make_pool(vg_name="")))))
+
+    document = Document(page_of(make_snapshot(pools=pools), host_name))
+
+    assert [tag for tag, _ in document.tags if tag in {"script", "img", "style"}] == [
+        tag for tag, _ in plain.tags if tag in {"script", "img", "style"}
+    ]
+    identifiers = document.values("id")
+    assert len(identifiers) == len(set(identifiers))
+    assert not [value for value in identifiers if re.search(r"\s", value)]
