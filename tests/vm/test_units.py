@@ -33,7 +33,8 @@ def units_kept(booted: Machine) -> str:
     faults.prepared(booted)
     scenarios.make_pool(booted, SMALL)
     scenarios.make_volume(booted, SMALL)
-    booted.write(CONFIG, "guard: {anticipate: false}\n")
+    docker = "collect: {docker_interval: 5s, docker_deadline: 15s}\n"
+    booted.write(CONFIG, f"guard: {{anticipate: false}}\n{docker}")
     # Or systemd finds, after each restore, that nobody has fed its watchdog for so long.
     booted.use_steady_clock()
     units.install(booted)
