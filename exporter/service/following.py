@@ -31,6 +31,8 @@ class Following:
 
     def run(self, stop: threading.Event, on_ready: Callable[[], None] = lambda: None) -> None:
         """Serve until `stop` is set. Raises ListenError, or ExporterError if a part dies."""
+        # Before the first answer: a scrape that has waited at systemd's socket finds it all.
+        self._look()
         self._serving.start()
         follower = threading.Thread(
             target=self._follow, args=(stop,), name="follow", daemon=True
@@ -49,16 +51,20 @@ class Following:
         pause = 0.0
         while not stop.wait(pause):
             began = time.thread_time()
-            try:
-                if self._reader.look() and self._reader.snapshot:
-                    self._serving.take(self._reader.snapshot)
-                    self._is_serving_well = True
-            except Exception:  # noqa: BLE001 - the boundary: the next Snapshot may be better
-                if self._is_serving_well:  # once: there is a Snapshot a second
-                    self._log.exception("snapshot_not_served")
-                self._is_serving_well = False
+            self._look()
             pause = publish_pause(time.thread_time() - began, is_awaited=False)
-            self._tell()
+
+    def _look(self) -> None:
+        """Serve what is new, if anything is."""
+        try:
+            if self._reader.look() and self._reader.snapshot:
+                self._serving.take(self._reader.snapshot)
+                self._is_serving_well = True
+        except Exception:  # noqa: BLE001 - the boundary: the next Snapshot may be better
+            if self._is_serving_well:  # once: there is a Snapshot a second
+                self._log.exception("snapshot_not_served")
+            self._is_serving_well = False
+        self._tell()
 
     def _fault(self) -> str:
         return str(self._reader.error or "")

@@ -44,6 +44,7 @@ def guard(tmp_path: Path, config: str) -> Iterator[Process]:
 def test_web_serves_what_guard_publishes(tmp_path: Path, guard: Process) -> None:
     """The age grows when the guard is gone; the last figures stay, and a new guard's come."""
     with Program("web", directory=tmp_path) as web:
+        assert TIMESTAMP in web.metrics(), "the first answer is not complete"
         web.wait_until_ready()
         first = web.metrics()
         assert eventually(lambda: web.metrics()[TIMESTAMP] > first[TIMESTAMP])

@@ -8,11 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.vm import payload
+from tests.vm import faults, payload, scenarios, units
+from tests.vm.guest import CONFIG, Guest
 from tests.vm.image import cached_image, missing_tools
 from tests.vm.machine import Machine
+from tests.vm.scenarios import Pool
+from tests.vm.units import GUARD
 
 READY = "ready"
+UNITS = "units"
+SMALL = Pool(data="400M", metadata="4M")
 _HERE = Path(__file__).parent
 # Covers the first use: building the image and the wheelhouse, and booting.
 _TIMEOUT_SECONDS = 900
@@ -80,3 +85,32 @@ def machine(booted: Machine) -> Machine:
     """Give the machine as it was right after the installation: fresh disks, nothing running."""
     booted.restore(READY)
     return booted
+
+
+@pytest.fixture(scope="session")
+def units_kept(booted: Machine) -> str:
+    """Start both units beside a pool that nobody else protects."""
+    booted.restore(READY)
+    faults.prepared(booted)
+    scenarios.make_pool(booted, SMALL)
+    scenarios.make_volume(booted, SMALL)
+    docker = "collect: {docker_interval: 5s, docker_deadline: 15s}\n"
+    booted.write(CONFIG, f"guard: {{anticipate: false}}\n{docker}")
+    # Or systemd finds, after each restore, that nobody has fed its watchdog for so long.
+    booted.use_steady_clock()
+    units.install(booted)
+    booted.snapshot(UNITS)
+    return UNITS
+
+
+@pytest.fixture
+def served(booted: Machine, units_kept: str) -> Machine:
+    """Return to where both have just become ready."""
+    booted.restore(units_kept)
+    return booted
+
+
+@pytest.fixture
+def web(served: Machine) -> Guest:
+    """Ask the web side; its events are the guard's."""
+    return Guest(served, GUARD)

@@ -9,50 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.vm import faults, payload, scenarios, units
-from tests.vm.conftest import READY
+from tests.vm import payload, scenarios, units
 from tests.vm.guest import CONFIG, Guest
 from tests.vm.machine import Machine
-from tests.vm.scenarios import Pool
 from tests.vm.units import GUARD, WEB
 from tests.vm.waiting import wait_until
 
 LABELS = {"vg": "docker", "pool": "thinpool"}
 EXTENDS = "thinpool_guard_extends_total"
-SMALL = Pool(data="400M", metadata="4M")
 DM_NAME = "docker-thinpool-tpool"
-KEPT = "units"
 SCORES = {GUARD: 2.0, WEB: 1.2}
 PROMPT_SECONDS = 60
-
-
-@pytest.fixture(scope="module")
-def units_kept(booted: Machine) -> str:
-    """Start both units beside a pool that nobody else protects."""
-    booted.restore(READY)
-    faults.prepared(booted)
-    scenarios.make_pool(booted, SMALL)
-    scenarios.make_volume(booted, SMALL)
-    docker = "collect: {docker_interval: 5s, docker_deadline: 15s}\n"
-    booted.write(CONFIG, f"guard: {{anticipate: false}}\n{docker}")
-    # Or systemd finds, after each restore, that nobody has fed its watchdog for so long.
-    booted.use_steady_clock()
-    units.install(booted)
-    booted.snapshot(KEPT)
-    return KEPT
-
-
-@pytest.fixture
-def served(booted: Machine, units_kept: str) -> Machine:
-    """Return to where both have just become ready."""
-    booted.restore(units_kept)
-    return booted
-
-
-@pytest.fixture
-def web(served: Machine) -> Guest:
-    """Ask the web side; its events are the guard's."""
-    return Guest(served, GUARD)
 
 
 def write(machine: Machine, mib: int) -> None:
