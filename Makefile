@@ -9,7 +9,7 @@ VM_PACKAGES := qemu-system-x86 qemu-utils mmdebstrap e2fsprogs openssh-client
 MISSING_FOR_VM = $(strip $(foreach program,$(VM_PROGRAMS),$(if $(shell PATH="$$PATH:/usr/sbin:/sbin" command -v $(program)),,$(program))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint types unit end-to-end test-vm crash oracle faults pressure vm-shell record picture bench dist clean
+.PHONY: help run demo test lint types unit end-to-end test-vm vm-image crash oracle faults pressure vm-shell record picture bench dist clean
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -69,6 +69,9 @@ faults: $(READY) ## the fault catalogue (tests/README.md), in the virtual machin
 
 pressure: $(READY) ## a host without memory, with slow disks, and what locking is good for (ten minutes)
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/pytest -q -s --vm tests/vm/test_pressure.py
+
+vm-image: $(READY) ## build the virtual machine's file system, if it is not in the cache
+	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m tests.vm.image
 
 vm-shell: $(READY) ## a shell in a virtual machine with this version installed
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m tests.vm.shell
