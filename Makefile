@@ -1,5 +1,6 @@
 # Every task sets up what it needs in .venv; `make` alone lists the tasks.
 PYTHON ?= python3
+ARCH ?= amd64
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -85,8 +86,8 @@ picture: $(READY) ## the README's picture of the status page, from the demo
 bench: $(READY) ## speed and size, beside the commands that the program runs
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m tests.bench
 
-dist: $(READY) ## wheel and sdist
-	$(BIN)/python -m build --outdir dist .
+dist: $(READY) ## wheel, sdist, deb and rpm (ARCH=arm64 for another machine)
+	$(BIN)/python -m systemd.package.build --out dist --arch $(ARCH)
 
 clean: ## remove what make has built here
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage

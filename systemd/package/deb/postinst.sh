@@ -1,0 +1,4 @@
+case "$1" in
+configure) set_up ;;
+triggered) mend ;;
+esac

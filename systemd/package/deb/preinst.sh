@@ -1,0 +1,3 @@
+case "$1" in
+install | upgrade) require_python ;;
+esac

@@ -1,0 +1,5 @@
+# 0: removed. 1: the old package, after an upgrade.
+if [ "$1" -eq 0 ]; then
+    remove_environments
+    remove_state
+fi
