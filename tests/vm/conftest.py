@@ -98,7 +98,7 @@ def units_kept(booted: Machine) -> str:
     booted.write(CONFIG, f"guard: {{anticipate: false}}\n{docker}")
     # Or systemd finds, after each restore, that nobody has fed its watchdog for so long.
     booted.use_steady_clock()
-    units.install(booted)
+    units.start(booted)
     booted.snapshot(UNITS)
     return UNITS
 

@@ -1,32 +1,17 @@
-"""The units of systemd/ in the guest, installed by the README's own commands."""
+"""The units of the package in the guest, started by the README's own command."""
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
+from tests.vm import payload
 from tests.vm.machine import Machine
 
-ROOT = Path(__file__).parents[2]
-TREE = "/root/tree"
 GUARD, WEB = "thinpool-guard.service", "thinpool-exporter.service"
 READY_SECONDS = 90.0
 
 
-def commands() -> tuple[str, ...]:
-    """Read how the README installs and starts the units."""
-    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    (block,) = (block for block in blocks if "systemd-sysusers" in block)
-    return tuple(block.splitlines())
-
-
-def install(machine: Machine) -> None:
-    """Install and start; returns when systemd has heard that both are ready."""
-    machine.run(f"mkdir -p {TREE}/systemd")
-    for path in (ROOT / "systemd").iterdir():
-        machine.put(path, f"{TREE}/systemd/{path.name}")
-    lines = " && ".join(line.removeprefix("sudo ") for line in commands())
-    machine.run(f"cd {TREE} && {lines}", timeout_seconds=READY_SECONDS)
+def start(machine: Machine) -> None:
+    """Start both; returns when systemd has heard that both are ready."""
+    machine.run(payload.command("systemctl enable --now"), timeout_seconds=READY_SECONDS)
 
 
 def drop_in(machine: Machine, unit: str, *lines: str) -> None:
