@@ -52,6 +52,8 @@ def configure(level: str, log_format: str = "auto", stream: TextIO | None = None
     # At INFO it reports each run of each job, at WARNING each that is skipped since the
     # one before still runs: a slow source shows in its metrics, not in a line a tick.
     logging.getLogger("apscheduler").setLevel(max(logging.ERROR, root.level))
+    # At WARNING it says of each client that has left while it was being answered.
+    logging.getLogger("asyncio").setLevel(max(logging.ERROR, root.level))
     merge = structlog.contextvars.merge_contextvars
     structlog.configure(
         processors=[merge, *STAMPS, ProcessorFormatter.wrap_for_formatter],

@@ -25,6 +25,7 @@ Send = Callable[[Event], Awaitable[None]]
 
 DEFAULT_TELEMETRY_PATH = "/metrics"
 MAX_BODY_BYTES = 65536  # nobody has to send one
+PIECE_BYTES = 65536
 READ_METHODS = ("GET", "HEAD")
 
 log = structlog.get_logger(__name__)
@@ -156,4 +157,8 @@ async def _send(response: Response, send: Send) -> None:
     )
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
     await send({"type": "http.response.start", "status": response.status, "headers": raw})
-    await send({"type": "http.response.body", "body": response.body})
+    # In pieces, or each slow reader would be given a copy of the whole page.
+    for start in range(0, len(response.body), PIECE_BYTES):
+        piece = response.body[start : start + PIECE_BYTES]
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body"})

@@ -7,12 +7,15 @@ from collections.abc import Iterable
 
 from exporter.errors import ListenError
 
-BACKLOG = 128
+# Of a crowd that comes at once: whoever finds no place tries again a second later.
+BACKLOG = 1024
 MAX_PORT = 65535
 ANY_ADDRESS = "::"
 # A client that asks but never reads the answer: the kernel ends its connection, which
 # no timeout of the server's does.
 UNREAD_MILLISECONDS = 30_000
+# Of the kernel's memory for each of them, which otherwise grows to 4 MiB; it takes twice this.
+UNREAD_BYTES = 131_072
 
 
 def listen(addresses: Iterable[str]) -> tuple[socket.socket, ...]:
@@ -79,6 +82,7 @@ def _bound(host: str, port: int) -> socket.socket:
 def _prepared(listener: socket.socket) -> socket.socket:
     """Set what its connections inherit."""
     listener.setblocking(False)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD_BYTES)
     if listener.family != socket.AF_UNIX:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MILLISECONDS)

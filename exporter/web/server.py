@@ -12,14 +12,15 @@ from typing import Any
 import structlog
 
 from exporter.web.app import App
+from exporter.web.connection import Limits
 from exporter.web.connections import Connections, report
 from exporter.web.listen import address_of, adopt, listen
+from exporter.web.tls import use_small_buffers
 from exporter.web.traffic import Traffic
 
-MAX_CONNECTIONS = 256
-IDLE_SECONDS = 75  # longer than a scrape interval of a minute, to keep its connection
 STOP_SECONDS = 2.0
 ACCEPT_PAUSE_SECONDS = 0.1
+ACCEPTED_AT_ONCE = 16  # takes a millisecond
 # For sys.setswitchinterval, which is the whole process's: a request
 # takes the interpreter's lock some ten times, each time after waiting this long while a
 # Snapshot is rendered. Measured with tests/bench/scrape.py, as is web/traffic.py.
@@ -43,22 +44,21 @@ class WebServer:
         *,
         descriptors: Sequence[int] = (),
         traffic: Traffic | None = None,
-        max_connections: int = MAX_CONNECTIONS,
-        idle_seconds: int = IDLE_SECONDS,
+        limits: Limits | None = None,
     ) -> None:
         self._wanted = addresses
         self._descriptors = descriptors
         self._connections = Connections(
             app,
             traffic=traffic or Traffic(),
-            limit=max_connections,
-            idle_seconds=idle_seconds,
+            limits=limits or Limits(),
         )
         self._addresses: tuple[str, ...] = ()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._grace_seconds = 0.0
         self._started, self._stopping = threading.Event(), asyncio.Event()
         self._thread: threading.Thread | None = None
+        self._is_accept_failing = False
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -98,34 +98,41 @@ class WebServer:
     async def _serve(self, listeners: Sequence[socket.socket]) -> None:
         self._loop = asyncio.get_running_loop()
         self._loop.set_exception_handler(_report)
-        accepting = [
-            self._loop.create_task(self._accept(listener), name="accept")
-            for listener in listeners
-        ]
+        use_small_buffers()
+        for listener in listeners:
+            self._loop.add_reader(listener, self._accept, listener)
         self._started.set()
         await self._stopping.wait()
-        for task in accepting:
-            task.cancel()
         for listener in listeners:
+            self._loop.remove_reader(listener)
             listener.close()
         await self._connections.close(self._grace_seconds)
 
-    async def _accept(self, listener: socket.socket) -> None:
-        """Take clients one after the other; none of them can hold up the next."""
-        loop = asyncio.get_running_loop()
-        is_told = False
-        while True:
-            try:
-                client, _ = await loop.sock_accept(listener)
-            except OSError as error:
-                # Out of descriptors, or the client has left meanwhile.
-                if not is_told:
-                    log.warning("web_accept_failed", error=str(error))
-                is_told = True
-                await asyncio.sleep(ACCEPT_PAUSE_SECONDS)
-            else:
-                is_told = False
+    def _accept(self, listener: socket.socket) -> None:
+        """Take who waits; of many some, so that those who have been taken get answers."""
+        try:
+            for _ in range(0 if self._connections.is_behind else ACCEPTED_AT_ONCE):
+                client, _ = listener.accept()
+                client.setblocking(False)
                 self._connections.accept(client)
+        except BlockingIOError:
+            self._is_accept_failing = False
+        except OSError as error:
+            # Out of descriptors, or the client has left meanwhile.
+            if not self._is_accept_failing:
+                log.warning("web_accept_failed", error=str(error))
+            self._is_accept_failing = True
+            self._pause(listener)
+
+    def _pause(self, listener: socket.socket) -> None:
+        """Accept nothing for a moment: what failed would fail again at once."""
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(listener)
+        loop.call_later(ACCEPT_PAUSE_SECONDS, self._resume, listener)
+
+    def _resume(self, listener: socket.socket) -> None:
+        if not self._stopping.is_set():
+            asyncio.get_running_loop().add_reader(listener, self._accept, listener)
 
 
 def _report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import http.client
 import socket
+import struct
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
 
 import pytest
 
 from exporter.exposition import Exposition
 from exporter.model import CollectorState, Snapshot
 from exporter.web.app import App, build_app
+from exporter.web.connection import Limits
 from exporter.web.message import Request, Response
 from exporter.web.server import WebServer
 from tests.factories import make_collectors, make_large_snapshot, make_snapshot
+from tests.waiting import eventually
 
 ANY_PORT = "127.0.0.1:0"
 
@@ -46,7 +52,7 @@ def site() -> Site:
 @pytest.fixture
 def server(site: Site) -> Iterator[WebServer]:
     """Return a server that runs, with room for three connections."""
-    server = WebServer(site.app(), [ANY_PORT], max_connections=3, idle_seconds=2)
+    server = WebServer(site.app(), [ANY_PORT], limits=Limits(connections=3, idle_seconds=2))
     server.start()
     yield server
     server.stop()
@@ -274,19 +280,111 @@ def test_cuts_off_a_client_that_sends_nothing(server: WebServer) -> None:
     assert 1 < time.monotonic() - start < 8
 
 
-def test_hangs_up_above_the_limit(server: WebServer) -> None:
-    """The fourth connection ends at once; when one leaves there is room again."""
-    crowd = [connect(server) for _ in range(3)]
-    for member in crowd:
-        member.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert member.recv(65536).startswith(b"HTTP/1.1 200")
+def ask(connection: socket.socket) -> bytes:
+    """Send a request on a connection that stays; "" where it does not."""
+    answer = b""
+    with suppress(ConnectionError):
+        connection.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n")
+        while not answer.endswith(b"healthy.\n"):
+            answer += connection.recv(65536) or b"healthy.\n"
+    return answer if answer.startswith(b"HTTP") else b""
 
-    with pytest.raises(OSError, match=r"reset|without response"):
-        fetch(server, "/-/healthy")
-    for member in crowd:
-        member.close()
-    time.sleep(0.5)
-    assert fetch(server, "/-/healthy")[0].status == 200
+
+def test_above_the_limit_the_newcomer_is_served(server: WebServer) -> None:
+    """Whoever was answered longest ago makes room, not whoever came first."""
+    with ExitStack() as stack:
+        first, second, third = crowd = [
+            stack.enter_context(closing(connect(server))) for _ in range(3)
+        ]
+        for member in (*crowd, first):
+            assert ask(member).startswith(b"HTTP/1.1 200")
+
+        assert fetch(server, "/-/healthy")[0].status == 200
+        assert ask(second) == b""
+        assert ask(third).startswith(b"HTTP/1.1 200")
+        assert ask(first).startswith(b"HTTP/1.1 200")
+
+
+def test_those_who_say_a_little_hold_nobody_up(server: WebServer) -> None:
+    """Requests that never end, to the limit, each a byte further now and then."""
+    with ExitStack() as stack:
+        crowd = [stack.enter_context(closing(connect(server))) for _ in range(3)]
+        for _ in range(3):
+            for member in crowd:
+                with suppress(ConnectionError):
+                    member.sendall(b"GET / HT")
+            assert fetch(server, "/-/healthy")[0].status == 200
+
+
+def test_the_silent_make_room_for_each_other(server: WebServer) -> None:
+    """Above the limit the one that has waited longest goes; those who talk stay."""
+    with ExitStack() as stack:
+        talker = stack.enter_context(closing(connect(server)))
+        assert ask(talker).startswith(b"HTTP/1.1 200")
+        first, *others = (stack.enter_context(closing(connect(server))) for _ in range(4))
+
+        assert read_all(first) == b""
+        assert all(ask(other).startswith(b"HTTP/1.1 200") for other in others[:2])
+        assert ask(talker).startswith(b"HTTP/1.1 200")
+
+
+def test_hangs_up_on_the_silent(server: WebServer) -> None:
+    """Who says nothing at all is as idle as who has said something."""
+    with connect(server) as connection:
+        assert read_all(connection) == b""
+
+
+def descriptors() -> int:
+    """Count what this process, and so the server in it, has open."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+@pytest.mark.parametrize("how", ["half", "whole", "reset"])
+def test_who_asks_and_leaves_is_forgotten(site: Site, how: str) -> None:
+    """At once, and not when an idle connection would be: its end comes with its request."""
+    server = WebServer(site.app(), [ANY_PORT])
+    server.start()
+    before = descriptors()
+    for _ in range(20):
+        with connect(server) as connection:
+            connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            if how == "half":
+                connection.shutdown(socket.SHUT_WR)
+                assert read_all(connection).startswith(b"HTTP/1.1 200")
+            elif how == "reset":
+                linger = struct.pack("ii", 1, 0)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+
+    assert eventually(lambda: descriptors() == before)
+    server.stop()
+
+
+def test_who_takes_no_answer_is_cut_off(site: Site) -> None:
+    """A page is held for a slow reader for so long, and no longer."""
+    site.snapshot = make_large_snapshot(100)
+    server = WebServer(site.app(), [ANY_PORT], limits=Limits(answer_seconds=0.5))
+    server.start()
+    with connect(server) as connection:
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 40)
+        assert connection.recv(1) == b"H"
+        assert eventually(lambda: error_of(connection) == errno.ECONNRESET)
+    server.stop()
+
+
+def error_of(connection: socket.socket) -> int:
+    """Ask what has become of a connection, whatever of it is unread."""
+    return connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+
+def test_speaks_no_http_2(server: WebServer) -> None:
+    """Whoever begins with it is refused, whoever offers it gets HTTP/1."""
+    with connect(server) as connection:
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        answer = read_all(connection)
+    upgrade = {"Upgrade": "h2c", "Connection": "Upgrade, HTTP2-Settings", "HTTP2-Settings": ""}
+
+    assert answer.startswith(b"HTTP/1.1 4")
+    assert fetch(server, "/-/healthy", **upgrade)[0].status == 200
 
 
 def test_many_connections_one_after_the_other(server: WebServer) -> None:
@@ -328,8 +426,10 @@ def test_finishes_an_answer_that_is_under_way() -> None:
     with connect(server) as connection:
         connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
         start = connection.recv(1000)
-        server.stop()
+        stopping = threading.Thread(target=server.stop)
+        stopping.start()
         answer = start + read_all(connection)
+        stopping.join()
 
     length = int(answer.partition(b"content-length: ")[2].split()[0])
     assert len(answer.partition(b"\r\n\r\n")[2]) == length

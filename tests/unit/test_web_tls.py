@@ -19,6 +19,7 @@ from exporter.exposition import Exposition
 from exporter.simulation import ManualClock
 from exporter.web.app import build_app
 from exporter.web.config import TlsConfig, parse
+from exporter.web.connection import Limits
 from exporter.web.live import LOOK_SECONDS, LiveSettings
 from exporter.web.server import WebServer
 from exporter.web.tls import is_allowed, make_context
@@ -70,7 +71,7 @@ class Site:
         """Serve by the file."""
         live = LiveSettings(self.path, log=self.log)
         app = build_app(Exposition(lambda: SNAPSHOT), lambda: SNAPSHOT, settings=live.present)
-        server = WebServer(app, [ANY_PORT], max_connections=max_connections)
+        server = WebServer(app, [ANY_PORT], limits=Limits(connections=max_connections))
         server.start()
         try:
             yield server
