@@ -52,22 +52,27 @@ def main() -> None:
 
 def make_service(pools: int) -> Service:
     """Wire the program to a host of quiet pools."""
-    simulated = SimulatedHost(time.monotonic)
-    simulated.add_vg("docker", extents=pools * 2560)
-    for number in range(pools):
-        spec = PoolSpec(data_bytes=5 * GIB, metadata_bytes=64 * MIB, used_bytes=GIB)
-        simulated.add_pool(f"docker/pool{number}", spec)
     web = WebOptions(addresses=["127.0.0.1:0"], telemetry_path="/metrics")
     clocks = Clocks(monotonic=time.monotonic, wall=time.time)
     logger = structlog.get_logger("bench")
     return Service(
-        frozen.access(simulated),
+        frozen.access(quiet_host(pools)),
         Settings(),
         web,
         reloading=Reloading(Settings, wall_clock=time.time, log=logger),
         clocks=clocks,
         log=logger,
     )
+
+
+def quiet_host(pools: int) -> SimulatedHost:
+    """Make a host of pools that nobody writes to."""
+    simulated = SimulatedHost(time.monotonic)
+    simulated.add_vg("docker", extents=pools * 2560)
+    for number in range(pools):
+        spec = PoolSpec(data_bytes=5 * GIB, metadata_bytes=64 * MIB, used_bytes=GIB)
+        simulated.add_pool(f"docker/pool{number}", spec)
+    return simulated
 
 
 def measure(address: str, seconds: float) -> float:
