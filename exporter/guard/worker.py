@@ -18,6 +18,7 @@ from exporter.errors import HostError
 from exporter.events import Log
 from exporter.extend import Extender
 from exporter.guard.herald import Herald
+from exporter.guard.hush import Hush
 from exporter.guard.judge import Judge
 from exporter.guard.latch import Latch, circumstances
 from exporter.guard.ledger import NO_DURATIONS, PoolRecord, add
@@ -51,6 +52,7 @@ class Workers:
         self._judge = judge
         self._log = log
         self._on_end = on_end
+        self._hush = Hush(judge.clocks.monotonic)
         self._threads: dict[str, threading.Thread] = {}
         self._busy: set[str] = set()
         self.durations = NO_DURATIONS
@@ -107,19 +109,25 @@ class Workers:
         try:
             self._collection.refresh_group(vg_name)
         except HostError as error:
-            self._log.error("vg_unreadable", vg=vg_name, error=str(error))
+            if self._hush.is_due(("vg", vg_name), str(error)):
+                self._log.error("vg_unreadable", vg=vg_name, error=str(error))
+        else:
+            self._hush.forget(("vg", vg_name))
 
     def _extend(self, pool: ThinPool, decision: Decision, snapshot: Snapshot) -> None:
         record = self._judge.record(pool)
         before = circumstances(pool, snapshot.volume_group(pool.vg_name))
         self._note_takeover(pool, record, snapshot.dmeventd)
-        self._log.info("extending", **plan(pool, decision))
+        # While writers wait, what LVM refuses is tried again every two seconds.
+        if self._hush.is_due(("try", pool.label), decision.extensions):
+            self._log.info("extending", **plan(pool, decision))
         try:
             attempt = self._attempt(pool, decision, record)
         except HostError as error:
             record.note_failure(decision, Failure.UNREADABLE)
             record.latch = self._latch(Failure.UNREADABLE, str(error), before, record)
-            self._log.error("extend_failed", error=str(error), **plan(pool, decision))
+            if self._hush.is_due(("end", pool.label), str(error)):
+                self._log.error("extend_failed", error=str(error), **plan(pool, decision))
             return
         self._judge.note_duration(attempt.duration_seconds)
         self.durations = add(self.durations, attempt.duration_seconds)
@@ -154,7 +162,7 @@ class Workers:
     ) -> None:
         """Count an attempt; what would fail again is latched as things now are."""
         record = self._judge.record(pool)
-        narrate_attempt(self._log, pool, decision, attempt)
+        self._tell(pool, decision, attempt)
         record.count(attempt, wall=self._judge.clocks.wall())
         present, group = self._present(pool)
         record.note_own_sizes(present)
@@ -168,6 +176,16 @@ class Workers:
         else:
             record.latch = self._latch(min(failures), attempt.message, now_in, record)
         record.was_outdated = is_outdated
+
+    def _tell(self, pool: ThinPool, decision: Decision, attempt: Attempt) -> None:
+        """Tell of an attempt, unless it has failed just as the last one did."""
+        failures = tuple(outcome.failure for outcome in attempt.outcomes)
+        if not all(failures):
+            self._hush.forget(("try", pool.label))
+            self._hush.forget(("end", pool.label))
+        elif not self._hush.is_due(("end", pool.label), (failures, attempt.message)):
+            return
+        narrate_attempt(self._log, pool, decision, attempt)
 
     def _present(self, pool: ThinPool) -> tuple[ThinPool, VolumeGroup | None]:
         """Tell how a pool and its VG are now, as the loop will see them at its next look."""
