@@ -12,39 +12,25 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 from msgspec import structs
 
 from exporter import __version__, log
-from exporter.collection import Collection, HostAccess
-from exporter.command import HostRunner
 from exporter.config import Settings, load
-from exporter.devmapper import IoctlKernel
-from exporter.dmsetup import DmsetupKernel, FallbackKernel
 from exporter.errors import ConfigError, ExporterError
-from exporter.guard import Clocks
-from exporter.guard.lock import running_guard
-from exporter.guard.memory import MemoryFile
 from exporter.model import GuardMode, Snapshot
 from exporter.notify import Notifier
-from exporter.publish import SnapshotWriter
-from exporter.residence import HostMemory, Residence
-from exporter.service import (
-    Following,
-    Guarding,
-    Protection,
-    Reloading,
-    Service,
-    WebOptions,
-    programs,
-    rules,
-)
-from exporter.sources import archive, device_mapper, dmeventd, loop
-from exporter.web.activation import passed_descriptors
-from exporter.web.config import load as load_web
-from exporter.web.live import WebSettings
+
+# Each command imports its own side in its function: what the other one needs would take each
+# process four to six MiB, and a sixth of a second at its start.
+if TYPE_CHECKING:
+    from exporter.collection import HostAccess
+    from exporter.guard import Clocks
+    from exporter.guard.memory import MemoryFile
+    from exporter.service.reloading import Reloading
+    from exporter.service.serving import WebOptions
 
 DEFAULT_CONFIG = Path("/etc/thinpool-exporter/config.yml")
 DEFAULT_STATE = Path("/run/thinpool-exporter")
@@ -53,8 +39,6 @@ DEFAULT_ADDRESS = ":10128"
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_UNKNOWN = 3
-
-CLOCKS = Clocks(monotonic=time.monotonic, wall=time.time)
 
 logger = structlog.get_logger("exporter")
 
@@ -228,6 +212,12 @@ def _named(path: Path, fault: str) -> str:
 
 
 def _host(settings: Settings) -> HostAccess:
+    from exporter.collection import HostAccess  # noqa: PLC0415 - see the top
+    from exporter.command import HostRunner  # noqa: PLC0415 - see the top
+    from exporter.devmapper import IoctlKernel  # noqa: PLC0415 - see the top
+    from exporter.dmsetup import DmsetupKernel, FallbackKernel  # noqa: PLC0415 - see the top
+    from exporter.sources import archive, device_mapper, dmeventd, loop  # noqa: PLC0415 - see the top
+
     # Docker's client is nothing that a pool depends on; LVM's programs are.
     runner = HostRunner(expendable={settings.commands.docker})
     return HostAccess(
@@ -253,13 +243,16 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _guard(options: argparse.Namespace) -> int:
+    from exporter.publish import SnapshotWriter  # noqa: PLC0415 - see the top
+    from exporter.service.guarding import Guarding  # noqa: PLC0415 - see the top
+
     with _protected(options) as guarded:
         guarding = Guarding(
             guarded.host,
             guarded.settings,
             publish=SnapshotWriter(options.state).write,
             reloading=guarded.reloading,
-            clocks=CLOCKS,
+            clocks=_clocks(),
             log=logger,
         )
         guarding.remember_in(guarded.memory)
@@ -278,6 +271,8 @@ def _guard(options: argparse.Namespace) -> int:
 
 
 def _web(options: argparse.Namespace) -> int:
+    from exporter.service.following import Following  # noqa: PLC0415 - see the top
+
     stop, notifier = _stop_on_signals(), Notifier.of_process()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # its files it looks at by itself
     web = Following(options.state, _web_options(options), log=logger)
@@ -294,6 +289,9 @@ def _web(options: argparse.Namespace) -> int:
 @contextmanager
 def _protected(options: argparse.Namespace) -> Iterator[Guarded]:
     """Become the host's guard, with what it needs to act in every need, until the end."""
+    from exporter.residence import HostMemory, Residence  # noqa: PLC0415 - see the top
+    from exporter.service.protection import Protection  # noqa: PLC0415 - see the top
+
     settings = _settings(options)
     host = _host(settings)
     lvm = settings.commands.lvm
@@ -317,13 +315,15 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _serve(guarded: Guarded, options: argparse.Namespace) -> int:
+    from exporter.service.service import Service  # noqa: PLC0415 - see the top
+
     stop = _stop_on_signals()
     service = Service(
         guarded.host,
         guarded.settings,
         _web_options(options),
         reloading=guarded.reloading,
-        clocks=CLOCKS,
+        clocks=_clocks(),
         log=logger,
     )
     service.remember_in(guarded.memory)
@@ -342,6 +342,9 @@ def _serve(guarded: Guarded, options: argparse.Namespace) -> int:
 
 
 def _web_options(options: argparse.Namespace) -> WebOptions:
+    from exporter.service.serving import WebOptions  # noqa: PLC0415 - see the top
+    from exporter.web.activation import passed_descriptors  # noqa: PLC0415 - see the top
+
     return WebOptions(
         addresses=options.addresses or [DEFAULT_ADDRESS],
         telemetry_path=options.telemetry_path,
@@ -354,11 +357,19 @@ def _reload_on_signal(
     options: argparse.Namespace,
     permit: Callable[[Settings], Settings] = lambda settings: settings,
 ) -> Reloading:
+    from exporter.service.reloading import Reloading  # noqa: PLC0415 - see the top
+
     reloading = Reloading(
         lambda: _settings(options), permit=permit, wall_clock=time.time, log=logger
     )
     signal.signal(signal.SIGHUP, lambda *_: reloading.request())
     return reloading
+
+
+def _clocks() -> Clocks:
+    from exporter.guard import Clocks  # noqa: PLC0415 - see the top
+
+    return Clocks(monotonic=time.monotonic, wall=time.time)
 
 
 def _stop_on_signals() -> threading.Event:
@@ -369,6 +380,9 @@ def _stop_on_signals() -> threading.Event:
 
 
 def _collect_once(settings: Settings) -> Snapshot:
+    from exporter.collection import Collection  # noqa: PLC0415 - see the top
+    from exporter.service.wiring import programs  # noqa: PLC0415 - see the top
+
     collection = Collection(
         _host(settings), programs(settings), wall_clock=time.time, clock=time.monotonic
     )
@@ -392,13 +406,15 @@ def _collect(options: argparse.Namespace) -> int:
 
 def _check(options: argparse.Namespace) -> int:
     from exporter.guard.judge import Judge  # noqa: PLC0415 - of use here alone
+    from exporter.guard.lock import running_guard  # noqa: PLC0415 - see the top
     from exporter.report import Report, print_report  # noqa: PLC0415 - heavy
+    from exporter.service.wiring import rules  # noqa: PLC0415 - see the top
 
     settings = _settings(options)
     snapshot = _collect_once(settings)
     note = running_guard(options.state)
     in_force = rules(settings).as_noted(note) if note else rules(settings)
-    report = Report.of(Judge(in_force, CLOCKS).foresee(snapshot), note)
+    report = Report.of(Judge(in_force, _clocks()).foresee(snapshot), note)
     print_report(report, sys.stdout)
     return report.exit_status
 
@@ -406,6 +422,9 @@ def _check(options: argparse.Namespace) -> int:
 def _check_config(options: argparse.Namespace) -> int:
     _settings(options)
     if options.web_config_file:
+        from exporter.web.config import load as load_web  # noqa: PLC0415 - see the top
+        from exporter.web.live import WebSettings  # noqa: PLC0415 - same
+
         WebSettings.of(load_web(options.web_config_file))
         sys.stdout.write(f"{options.web_config_file} is valid\n")
     path = options.config_file or DEFAULT_CONFIG

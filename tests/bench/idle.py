@@ -20,7 +20,9 @@ import structlog
 from exporter import log
 from exporter.config import Settings
 from exporter.guard import Clocks
-from exporter.service import Reloading, Service, WebOptions
+from exporter.service.reloading import Reloading
+from exporter.service.service import Service
+from exporter.service.serving import WebOptions
 from exporter.simulation import SimulatedHost
 from exporter.simulation.figures import GIB, MIB
 from exporter.simulation.records import PoolSpec

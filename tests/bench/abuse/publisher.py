@@ -21,7 +21,8 @@ from exporter.config import Settings
 from exporter.guard import Clocks
 from exporter.notify import SILENT
 from exporter.publish import SnapshotWriter
-from exporter.service import Guarding, Reloading
+from exporter.service.guarding import Guarding
+from exporter.service.reloading import Reloading
 from tests.bench import frozen
 from tests.bench.idle import quiet_host
 
