@@ -3,7 +3,8 @@ remove) remove_environments ;;
 purge)
     remove_environments
     remove_state
-    rm -rf /etc/thinpool-exporter
+    # What the user has put there, a key or a hook, is not ours to remove.
+    rmdir /etc/thinpool-exporter 2>/dev/null || :
     ! getent group "$GROUP" >/dev/null || groupdel "$GROUP" || :
     ;;
 esac
