@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import structlog
@@ -16,7 +17,9 @@ from exporter.web import health
 from exporter.web.live import LiveSettings, WebSettings
 from exporter.web.message import Handler, Request, Response, text
 from exporter.web.metrics import metrics
-from exporter.web.status import status_page
+from exporter.web.runbook import PREFIX as RUNBOOKS
+from exporter.web.runbook import packaged_runbooks, runbooks
+from exporter.web.status import Viewer, status_page
 
 # ASGI's own shapes: open dictionaries whose keys depend on "type".
 Event = dict[str, Any]
@@ -36,13 +39,19 @@ PLAIN = LiveSettings(None, log=log)
 class App:
     """Answers each path with its handler; handlers are quick and never wait.
 
-    `settings` gives the web configuration in force: who may ask, and headers for all answers.
+    A handler of `below` answers for every path that begins as its key does. `settings` gives
+    the web configuration in force: who may ask, and headers for all answers.
     """
 
     def __init__(
-        self, routes: Mapping[str, Handler], settings: Callable[[], WebSettings] = PLAIN.present
+        self,
+        routes: Mapping[str, Handler],
+        settings: Callable[[], WebSettings] = PLAIN.present,
+        *,
+        below: Mapping[str, Handler] = MappingProxyType({}),
     ) -> None:
         self._routes = routes
+        self._below = below
         self.settings = settings
 
     async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
@@ -68,7 +77,7 @@ class App:
 
     def answer(self, request: Request) -> Response:
         """Answer one request."""
-        handler = self._routes.get(request.path)
+        handler = self._routes.get(request.path) or self._handler_below(request.path)
         if handler is None:
             return text("Not found", 404)
         if request.method not in READ_METHODS:
@@ -78,6 +87,11 @@ class App:
         except Exception:
             log.exception("web_request_failed", path=request.path)
             return text("Internal error", 500)
+
+    def _handler_below(self, path: str) -> Handler | None:
+        return next(
+            (self._below[start] for start in self._below if path.startswith(start)), None
+        )
 
 
 def build_app(
@@ -94,20 +108,22 @@ def build_app(
     `fault` says why there is no newer Snapshot than the latest; "" where there is.
     `clock` gives seconds since the epoch.
     """
+    viewer = Viewer(
+        latest,
+        fault,
+        telemetry_path=telemetry_path,
+        host_name=platform.node(),
+        clock=clock,
+    )
     return App(
         {
-            "/": status_page(
-                latest,
-                fault,
-                telemetry_path=telemetry_path,
-                host_name=platform.node(),
-                clock=clock,
-            ),
+            "/": status_page(viewer),
             "/-/healthy": health.healthy,
             "/-/ready": health.ready(latest, fault),
             telemetry_path: metrics(exposition),
         },
         settings,
+        below={RUNBOOKS: runbooks(packaged_runbooks(), viewer)},
     )
 
 

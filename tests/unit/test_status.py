@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from exporter.model import Snapshot
 from exporter.web.message import Request, Response
-from exporter.web.status import status_page
+from exporter.web.status import Viewer, status_page
 from tests.factories import TAKEN_AT, make_pool, make_snapshot
 from tests.golden.snapshots import SNAPSHOTS
 
@@ -50,14 +51,19 @@ class Document(HTMLParser):
 
 def page_of(snapshot: Snapshot | None, host_name: str = "docker-host-1") -> Response:
     """Ask for the page of a Snapshot."""
-    handler = status_page(
-        lambda: snapshot,
-        lambda: "",
-        telemetry_path="/metrics",
-        host_name=host_name,
-        clock=lambda: TAKEN_AT,
+    return status_page(viewer(lambda: snapshot, host_name=host_name))(ROOT)
+
+
+def viewer(
+    latest: Callable[[], Snapshot | None],
+    *,
+    host_name: str = "docker-host-1",
+    clock: Callable[[], float] = lambda: TAKEN_AT,
+) -> Viewer:
+    """Look at a host."""
+    return Viewer(
+        latest, lambda: "", telemetry_path="/metrics", host_name=host_name, clock=clock
     )
-    return handler(ROOT)
 
 
 @pytest.mark.parametrize("name", SNAPSHOTS)
@@ -90,13 +96,7 @@ def test_policy_lets_run_what_is_ours_alone() -> None:
 def test_is_made_once_for_a_snapshot() -> None:
     """However many look at it, and again for the next one or the next second."""
     state = SimpleNamespace(snapshot=make_snapshot(), now=TAKEN_AT)
-    handler = status_page(
-        lambda: state.snapshot,
-        lambda: "",
-        telemetry_path="/metrics",
-        host_name="host",
-        clock=lambda: state.now,
-    )
+    handler = status_page(viewer(lambda: state.snapshot, clock=lambda: state.now))
     first = handler(ROOT)
     assert handler(ROOT) is first
     state.snapshot = make_snapshot(pools=())

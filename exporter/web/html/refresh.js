@@ -61,7 +61,7 @@
     const stop = new AbortController();
     const deadline = setTimeout(() => stop.abort(), DEADLINE_MS);
     try {
-      const answer = await fetch(location.pathname, { cache: "no-store", signal: stop.signal });
+      const answer = await fetch(location.pathname + location.search, { cache: "no-store", signal: stop.signal });
       if (!answer.ok) throw new Error(`it answered ${answer.status}`);
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const main = page.querySelector("main");

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timezone
 from itertools import groupby
 from urllib.parse import quote
 
 from msgspec import Struct
 
+from exporter.collectors.families import printable
 from exporter.model import Device, PastExtension
 from exporter.report import Figure, Finding, Line, PoolReport, Style
+from exporter.report.case import Case
+from exporter.report.text import quoted
 from exporter.units import format_bytes, format_duration
 from exporter.web.status.usage import UsageView, filling_of
 
@@ -43,9 +46,14 @@ class FindingView(Struct, frozen=True, kw_only=True):
 
 
 class PoolView(Struct, frozen=True, kw_only=True):
-    """What the page shows of a pool; `anchor` names its place on the page."""
+    """What the page shows of a pool; `anchor` names its place on the page.
+
+    `labels` are those of its metrics, `words` its names as a shell takes them.
+    """
 
     name: str
+    labels: tuple[str, str]
+    words: Mapping[str, str]
     anchor: str
     severity: str
     brief: str
@@ -64,6 +72,8 @@ class PoolView(Struct, frozen=True, kw_only=True):
         until = seconds_until_full(pool)
         return cls(
             name=pool.name,
+            labels=(printable(pool.case.pool.vg_name), printable(pool.case.pool.name)),
+            words=_words(pool.case),
             anchor=anchor,
             severity=pool.severity.name,
             brief=pool.brief.removeprefix(f"{pool.name}: "),
@@ -109,6 +119,16 @@ def finding_views(findings: Iterable[Finding]) -> tuple[FindingView, ...]:
 def utc(seconds: float) -> str:
     """Write a time of day that means the same to everybody; seconds since the epoch."""
     return f"{datetime.fromtimestamp(seconds, tz=timezone.utc):%Y-%m-%d %H:%M:%SZ}"
+
+
+def _words(case: Case) -> Mapping[str, str]:
+    """Quote the pool's names by what stands for them in a runbook's commands."""
+    return {
+        "VG": quoted(case.pool.vg_name),
+        "POOL": quoted(case.pool.name),
+        "VG/POOL": quoted(case.pool.label),
+        "DM_NAME": quoted(case.dm_name),
+    }
 
 
 def _anchor(label: str) -> str:

@@ -1,0 +1,161 @@
+"""What pages show of a host: the report on the latest Snapshot, and how far to believe it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from msgspec import Struct
+
+from exporter import __version__
+from exporter.model import GuardNote, Snapshot
+from exporter.report import Figure, PoolReport, Report, Severity, urgency, worst
+from exporter.report.text import shown
+from exporter.units import format_duration
+from exporter.web.status.pool import (
+    FindingView,
+    PoolView,
+    finding_views,
+    pool_views,
+    seconds_until_full,
+    utc,
+)
+
+# There is a Snapshot each second, on a slow host with many pools every ten; a guard that has
+# done nothing for so long is replaced by systemd.
+STALE_SECONDS = 30.0
+
+
+class HostView(Struct, frozen=True, kw_only=True):
+    """What the page shows of the host beside its pools."""
+
+    severity: str
+    figures: tuple[Figure, ...]
+    findings: tuple[FindingView, ...]
+
+
+class PageView(Struct, frozen=True, kw_only=True):
+    """All that the template needs; every text may be shown as it is, but for HTML's signs."""
+
+    host_name: str
+    severity: str
+    summary: str
+    is_simulated: bool
+    warnings: tuple[str, ...]
+    taken_at: str
+    age: str
+    pools: tuple[PoolView, ...]
+    host: HostView | None
+    nothing: str
+    telemetry_path: str
+    version: str = __version__
+
+
+class Viewer:
+    """Makes what pages show, as of now.
+
+    `fault` says why there is no newer Snapshot, "" where there is; `clock` gives seconds
+    since the epoch.
+    """
+
+    def __init__(
+        self,
+        latest: Callable[[], Snapshot | None],
+        fault: Callable[[], str],
+        *,
+        telemetry_path: str,
+        host_name: str,
+        clock: Callable[[], float],
+    ) -> None:
+        self._latest = latest
+        self._fault = fault
+        self._telemetry_path = telemetry_path
+        self._host_name = shown(host_name)
+        self._clock = clock
+
+    @property
+    def moment(self) -> tuple[Snapshot | None, str, int]:
+        """What the page depends on: the same gives the same."""
+        return self._latest(), self._fault(), int(self._clock())
+
+    def view(self) -> PageView:
+        """Show the host."""
+        snapshot, fault = self._latest(), self._fault()
+        return self._empty(fault) if snapshot is None else self._view(snapshot, fault)
+
+    def _empty(self, fault: str) -> PageView:
+        return PageView(
+            host_name=self._host_name,
+            severity=Severity.UNKNOWN.name,
+            summary="nothing has been read yet",
+            is_simulated=False,
+            warnings=(f"There are no figures: {shown(fault)}.",) if fault else (),
+            taken_at="",
+            age="",
+            pools=(),
+            host=None,
+            nothing="As soon as the guard has looked at the host, its pools are shown here.",
+            telemetry_path=self._telemetry_path,
+        )
+
+    def _view(self, snapshot: Snapshot, fault: str) -> PageView:
+        age = max(0.0, self._clock() - snapshot.taken_at)
+        warnings = tuple(_warnings(snapshot, age, fault))
+        # What has not been heard of protects nothing.
+        report = Report.of(snapshot, None if warnings else _note(snapshot))
+        severity = worst([report.severity, *([Severity.UNKNOWN] if warnings else [])])
+        pools = sorted(report.pools, key=_place)
+        return PageView(
+            host_name=self._host_name,
+            severity=severity.name,
+            summary=report.summary,
+            is_simulated=report.is_simulated,
+            warnings=warnings,
+            taken_at=utc(snapshot.taken_at),
+            age=format_duration(int(age)),
+            pools=tuple(pool_views(pools)),
+            host=HostView(
+                severity=report.host.severity.name,
+                figures=report.host.figures,
+                findings=finding_views(report.host.findings),
+            ),
+            nothing=_nothing(report),
+            telemetry_path=self._telemetry_path,
+        )
+
+
+def _note(snapshot: Snapshot) -> GuardNote | None:
+    return snapshot.guard.note if snapshot.guard else None
+
+
+def _warnings(snapshot: Snapshot, age: float, fault: str) -> Iterator[str]:
+    """Say what keeps the figures from being the present ones."""
+    if fault:
+        yield (
+            f"There are no newer figures than these, {format_duration(int(age))} old: "
+            f"{shown(fault)}."
+        )
+    elif age > STALE_SECONDS:
+        yield (
+            f"These figures are {format_duration(int(age))} old: the guard publishes nothing. "
+            "See what became of it: systemctl status thinpool-guard."
+        )
+    cycled_at = snapshot.guard.last_cycle_at if snapshot.guard else None
+    if cycled_at is not None and snapshot.taken_at - cycled_at > STALE_SECONDS:
+        since = format_duration(int(snapshot.taken_at - cycled_at))
+        yield (
+            f"The guard has looked at no pool for {since}: nobody extends them. "
+            "See what became of it: systemctl status thinpool-guard."
+        )
+
+
+def _place(pool: PoolReport) -> tuple[int, float, str]:
+    """Order the pools: by urgency, then by how soon they are full, then by name."""
+    until = seconds_until_full(pool)
+    return (-urgency(pool.severity), float("inf") if until is None else until, pool.name)
+
+
+def _nothing(report: Report) -> str:
+    """Say why no pool is shown: because there is none, or because none could be read."""
+    if report.host.severity is Severity.UNKNOWN:
+        return "No thin pool could be read; what keeps it from being read is told below."
+    return "There are no thin pools on this host."
