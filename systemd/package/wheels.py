@@ -36,6 +36,8 @@ _FRESH_SECONDS = 24 * 3600
 class WheelError(RuntimeError):
     """pip found no wheel for a Python, or failed; the message holds what it said."""
 
+    needs = "the Python package index, and there a wheel for each Python"
+
 
 def carried(project: Path, arch: str) -> Path:
     """Return a folder with the wheels of project's dependencies, resolved within a day."""
@@ -100,7 +102,7 @@ def _gather(project: Path, arch: str, directory: Path) -> None:
                 folder = directory / (SHARED if file_name in common else python)
                 folder.mkdir(exist_ok=True)
                 shutil.copyfile(wheel, folder / file_name)
-        _pip("download", "-q", "--no-deps", "-d", str(directory), INSTALLER)
+        _pip("download", "-q", "--no-deps", "-d", str(directory / "installer"), INSTALLER)
 
 
 def _download(project: Path, python: str, house: Path, arch: str) -> Mapping[str, Path]:

@@ -114,7 +114,13 @@ def test_the_environment_is_made_by_a_python_alone(unpacked: Path, version: str)
 
 
 def test_an_environment_takes_the_place_of_what_was_there(unpacked: Path) -> None:
-    """A folder made by hand is put aside; what is out of use goes when tidy is asked for."""
+    """A folder made by hand is put aside; what is out of use goes when tidy is asked for.
+
+    An older package's wheels lie there too, as they do while rpm upgrades.
+    """
+    shared = unpacked / "wheels" / wheels.SHARED
+    (present,) = shared.glob("thinpool_exporter-*.whl")
+    shutil.copy(present, shared / "thinpool_exporter-0.0.1-py3-none-any.whl")
     prefix = unpacked / "prefix"
     prefix.mkdir()
     (prefix / "by hand").touch()
