@@ -20,7 +20,6 @@ _PACKAGES = (
     "linux-image-cloud-amd64",
     "initramfs-tools",
     "python3",
-    "python3-venv",
     "openssh-server",
     "e2fsprogs",
     "xfsprogs",
@@ -31,6 +30,7 @@ _PACKAGES = (
     "strace",
     "curl",
     "ca-certificates",
+    "rpm",
 )
 
 
