@@ -30,7 +30,9 @@ HANDSHAKE_SECONDS = 10.0  # takes a tenth of a second on a slow network
 class Limits(Struct, frozen=True, kw_only=True):
     """What clients may take; `connections` of those that talk, and as many in silence."""
 
-    connections: int = 256
+    # With the silent ones below the 1,024 descriptors of a process, and above every crowd
+    # that was tried: whoever is thrown out comes back and shakes hands anew.
+    connections: int = 400
     idle_seconds: int = 75  # longer than a scrape interval of a minute, to keep its connection
     # A scraper waits for ten seconds; who reads a byte now and then holds a page in memory.
     answer_seconds: float = 30.0

@@ -13,6 +13,7 @@ import contextlib
 import json
 import logging
 import os
+import random
 import resource
 import socket
 import ssl
@@ -23,7 +24,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
-PAUSE_SECONDS = 0.5  # before what was closed is opened again
+PAUSE_SECONDS = 0.5  # about so long before what was closed is opened again
 NO_PAUSE = {"churn", "reset", "unread", "handshakes"}
 CONNECT_SECONDS = 30.0
 DRIP_SECONDS = 0.2
@@ -274,7 +275,8 @@ class Crowd:
             except (OSError, asyncio.TimeoutError, asyncio.LimitOverrunError) as error:
                 self.tally[f"{name}: {type(error).__name__}"] += 1
             self.tally[name] += 1
-            await asyncio.sleep(0 if name in NO_PAUSE else PAUSE_SECONDS)
+            pause = PAUSE_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311 - not in step
+            await asyncio.sleep(0 if name in NO_PAUSE else pause)
 
     def _count_first(self) -> None:
         self._waiting -= 1
