@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,8 +76,8 @@ def running(side: Side, directory: Path, *, is_tls: bool) -> Iterator[Server]:
 
 
 def _answers(server: Server) -> bool | None:
-    with suppress(OSError):
-        server.scraper(keeps_connection=False).get()
+    with suppress(OSError), closing(server.scraper(keeps_connection=False)) as scraper:
+        scraper.get()
         return True
     return None
 
