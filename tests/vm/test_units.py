@@ -139,7 +139,7 @@ def test_restarts_under_load(served: Machine, web: Guest) -> None:
     """Both are restarted and killed while somebody writes, who never meets a full pool."""
     write(served, 300)
     # So slow that what is left above a threshold lasts while a guard starts.
-    command = scenarios.fill_command("/dev/docker/volume", 300, rate_mib=4, offset_mib=300)
+    command = scenarios.fill_command("/dev/docker/volume", 900, rate_mib=4, offset_mib=300)
     writer = served.start(command)
     for action in (
         f"restart {GUARD} {WEB}",
