@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import http.client
+import math
 import random
 import ssl
-import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import NamedTuple
 
 HEADERS = {
@@ -26,14 +27,20 @@ class Scrapes(NamedTuple):
     took_seconds: float
 
     def quantile(self, percent: int) -> float:
-        """Find a quantile; a failed scrape counts as one that took for ever."""
+        """Find a quantile by its nearest rank; a failed scrape is one that took for ever."""
         times = sorted((*self.seconds, *(float("inf") for _ in self.failures)))
-        return times[min(len(times) - 1, len(times) * percent // 100)]
+        return times[math.ceil(len(times) * percent / 100) - 1]
 
     @property
     def per_second(self) -> float:
         """How many were answered in a second."""
         return len(self.seconds) / self.took_seconds
+
+
+def pooled(scrapes: Iterable[Scrapes]) -> Scrapes:
+    """Take those of several rounds together."""
+    seconds, failures, took = zip(*scrapes, strict=True)
+    return Scrapes(tuple(chain(*seconds)), tuple(chain(*failures)), sum(took))
 
 
 class Scraper:
@@ -109,8 +116,3 @@ def _scrapes(scraper: Scraper, is_next: Callable[[int], bool]) -> Scrapes:
         number += 1
     scraper.close()
     return Scrapes(tuple(times), tuple(failures), time.perf_counter() - start)
-
-
-def median(scrapes: list[Scrapes], figure: Callable[[Scrapes], float]) -> float:
-    """Take the median of the rounds."""
-    return statistics.median(map(figure, scrapes))
