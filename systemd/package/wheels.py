@@ -31,6 +31,8 @@ MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
 # Debian 10 and RHEL 8 have glibc 2.28.
 _MANYLINUX = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
 _FRESH_SECONDS = 24 * 3600
+# Raised when the folder is laid out in another way: an older one in the cache is no use then.
+_LAYOUT = "2"
 
 
 class WheelError(RuntimeError):
@@ -42,7 +44,7 @@ class WheelError(RuntimeError):
 def carried(project: Path, arch: str) -> Path:
     """Return a folder with the wheels of project's dependencies, resolved within a day."""
     direct = sorted(str(one) for one in _requirements(project))
-    recipe = "\n".join((arch, INSTALLER, *PYTHONS, *_MANYLINUX, *direct))
+    recipe = "\n".join((_LAYOUT, arch, INSTALLER, *PYTHONS, *_MANYLINUX, *direct))
     name = f"wheels-{arch}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
 
     def build(directory: Path) -> None:
