@@ -63,13 +63,14 @@ def measure(rounds: int = ROUNDS) -> bool:
         if side not in sides:
             say(f"LEFT OUT: {side.name} is not installed")
     results: dict[tuple[Side, bool], list[Round]] = {}
-    for _ in range(rounds):
+    for number in range(rounds):
         for is_tls in (False, True):
             for side in sides:
                 seen = visit(side, is_tls=is_tls)
                 results.setdefault((side, is_tls), []).append(seen)
-    say(f"load of the machine: {os.getloadavg()[0]:.1f}")
-    say(table(results))
+        # A run that is cut short has said something.
+        say(f"after round {number + 1}, load of the machine {os.getloadavg()[0]:.1f}:")
+        say(table(results))
     worse = measure_worse(sides[0])
     ours = [found for (side, _), found in results.items() if side.pools]
     return worse and all(p99(found, under=True) < GOAL_SECONDS for found in ours)
