@@ -42,6 +42,7 @@ ORDER = (
     "simulation",
     "log",
     "service",
+    "cli",
     "__main__",
 )
 # Pure parts: what they may import beside the standard library's harmless modules.

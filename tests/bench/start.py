@@ -71,7 +71,7 @@ def lifetime(command: str) -> tuple[float, float]:
 
 def import_seconds() -> float:
     """Time the imports of a serving command, less what the interpreter itself imports."""
-    line = "import time; t = time.perf_counter(); import exporter.__main__; "
+    line = "import time; t = time.perf_counter(); import exporter.__main__, exporter.cli.run; "
     argv = (sys.executable, "-c", f"{line}print(time.perf_counter() - t)")
     return statistics.median(
         float(subprocess.run(argv, check=True, capture_output=True, text=True).stdout)

@@ -11,8 +11,7 @@ REPOSITORY = Path(__file__).parents[2]
 # In a process of its own, where nothing has been imported that the program does not import.
 SCRIPT = """
 import json, os, sys, tempfile, threading
-from exporter.command.standby import ReadyLvm
-from exporter.__main__ import main  # what a guard has imported when it starts
+import exporter.cli.guard, exporter.__main__  # what a guard has imported when it starts
 from tests.fakes import docker_host
 from exporter.simulation import SimulatedHost
 

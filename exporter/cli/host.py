@@ -1,0 +1,49 @@
+"""The real host: how it is reached, and read once."""
+
+from __future__ import annotations
+
+import os
+import time
+from functools import partial
+
+from exporter.collection import Collection, HostAccess
+from exporter.command import HostRunner
+from exporter.config import Settings
+from exporter.devmapper import IoctlKernel
+from exporter.dmsetup import DmsetupKernel, FallbackKernel
+from exporter.guard import Clocks
+from exporter.model import Snapshot
+from exporter.service.wiring import programs
+from exporter.sources import archive, device_mapper, dmeventd, loop
+
+CLOCKS = Clocks(monotonic=time.monotonic, wall=time.time)
+
+
+def real_host(settings: Settings) -> HostAccess:
+    """Reach the host that this process runs on."""
+    # Docker's client is nothing that a pool depends on; LVM's programs are.
+    runner = HostRunner(expendable={settings.commands.docker})
+    return HostAccess(
+        runner=runner,
+        kernel=FallbackKernel(
+            IoctlKernel(os.environ.get("DM_DEV_DIR", "/dev")),
+            DmsetupKernel(runner, settings.commands.dmsetup),
+        ),
+        loop_backing=loop.read,
+        dmeventd=dmeventd.read,
+        dmeventd_activity=dmeventd.activity,
+        no_space_timeout=device_mapper.no_space_timeout,
+        can_archive=lambda seconds: archive.can_archive(
+            partial(runner.run, deadline_seconds=seconds), settings.commands.lvm
+        ),
+        close=runner.close,
+    )
+
+
+def collect_once(settings: Settings) -> Snapshot:
+    """Read everything once."""
+    collection = Collection(
+        real_host(settings), programs(settings), wall_clock=time.time, clock=time.monotonic
+    )
+    collection.refresh_all()
+    return collection.snapshot()
