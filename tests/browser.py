@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pytest
 from selenium.webdriver import Chrome
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 
+from tests.programs import need
+
+PACKAGES = "chromium chromium-driver"
 ARGUMENTS = (
     "--headless=new",
     "--no-sandbox",  # root may not start it otherwise
@@ -22,24 +22,15 @@ ARGUMENTS = (
 )
 
 
-def need(program: str) -> str:
-    """Find a program, which must be there where nothing may be left out."""
-    path = shutil.which(program)
-    if path is None and os.environ.get("THINPOOL_REQUIRE_ALL") != "1":
-        pytest.skip(f"{program} is missing: apt-get install chromium chromium-driver")
-    assert path, f"{program} is missing"
-    return path
-
-
 @contextmanager
 def chromium() -> Iterator[Chrome]:
     """Run a browser of our own."""
     options = Options()
-    options.binary_location = need("chromium")
+    options.binary_location = need("chromium", PACKAGES)
     for argument in ARGUMENTS:
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = Chrome(options=options, service=Service(need("chromedriver")))
+    browser = Chrome(options=options, service=Service(need("chromedriver", PACKAGES)))
     try:
         yield browser
     finally:

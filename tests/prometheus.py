@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import socket
 import subprocess
 import urllib.parse
@@ -13,26 +11,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
+from tests.programs import need
 from tests.waiting import wait_for
 
+PACKAGES = "prometheus"
 SCRAPE_SECONDS = 60.0
-
-
-def need(program: str) -> str:
-    """Find a program, which must be there where nothing may be left out."""
-    path = shutil.which(program)
-    if path is None and os.environ.get("THINPOOL_REQUIRE_ALL") != "1":
-        pytest.skip(f"{program} is missing: apt-get install prometheus")
-    assert path, f"{program} is missing"
-    return path
 
 
 def lint(exposition: bytes) -> tuple[int, str]:
     """Let promtool check an exposition: its exit status, and all that it says."""
     result = subprocess.run(
-        [need("promtool"), "check", "metrics"],
+        [need("promtool", PACKAGES), "check", "metrics"],
         input=exposition,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -52,7 +41,7 @@ def scraping(target: str, directory: Path) -> Iterator[str]:
     (directory / "prometheus.yml").write_text(json.dumps(config))
     port = _free_port()
     argv = (
-        need("prometheus"),
+        need("prometheus", PACKAGES),
         f"--config.file={directory}/prometheus.yml",
         f"--storage.tsdb.path={directory}/data",
         f"--web.listen-address=127.0.0.1:{port}",

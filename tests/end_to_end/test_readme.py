@@ -13,7 +13,7 @@ from exporter import config
 from exporter.config import Settings
 from exporter.config.keys import KEYS
 from tests.end_to_end.program import Program, run
-from tests.prometheus import need
+from tests.programs import need
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -148,7 +148,7 @@ def test_the_rules_are_valid(tmp_path: Path) -> None:
     (scrape,) = (block for block in blocks("yaml") if block.startswith("scrape_configs:"))
     (tmp_path / "rules.yml").write_text(rules)
     (tmp_path / "prometheus.yml").write_text(scrape)
-    promtool = need("promtool")
+    promtool = need("promtool", "prometheus")
 
     for command in (["check", "rules", "rules.yml"], ["check", "config", "prometheus.yml"]):
         result = subprocess.run(
