@@ -25,7 +25,7 @@ from exporter.web.connection import (
     Limits,
     make_config,
 )
-from exporter.web.lobby import Lobby
+from exporter.web.lobby import Lobby, origin_of
 from exporter.web.tls import is_allowed
 from exporter.web.traffic import Traffic
 
@@ -49,12 +49,12 @@ class Connections:
 
     @property
     def is_behind(self) -> bool:
-        """Whether newcomers should wait, since as many have not been cleared away yet."""
-        return len(self._ending) >= self._limits.connections
+        """Whether newcomers should wait: many wait already, or are not cleared away yet."""
+        return self._lobby.is_crowded or len(self._ending) >= self._limits.connections
 
-    def accept(self, client: socket.socket) -> None:
+    def accept(self, client: socket.socket, address: str) -> None:
         """Serve one client until it leaves, or has to make room for another one."""
-        self._lobby.take(client)
+        self._lobby.take(client, origin_of(address))
 
     def _enter(self, client: socket.socket) -> None:
         self._traffic.arrive()

@@ -3,16 +3,19 @@
 A silent client costs next to nothing here: a socket and an entry in the loop's selector.
 Streams, TLS and HTTP, which take tens of thousands of bytes, are for those who talk.
 
-Of those who talk one is let in each round of the loop, and the last that spoke goes first. A
-handshake takes a millisecond or more: when a crowd comes back at once, whoever comes after it
-would wait for all of them, and a scrape among them for half of them on average.
+Of those who talk one is let in each round of the event loop, and the hosts that they come from
+take turns. A handshake takes a millisecond or more, and a crowd that comes back at once a
+third of a second: a scraper waits for one of each other host, not for all of them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import socket
 from collections.abc import Callable
+
+IPV6_HOST_BITS = 64  # a host may take any address of its network's (RFC 4291, 2.5.1)
 
 
 class Lobby:
@@ -27,12 +30,25 @@ class Lobby:
         self._enter = enter
         self._limit = limit
         self._seconds = seconds
-        self._waiting: dict[socket.socket, asyncio.TimerHandle] = {}  # the longest first
-        self._talking: dict[socket.socket, None] = {}  # of those, the last that spoke last
+        # The longest first, in each of these.
+        self._waiting: dict[socket.socket, asyncio.TimerHandle] = {}
+        self._origins: dict[socket.socket, str] = {}
+        # Whose turn is next comes first; who has nobody waiting is not in it.
+        self._talking: dict[str, dict[socket.socket, None]] = {}
+        self._talkers = 0
         self._is_letting_in = False
 
-    def take(self, client: socket.socket) -> None:
-        """Have a client wait until it is heard of.
+    @property
+    def is_crowded(self) -> bool:
+        """Whether so many wait for their turn that newcomers should be left to the kernel.
+
+        Its queue makes those wait who send and do not ask for answers; here they would
+        expel each other, and any scraper that comes from where they do.
+        """
+        return 2 * self._talkers >= self._limit
+
+    def take(self, client: socket.socket, origin: str) -> None:
+        """Have a client of a host, as `origin_of` names it, wait until it is heard of.
 
         Also one that may have spoken already: a round of the loop later it may have left.
         """
@@ -41,6 +57,7 @@ class Lobby:
             self._expel(next(iter(self._waiting)))
         loop.add_reader(client, self._hear, client)
         self._waiting[client] = loop.call_later(self._seconds, self._expel, client)
+        self._origins[client] = origin
 
     def close(self) -> None:
         """Hang up on everybody."""
@@ -50,16 +67,20 @@ class Lobby:
     def _hear(self, client: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         loop.remove_reader(client)
-        self._talking[client] = None
+        self._talking.setdefault(self._origins[client], {})[client] = None
+        self._talkers += 1
         if not self._is_letting_in:
             self._is_letting_in = True
             loop.call_soon(self._let_in)
 
     def _let_in(self) -> None:
-        """Serve the last that spoke; those who have left meanwhile cost no round."""
+        """Serve who is next; those who have left meanwhile cost no round."""
         while self._talking:
-            client = next(reversed(self._talking))
+            origin, clients = next(iter(self._talking.items()))
+            client = next(iter(clients))
             self._forget(client)
+            if clients:  # the others' turn first
+                self._talking[origin] = self._talking.pop(origin)
             if _is_talking(client):
                 self._enter(client)
                 break
@@ -74,8 +95,29 @@ class Lobby:
 
     def _forget(self, client: socket.socket) -> None:
         asyncio.get_running_loop().remove_reader(client)
-        self._talking.pop(client, None)
         self._waiting.pop(client).cancel()
+        origin = self._origins.pop(client)
+        if client in (talking := self._talking.get(origin, {})):
+            del talking[client]
+            self._talkers -= 1
+            if not talking:
+                del self._talking[origin]
+
+
+def origin_of(address: str) -> str:
+    """Name the host behind an address, as accept(2) gives it: of IPv6 its network.
+
+    What is no address is a host of that name.
+    """
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv4Address):
+        return address
+    if found.ipv4_mapped:
+        return str(found.ipv4_mapped)
+    return f"{int(found) >> IPV6_HOST_BITS:x}::"
 
 
 def _is_talking(client: socket.socket) -> bool:

@@ -112,9 +112,10 @@ class WebServer:
         """Take who waits; of many some, so that those who have been taken get answers."""
         try:
             for _ in range(0 if self._connections.is_behind else ACCEPTED_AT_ONCE):
-                client, _ = listener.accept()
+                client, address = listener.accept()
                 client.setblocking(False)
-                self._connections.accept(client)
+                # Of a UNIX socket's clients nothing is known: they are as one host.
+                self._connections.accept(client, address[0] if address else "")
         except BlockingIOError:
             self._is_accept_failing = False
         except OSError as error:

@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing
 
 import pytest
 
-from exporter.web.lobby import Lobby
+from exporter.web.lobby import Lobby, origin_of
 from tests.waiting import PATIENCE_SECONDS
 
 Pair = tuple[socket.socket, socket.socket]  # the server's end, the client's end
@@ -31,11 +31,11 @@ def connect() -> Iterator[Callable[[], Pair]]:
 
 
 def run(lobby: Lobby, clients: list[Pair], is_over: Callable[[], bool]) -> None:
-    """Let clients wait and speak, in this order, and the loop go on until it is over."""
+    """Let clients of one host wait and speak, in this order, and go on until it is over."""
 
     async def go() -> None:
         for server_end, client_end in clients:
-            lobby.take(server_end)
+            lobby.take(server_end, "a crowd's")
             client_end.send(b"GET")
         deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
         while not is_over():
@@ -46,22 +46,41 @@ def run(lobby: Lobby, clients: list[Pair], is_over: Callable[[], bool]) -> None:
     asyncio.run(go())
 
 
-def test_the_last_that_spoke_goes_first(connect: Callable[[], Pair]) -> None:
-    """One each round, so that a newcomer need not wait for the crowd before it."""
+def test_hosts_take_turns(connect: Callable[[], Pair]) -> None:
+    """One client a round, so that a newcomer need not wait for the crowd before it."""
     entered: list[socket.socket] = []
-    clients = [connect() for _ in range(4)]
-    newcomer = clients.pop()
+    crowd = [connect() for _ in range(5)]
+    scrapers = [connect(), connect()]
 
     def enter(client: socket.socket) -> None:
-        if not entered:  # speaks as the first of a crowd is let in
-            newcomer[1].send(b"GET")
-            lobby.take(newcomer[0])
+        if not entered:  # they come as the first of the crowd is let in
+            for server_end, client_end in scrapers:
+                client_end.send(b"GET")
+                lobby.take(server_end, "a scraper's")
         entered.append(client)
 
     lobby = Lobby(enter, limit=10, seconds=PATIENCE_SECONDS)
-    run(lobby, clients, lambda: len(entered) == 4)
-    ends = [server_end for server_end, _ in (*clients, newcomer)]
-    assert [ends.index(end) for end in entered] == [2, 1, 3, 0]
+    run(lobby, crowd, lambda: len(entered) == 7)
+    ends = [server_end for server_end, _ in (*crowd, *scrapers)]
+    # The scrapers are heard of after the round in which they came, and the one that follows.
+    assert [ends.index(end) for end in entered] == [0, 1, 2, 5, 3, 6, 4]
+
+
+@pytest.mark.parametrize(
+    ("address", "other", "is_same"),
+    [
+        ("192.0.2.1", "192.0.2.2", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("2001:db8::1", "2001:db8::2:3", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("fe80::1%eth0", "fe80::2%eth0", True),
+        ("", "", True),  # a socket of systemd's may be of another family
+    ],
+)
+def test_knows_a_host_by_its_address(address: str, other: str, *, is_same: bool) -> None:
+    """Of IPv6 a host has a whole network's, of IPv4 one."""
+    assert (origin_of(address) == origin_of(other)) == is_same
 
 
 def test_who_has_left_is_not_served(connect: Callable[[], Pair]) -> None:
@@ -81,7 +100,7 @@ def test_the_one_that_has_waited_longest_makes_room(connect: Callable[[], Pair])
     lobby = Lobby(entered.append, limit=2, seconds=PATIENCE_SECONDS)
     clients = [connect() for _ in range(3)]
     run(lobby, clients, lambda: len(entered) == 2)
-    assert entered == [clients[2][0], clients[1][0]]
+    assert entered == [clients[1][0], clients[2][0]]
     assert clients[0][0].fileno() == -1
 
 
@@ -90,7 +109,14 @@ def test_silence_ends(connect: Callable[[], Pair]) -> None:
     entered: list[socket.socket] = []
     lobby = Lobby(entered.append, limit=2, seconds=0.01)
     server_end, client_end = connect()
-
     run(lobby, [(server_end, connect()[1])], lambda: server_end.fileno() == -1)
     assert client_end.recv(1) == b""
     assert not entered
+
+
+def test_a_crowd_is_noticed_until_it_has_been_let_in(connect: Callable[[], Pair]) -> None:
+    """Half of the limit waits for its turn: newcomers are left to the kernel."""
+    crowded: list[bool] = []
+    lobby = Lobby(lambda _: crowded.append(lobby.is_crowded), limit=6, seconds=PATIENCE_SECONDS)
+    run(lobby, [connect() for _ in range(5)], lambda: len(crowded) == 5)
+    assert crowded == [True, True, False, False, False]  # with 4, 3, 2, 1 and none behind it

@@ -39,6 +39,7 @@ class Target(NamedTuple):
     host: str
     port: int
     context: ssl.SSLContext | None
+    source: str  # the address to come from; empty for the kernel's choice
 
 
 class Stream(NamedTuple):
@@ -72,6 +73,8 @@ async def connected(
     """Connect, with TLS where the server has it, unless it is to stay raw."""
     client = socket.socket()
     client.setblocking(False)
+    if target.source:
+        client.bind((target.source, 0))
     if window:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
     try:
@@ -310,9 +313,10 @@ def main() -> None:
     parser.add_argument("target", metavar="HOST:PORT")
     parser.add_argument("kinds", nargs="+", metavar="KIND=COUNT")
     parser.add_argument("--tls", action="store_true")
+    parser.add_argument("--source", metavar="ADDRESS", default="", help="where to come from")
     options = parser.parse_args()
     host, _, port = options.target.rpartition(":")
-    target = Target(host, int(port), client_context() if options.tls else None)
+    target = Target(host, int(port), client_context() if options.tls else None, options.source)
     counts = {kind: int(count) for kind, _, count in map(_partition, options.kinds)}
     if unknown := counts.keys() - KINDS.keys():
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are: {', '.join(KINDS)}")

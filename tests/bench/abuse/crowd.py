@@ -13,6 +13,9 @@ from typing import NamedTuple
 ATTACK = Path(__file__).resolve().with_name("attack.py")
 Counts = Mapping[str, int]
 
+SCRAPER = "127.0.0.1"
+ELSEWHERE = "127.0.0.2"  # another host than the scraper's, as far as the server can see
+
 # What issue 4 lists; the stalled handshakes need a server that speaks TLS.
 LISTED: Counts = {"idle": 200, "slow_reader": 50, "endless_header": 20, "many_headers": 20}
 STALLED: Counts = {"stalled": 50}
@@ -45,10 +48,13 @@ class Tally(NamedTuple):
 
 
 @contextmanager
-def abused(address: str, counts: Counts, *, is_tls: bool) -> Iterator[Tally]:
+def abused(
+    address: str, counts: Counts, *, is_tls: bool, source: str = ELSEWHERE
+) -> Iterator[Tally]:
     """Abuse a server until the end of the block; the tally is filled in then."""
     words = (f"{kind}={count}" for kind, count in counts.items())
-    argv = [sys.executable, str(ATTACK), address, *words, *(("--tls",) if is_tls else ())]
+    flags = ("--source", source, *(("--tls",) if is_tls else ()))
+    argv = [sys.executable, str(ATTACK), address, *words, *flags]
     tally = Tally({})
     with subprocess.Popen(
         argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
