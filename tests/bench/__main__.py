@@ -3,7 +3,8 @@
 `python -m tests.bench guard` runs those of the guard beside dmeventd alone, and
 `python -m tests.bench guard FIGURE…` some of these (tests/bench/guard/figures.py).
 `python -m tests.bench abuse` measures scrapes under abuse beside other exporters, and
-`python -m tests.bench start` how long the program takes to begin and to end.
+`python -m tests.bench start` how long the program takes to begin and to end; `python -m
+tests.bench units` does that, and weighs both processes, under the units in the machine.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench import start
+from tests.bench import start, units
 from tests.bench.abuse import abuse
 from tests.bench.guard import figures
 from tests.bench.guard.table import table
@@ -24,8 +25,12 @@ from tests.vm.machine import Machine
 
 HERE = Path(__file__).resolve().parent
 GUEST_SCRIPT = "/root/host.py"
-# What is measured here and not in the machine; each says whether it keeps to its goals.
-ALONE: dict[str, Callable[[], bool]] = {"abuse": abuse.measure, "start": start.measure}
+# What is measured alone; each says whether it keeps to its goals.
+ALONE: dict[str, Callable[[], bool]] = {
+    "abuse": abuse.measure,
+    "start": start.measure,
+    "units": units.measure,
+}
 
 
 def main() -> int:
