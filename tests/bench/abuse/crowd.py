@@ -19,23 +19,34 @@ ELSEWHERE = "127.0.0.2"  # another host than the scraper's, as far as the server
 # What issue 4 lists; the stalled handshakes need a server that speaks TLS.
 LISTED: Counts = {"idle": 200, "slow_reader": 50, "endless_header": 20, "many_headers": 20}
 STALLED: Counts = {"stalled": 50}
-# What it does not list, each by itself.
-WORSE: Mapping[str, Counts] = {
-    "connection churn": {"churn": 20},
-    "requests that are reset": {"reset": 20},
-    "requests whose answer nobody reads": {"unread": 4},
-    "byte by byte": {"slowloris": 400},
-    "a crowd": {"idle": 10_000},
-    "huge URLs": {"huge_url": 20},
-    "huge bodies": {"huge_body": 20},
-    "pipelining": {"pipeline": 50},
-    "garbage": {"garbage": 50},
-    "HTTP/2": {"http2": 20},
-}
-WORSE_OF_TLS: Mapping[str, Counts] = {
-    "handshakes": {"handshakes": 4},
-    "a crowd of stalled handshakes": {"stalled": 1000},
-}
+
+
+class Worse(NamedTuple):
+    """What issue 4 does not list, each by itself."""
+
+    name: str
+    counts: Counts
+    is_tls: bool = False
+    source: str = ELSEWHERE
+
+
+WORSE = (
+    Worse("what is listed, from the scraper's own address", LISTED, source=SCRAPER),
+    Worse("the same, TLS", {**LISTED, **STALLED}, is_tls=True, source=SCRAPER),
+    Worse("connection churn", {"churn": 20}),
+    Worse("requests that are reset", {"reset": 20}),
+    Worse("requests whose answer nobody reads", {"unread": 4}),
+    Worse("the same, from the scraper's own address", {"unread": 4}, source=SCRAPER),
+    Worse("byte by byte", {"slowloris": 400}),
+    Worse("a crowd", {"idle": 10_000}),
+    Worse("huge URLs", {"huge_url": 20}),
+    Worse("huge bodies", {"huge_body": 20}),
+    Worse("pipelining", {"pipeline": 50}),
+    Worse("garbage", {"garbage": 50}),
+    Worse("HTTP/2", {"http2": 20}),
+    Worse("handshakes", {"handshakes": 4}, is_tls=True),
+    Worse("a crowd of stalled handshakes", {"stalled": 1000}, is_tls=True),
+)
 
 
 class Tally(NamedTuple):

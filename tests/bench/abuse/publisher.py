@@ -14,9 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
-import structlog
-
 from exporter import log
+from exporter.cli.guarded import logger
 from exporter.config import Settings
 from exporter.guard import Clocks
 from exporter.notify import SILENT
@@ -34,7 +33,7 @@ def main() -> None:
     parser.add_argument("--pools", type=int, default=1)
     options = parser.parse_args()
     log.configure("error", "auto")
-    logger, stop = structlog.get_logger("bench"), threading.Event()
+    stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     guarding = Guarding(
         frozen.access(quiet_host(options.pools)),
