@@ -31,12 +31,15 @@ def promtool(*arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-def hold(directory: Path, series: Series, *tests: Test) -> None:
-    """Evaluate all rules each minute over these series, and assert what `tests` expect."""
+def hold(directory: Path, series: Series, *tests: Test, every: int = 1) -> None:
+    """Evaluate all rules over these series, and assert what `tests` expect.
+
+    The series have a value each minute; the rules are evaluated `every` so many.
+    """
     path = directory / "test.yaml"
     content = {
         "rule_files": [str(file) for file in FILES],
-        "evaluation_interval": "1m",
+        "evaluation_interval": f"{every}m",
         "tests": [
             {
                 "interval": "1m",

@@ -11,8 +11,7 @@ from tests.rules.healthy import Names, timeline
 from tests.rules.promtool import Test, expect, hold, selector
 
 NAMES = Names()
-BETWEEN_MISSED = 4
-LASTS = 10  # minutes for which it goes on after it fires
+LASTS = 15  # minutes for which it goes on after it fires
 
 
 def labels_of(case: Case, names: Names = NAMES) -> dict[str, str]:
@@ -33,7 +32,7 @@ def test_fires_outlives_missed_scrapes_and_ends(case: Case, tmp_path: Path) -> N
     """In this order; a scrape that fails leaves a marker, one that is not made leaves nothing."""
     begins = case.before
     fires = begins + case.fires
-    missed = {fires + 1: "stale", fires + 1 + BETWEEN_MISSED: "_"}
+    missed = {fires + case.step: "stale", fires + 2 * case.step: "_"}
     ends = fires + LASTS
     series = timeline(
         NAMES,
@@ -48,8 +47,9 @@ def test_fires_outlives_missed_scrapes_and_ends(case: Case, tmp_path: Path) -> N
         series,
         firing(case, begins - 1, is_firing=False),
         firing(case, begins + case.quiet, is_firing=False),
-        *(firing(case, minute, is_firing=True) for minute in range(fires, ends)),
+        *(firing(case, minute, is_firing=True) for minute in range(fires, ends, case.step)),
         firing(case, ends + case.ends, is_firing=False),
+        every=case.step,
     )
 
 
@@ -65,4 +65,5 @@ def test_is_silent_just_below(case: Case, tmp_path: Path) -> None:
         tmp_path,
         series,
         expect(minutes - 1, f"count_over_time({selector('ALERTS', own)}[{minutes}m])"),
+        every=case.step,
     )
