@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -27,7 +27,13 @@ class Brief(NamedTuple):
     minutes: int
 
 
-Value = float | Ramp | Brief | None  # None: absent
+class Curve(NamedTuple):
+    """A value for each minute; None is absent."""
+
+    values: Sequence[float | None]
+
+
+Value = float | Ramp | Brief | Curve | None  # None: absent
 CLOCK = Ramp(0.0, 60.0)
 
 
@@ -93,7 +99,7 @@ POOL: Mapping[str, Value] = {
     'thinpool_guard_state{reason="below_threshold"}': 1,
     **{
         f'thinpool_guard_state{{reason="{reason}"}}': None
-        for reason in ("latched_refused", "busy", "extend", "dmeventd_monitors", "other")
+        for reason in ("latched_refused", "busy", "extend", "dmeventd_monitors", "not_lvm")
     },
     "thinpool_guard_takeovers_total": 0,
     'thinpool_guard_extend_failures_total{device="data",reason="stuck"}': 0,
@@ -109,19 +115,18 @@ Phase = tuple[int, Mapping[str, Value]]
 
 
 def timeline(
-    names: Names, *phases: Phase, always: Mapping[str, Value] | None = None, missed: object = ()
+    names: Names, *phases: Phase, always: Mapping[str, Value] | None = None, missed: Mapping[int, str] | None = None
 ) -> dict[str, list[str]]:
     """Write the series of a host and its pool, minute by minute.
 
     `missed` maps minutes to what a scrape that failed leaves: `stale`, or `_` for nothing.
     """
-    gaps = dict(missed) if isinstance(missed, Mapping) else {}
     lines = {}
     for known, labels in ((HOST, names.of_host), (VG, names.of_vg), (POOL, names.of_pool)):
         for name, value in known.items():
             calm = (always or {}).get(name, value)
             values = _values(name, calm, phases)
-            for minute, gap in gaps.items():
+            for minute, gap in (missed or {}).items():
                 values[minute] = "0" if name == "up" else gap
             if set(values) != {"_"}:
                 lines[_series(name, labels)] = values
@@ -158,5 +163,7 @@ def _at(value: Value, minute: int) -> str:
         return "_"
     if isinstance(value, Ramp):
         return repr(value.start + value.gain * minute)
+    if isinstance(value, Curve):
+        return _at(value.values[minute], minute)
     assert not isinstance(value, Brief)
     return repr(float(value))

@@ -6,6 +6,9 @@ import json
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from tests.programs import need
 from tests.prometheus import PACKAGES
@@ -31,6 +34,11 @@ def promtool(*arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
+def groups() -> list[dict[str, Any]]:
+    """Read the groups of all rules, those that record first."""
+    return [group for file in FILES for group in yaml.safe_load(file.read_text())["groups"]]
+
+
 def hold(directory: Path, series: Series, *tests: Test, every: int = 1) -> None:
     """Evaluate all rules over these series, and assert what `tests` expect.
 
@@ -40,6 +48,7 @@ def hold(directory: Path, series: Series, *tests: Test, every: int = 1) -> None:
     content = {
         "rule_files": [str(file) for file in FILES],
         "evaluation_interval": f"{every}m",
+        "group_eval_order": [group["name"] for group in groups()],
         "tests": [
             {
                 "interval": "1m",
