@@ -31,29 +31,12 @@ from exporter.simulation.figures import GIB, KIB
 from exporter.simulation.host import SimulatedHost
 from tests.alertmanager import alerts, hurried, running
 from tests.prometheus import scraping
-from tests.rules.promtool import FILES
+from tests.rules.promtool import shortened
 from tests.waiting import PATIENCE_SECONDS, eventually, wait_for
 
 POOL = "ci/pool"
 CHUNK_BYTES = 512 * KIB
-SHORTER = 60
-DURATION = re.compile(r"^( +(?:for|keep_firing_for): )(\d+)([mh])$", re.MULTILINE)
-SECONDS = {"m": 60, "h": 3600}
 Notice = tuple[str, dict[str, Any]]  # the receiver's name, and one alert
-
-
-def shortened(directory: Path) -> list[str]:
-    """Copy the rules, with their waiting times divided by SHORTER."""
-
-    def divide(match: re.Match[str]) -> str:
-        return f"{match[1]}{int(match[2]) * SECONDS[match[3]] // SHORTER}s"
-
-    copies = []
-    for file in FILES:
-        copy = directory / file.name
-        copy.write_text(DURATION.sub(divide, file.read_text()))
-        copies.append(str(copy))
-    return copies
 
 
 @contextmanager
