@@ -1,4 +1,4 @@
-"""Debian's Alertmanager: with the example's routes and inhibitions, and what it makes of alerts."""
+"""Debian's Alertmanager, with the routes and inhibitions of the example."""
 
 from __future__ import annotations
 

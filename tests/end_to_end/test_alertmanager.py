@@ -71,9 +71,7 @@ def serving(host: SimulatedHost) -> Iterator[str]:
     settings, log = Settings(), structlog.get_logger("exporter")
     reloading = Reloading(lambda: settings, wall_clock=time.time, log=log)
     web = WebOptions(addresses=["127.0.0.1:0"], telemetry_path="/metrics")
-    service = Service(
-        host.access(), settings, web, reloading=reloading, clocks=CLOCKS, log=log
-    )
+    service = Service(host.access(), settings, web, reloading=reloading, clocks=CLOCKS, log=log)
     stop, ready = threading.Event(), threading.Event()
     thread = threading.Thread(target=lambda: service.run(stop, ready.set))
     thread.start()
@@ -186,7 +184,7 @@ def assert_right(page: dict[str, Any], exporter: str) -> None:
 
 
 def assert_its_tickets_are_inhibited(alertmanager: str) -> None:
-    """That it is above its threshold, and that nothing is left for it."""
+    """Find both held back: above its threshold, and nothing left for it."""
     tickets = {"ThinPoolAboveThreshold", "ThinPoolNextExtensionImpossible"}
 
     def judged() -> dict[str, str] | None:

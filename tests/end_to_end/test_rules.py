@@ -37,4 +37,6 @@ def test_every_rule_can_be_evaluated(demo: Program, tmp_path: Path) -> None:
     with scraping(demo.address, tmp_path, {"rule_files": shortened(tmp_path)}) as prometheus:
         rules = wait_for(evaluated, seconds=2 * PATIENCE_SECONDS, what="all rules evaluated")
 
-    assert [(rule["name"], rule.get("lastError")) for rule in rules if rule["health"] != "ok"] == []
+    assert [
+        (rule["name"], rule.get("lastError")) for rule in rules if rule["health"] != "ok"
+    ] == []

@@ -2,57 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
-
-from tests.rules.healthy import CLOCK, GIB, Brief, Ramp, Value
-
-Changes = Mapping[str, Value]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """One alert, with the changes to a healthy host that raise it, in minutes.
-
-    It is silent `quiet` minutes after the change began, and fires `fires` minutes after; once
-    all is well again it ends within `ends`. `enough` is just not enough. `always` holds from
-    the first minute to the last, `before` the change nothing else is known for so long.
-    `of` is which labels it carries; `text` is its description, with {pool} for the pool's
-    name and host.
-    """
-
-    alert: str
-    severity: Literal["critical", "warning"]
-    bad: Changes
-    enough: Changes
-    quiet: int
-    fires: int
-    ends: int
-    text: str
-    summary: str
-    of: Literal["host", "vg", "pool"] = "pool"
-    labels: Mapping[str, str] = field(default_factory=dict)
-    before: int = 10
-    always: Changes = field(default_factory=dict)
-    recovered: Changes = field(default_factory=dict)
-    outlives_missed: bool = True
-
-    @property
-    def step(self) -> int:
-        """Minutes between evaluations: six hours of samples are read slowly."""
-        return 5 if self.before >= 6 * 60 else 1
-
-    @property
-    def id(self) -> str:
-        """Its name in pytest's list."""
-        return "-".join((self.alert, self.severity, *self.labels.values()))
+from tests.rules.case import Case, Changes
+from tests.rules.healthy import GIB, Brief, Ramp, Value
 
 
 def _mode(mode: str, value: Value = 1) -> Changes:
-    is_brief = isinstance(value, Brief)
+    """Change the pool's mode, for good or for a while."""
     rw = Brief(0, value.minutes) if isinstance(value, Brief) else 0
-    return {f'thinpool_mode{{mode="{mode}"}}': value if is_brief else 1, 'thinpool_mode{mode="rw"}': rw}
+    return {f'thinpool_mode{{mode="{mode}"}}': value, 'thinpool_mode{mode="rw"}': rw}
 
 
 DATA, METADATA = {"device": "data"}, {"device": "metadata"}
@@ -73,7 +30,8 @@ CASES = (
         fires=1,
         ends=1,
         summary="A thin pool is full, and what writes to it waits or fails.",
-        text="The thin pool {pool} has no space left for data. Containers on it hang, and their "
+        text="The thin pool {pool} has no space left for data. Containers "
+        "on it hang, and their "
         "writes fail within a minute unless it is extended.",
     ),
     Case(
@@ -85,7 +43,8 @@ CASES = (
         fires=0,
         ends=1,
         summary="The kernel has given up a thin pool, and everything on it fails.",
-        text="The thin pool {pool} has failed: the kernel could not write its metadata. Nothing "
+        text="The thin pool {pool} has failed: the kernel could not write "
+        "its metadata. Nothing "
         "on it can be read or written until it is repaired.",
     ),
     Case(
@@ -154,7 +113,8 @@ CASES = (
         ends=20,
         before=65,
         labels=METADATA,
-        summary="A thin pool's metadata will be full within four hours, whatever is given to it.",
+        summary="A thin pool's metadata will be full within four hours, "
+        "whatever is given to it.",
         text="At the rate of the last hour the metadata of the thin pool {pool} is full in "
         "3h 11m 40s, even when it has been given all that it can get.",
     ),
@@ -170,7 +130,8 @@ CASES = (
         before=370,
         labels=METADATA,
         summary="A thin pool's metadata will be full within a day, whatever is given to it.",
-        text="At the rate of the last six hours the metadata of the thin pool {pool} is full in "
+        text="At the rate of the last six hours the metadata of the thin "
+        "pool {pool} is full in "
         "19h 8m 27s, even when it has been given all that it can get.",
     ),
     # Without a policy: nearly full is nearly full.
@@ -286,7 +247,8 @@ CASES = (
         fires=0,
         ends=365,
         summary="dmeventd monitors a thin pool, but does not extend it.",
-        text="dmeventd monitors the thin pool {pool} but left it above its threshold, so that the "
+        text="dmeventd monitors the thin pool {pool} but left it above "
+        "its threshold, so that the "
         "guard extended it. What dmeventd was doing is in the journal of thinpool-guard.",
     ),
     Case(
@@ -298,7 +260,8 @@ CASES = (
         fires=61,
         ends=1,
         summary="A thin pool lies on loop devices over sparse files.",
-        text="The thin pool {pool} lies on loop devices over sparse files: slow, good for tests "
+        text="The thin pool {pool} lies on loop devices over sparse "
+        "files: slow, good for tests "
         "alone, and full when the file system below is, whatever it says of itself.",
     ),
     Case(
@@ -312,7 +275,8 @@ CASES = (
         ends=20,
         before=65,
         summary="The file system under a thin pool's files will be full within four hours.",
-        text="At the rate of the last hour the file system that holds the files of the thin pool "
+        text="At the rate of the last hour the file system that holds the "
+        "files of the thin pool "
         "{pool} is full in 3h 11m 40s. The pool does not know, and fails when it is.",
     ),
     Case(
@@ -326,7 +290,8 @@ CASES = (
         ends=75,
         before=370,
         summary="The file system under a thin pool's files will be full within a day.",
-        text="At the rate of the last six hours the file system that holds the files of the thin "
+        text="At the rate of the last six hours the file system that "
+        "holds the files of the thin "
         "pool {pool} is full in 19h 8m 27s. The pool does not know, and fails when it is.",
     ),
     Case(
@@ -352,7 +317,8 @@ CASES = (
         ends=1,
         of="host",
         summary="Docker makes no new containers, since its pool has too little space.",
-        text="Docker on {host} has 10GiB left for data, no more than its min_free_space: docker "
+        text="Docker on {host} has 10GiB left for data, no more than its "
+        "min_free_space: docker "
         "run and docker pull fail.",
     ),
     Case(
@@ -380,7 +346,8 @@ CASES = (
         of="host",
         labels={"collector": "lvm"},
         summary="A part of a host's figures is old.",
-        text="lvm on {host} cannot be read: its last figures stay, and the guard decides by them.",
+        text="lvm on {host} cannot be read: its last figures stay, and "
+        "the guard decides by them.",
     ),
     Case(
         alert="ThinPoolConfigReloadFailed",
@@ -405,104 +372,7 @@ CASES = (
         of="host",
         outlives_missed=False,  # it is what tells of scrapes that are missed
         summary="The exporter of a host cannot be scraped.",
-        text="Nothing is known of the thin pools on {host}. Its guard may be at work all the same.",
-    ),
-)
-
-# Other ways to the same alerts.
-MORE = (
-    Case(
-        alert="ThinPoolGuardStale",
-        severity="critical",
-        bad={"thinpool_exporter_snapshot_timestamp_seconds": 600},
-        enough={"thinpool_exporter_snapshot_timestamp_seconds": Ramp(600, 1)},
-        recovered={"thinpool_exporter_snapshot_timestamp_seconds": CLOCK},
-        quiet=2,
-        fires=4,
-        ends=2,
-        of="host",
-        summary="",
-        text="",
-    ),
-    Case(
-        alert="ThinPoolGuardStale",
-        severity="critical",
-        bad={"thinpool_exporter_snapshot_success": 0},
-        enough={"thinpool_exporter_snapshot_success": Brief(0, 1)},
-        quiet=0,
-        fires=1,
-        ends=1,
-        of="host",
-        summary="",
-        text="",
-    ),
-    Case(
-        alert="ThinPoolExtensionFailing",
-        severity="critical",
-        bad={
-            BELOW: None,
-            'thinpool_guard_state{reason="busy"}': 1,
-            'thinpool_guard_extend_failures_total{device="data",reason="stuck"}': 1,
-        },
-        enough={BELOW: None, 'thinpool_guard_state{reason="busy"}': 1},
-        quiet=1,
-        fires=3,
-        ends=1,
-        summary="",
-        text="",
-    ),
-    # Both are above: the policy's threshold, and what is nearly full in any case.
-    Case(
-        alert="ThinPoolAboveThreshold",
-        severity="critical",
-        bad={"thinpool_metadata_used_bytes": 3.9 * GIB},
-        enough={"thinpool_metadata_used_bytes": 3.8 * GIB},
-        quiet=1,
-        fires=3,
-        ends=8,
-        labels=METADATA,
-        summary="",
-        text="",
-    ),
-    Case(
-        alert="ThinPoolAboveThreshold",
-        severity="critical",
-        bad={"thinpool_metadata_used_bytes": 3.9 * GIB},
-        enough={"thinpool_metadata_used_bytes": 3.88 * GIB},
-        always={"thinpool_metadata_autoextend_threshold_ratio": 0.97},
-        quiet=1,
-        fires=3,
-        ends=8,
-        labels=METADATA,
-        summary="",
-        text="",
-    ),
-    # dmeventd with a threshold of 72 acts at 75.
-    Case(
-        alert="ThinPoolAboveThreshold",
-        severity="warning",
-        bad={"thinpool_data_used_bytes": 150.1 * GIB},
-        enough={"thinpool_data_used_bytes": 150 * GIB},
-        always={"thinpool_autoextend_threshold_ratio": 0.72},
-        quiet=4,
-        fires=6,
-        ends=8,
-        labels=DATA,
-        summary="",
-        text="",
-    ),
-    # Not of a device that is half full.
-    Case(
-        alert="ThinPoolNextExtensionImpossible",
-        severity="warning",
-        bad={"thinpool_data_used_bytes": 100.1 * GIB},
-        enough={"thinpool_data_used_bytes": 100 * GIB},
-        always={'thinpool_next_extend_possible_bytes{device="data"}': 0},
-        quiet=9,
-        fires=11,
-        ends=1,
-        labels=DATA,
-        summary="",
-        text="",
+        text="Nothing is known of the thin pools on {host}. Its guard may "
+        "be at work all the same.",
     ),
 )

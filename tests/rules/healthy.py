@@ -115,7 +115,10 @@ Phase = tuple[int, Mapping[str, Value]]
 
 
 def timeline(
-    names: Names, *phases: Phase, always: Mapping[str, Value] | None = None, missed: Mapping[int, str] | None = None
+    names: Names,
+    *phases: Phase,
+    always: Mapping[str, Value] | None = None,
+    missed: Mapping[int, str] | None = None,
 ) -> dict[str, list[str]]:
     """Write the series of a host and its pool, minute by minute.
 

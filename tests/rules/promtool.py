@@ -18,9 +18,7 @@ RULES = Path(__file__).parents[2] / "rules"
 FILES = (RULES / "recording.yaml", RULES / "alerts.yaml")
 
 SHORTER = 60
-DURATION = re.compile(
-    r"^( +(?:for|keep_firing_for|interval): )(\d+)([mh])$", re.MULTILINE
-)
+DURATION = re.compile(r"^( +(?:for|keep_firing_for|interval): )(\d+)([mh])$", re.MULTILINE)
 SECONDS = {"m": 60, "h": 3600}
 
 # One minute of each series, as promtool writes it.

@@ -116,7 +116,8 @@ INHIBITED: dict[str, tuple[Labels, list[Labels], list[Labels]]] = {
     ),
     "fleet_out_of_reach_over_its_hosts_tickets_alone": (
         MANY_DOWN,
-        [DOWN, of_host("ThinPoolExporterDown", instance="b:10128")],
+        # A ticket that is inhibited itself goes on to inhibit what its host said.
+        [DOWN, FULL, of_host("ThinPoolExporterDown", instance="b:10128")],
         [of_pool("ThinPoolOutOfDataSpace", "critical", instance="c:10128"), OTHER_JOB],
     ),
 }

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.rules.cases import CASES, MORE, Case
+from tests.rules.case import Case
+from tests.rules.cases import CASES
 from tests.rules.healthy import Names, timeline
+from tests.rules.more_cases import MORE
 from tests.rules.promtool import Test, expect, hold, selector
 
 NAMES = Names()
@@ -29,7 +31,7 @@ def firing(case: Case, minute: int, *, is_firing: bool) -> Test:
 
 @pytest.mark.parametrize("case", [*CASES, *MORE], ids=lambda case: case.id)
 def test_fires_outlives_missed_scrapes_and_ends(case: Case, tmp_path: Path) -> None:
-    """In this order; a scrape that fails leaves a marker, one that is not made leaves nothing."""
+    """In this order; a scrape that fails leaves a marker, one not made leaves nothing."""
     begins = case.before
     fires = begins + case.fires
     missed = {fires + case.step: "stale", fires + 2 * case.step: "_"}

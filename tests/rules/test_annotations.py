@@ -9,7 +9,8 @@ import pytest
 
 from exporter.guard.ledger import RESPONSIBLE
 from exporter.model import Reason
-from tests.rules.cases import CASES, Case
+from tests.rules.case import Case
+from tests.rules.cases import CASES
 from tests.rules.healthy import POOL, Names, Value, timeline
 from tests.rules.promtool import Test, groups, hold
 from tests.rules.test_alerts import labels_of
@@ -69,9 +70,7 @@ FIRST_OF_EACH = {case.of: case for case in reversed(CASES)}.values()
 )
 def test_says_what_is_wrong_and_where_to_go(case: Case, names: Names, tmp_path: Path) -> None:
     """Summary, description with its figures, runbook and dashboard, to the letter."""
-    series = timeline(
-        names, (case.before, {}), (case.fires + 1, case.bad), always=case.always
-    )
+    series = timeline(names, (case.before, {}), (case.fires + 1, case.bad), always=case.always)
     minute = case.before + case.fires
     hold(tmp_path, series, page(case, names, minute, case.text), every=case.step)
 
@@ -79,7 +78,9 @@ def test_says_what_is_wrong_and_where_to_go(case: Case, names: Names, tmp_path: 
 NOT_PROTECTED = next(case for case in CASES if case.alert == "ThinPoolNotProtected")
 UNGUARDED: dict[str, Value] = {"thinpool_guard_responsible": 0}
 # Where the guard reports nothing, as `collect` does.
-NO_GUARD: dict[str, Value] = {name: None for name in POOL if "_guard_" in name or "_next_" in name}
+NO_GUARD: dict[str, Value] = {
+    name: None for name in POOL if "_guard_" in name or "_next_" in name
+}
 WATCHED: dict[str, Value] = {"thinpool_monitored": 1, "thinpool_dmeventd_up": 1}
 SHORT: dict[str, Value] = {'thinpool_next_extend_possible_bytes{device="data"}': 1}
 OBSERVED: dict[str, Value] = {**UNGUARDED, 'thinpool_guard_mode{mode="observe"}': 1}
@@ -91,8 +92,10 @@ WHY: dict[str, tuple[dict[str, Value], str]] = {
     ),
     "does_not_fit": (
         {**OBSERVED, **WATCHED, **SHORT},
-        "the guard only observes it, and its next step does not fit as a whole, so that dmeventd "
-        "gives nothing",
+        (
+            "the guard only observes it, and its next step does not fit as a whole, "
+            "so that dmeventd gives nothing"
+        ),
     ),
     "unknown": (
         {**OBSERVED, "thinpool_monitored": None, "thinpool_dmeventd_up": None},

@@ -21,7 +21,10 @@ OWN = re.compile(r"(?<![:\w])(thinpool_\w+)(?:\{([^}]*)\})?")
 RECORDED = re.compile(r"\w+:\w+(?::\w+)?")
 MATCHER = re.compile(r'(\w+)(=~|!~|!=|=)"([^"]*)"')
 # Series that only the process that serves another's Snapshot has, or that no golden needs.
-ELSEWHERE = {"thinpool_exporter_snapshot_success", "thinpool_exporter_config_last_reload_successful"}
+ELSEWHERE = {
+    "thinpool_exporter_snapshot_success",
+    "thinpool_exporter_config_last_reload_successful",
+}
 WORDS: dict[str, set[str]] = {
     "mode": {*map(str, PoolMode), *map(str, GuardMode)},
     "reason": {*map(str, Reason), "stuck"},
@@ -60,7 +63,15 @@ def test_pint_has_nothing_to_say() -> None:
     if pint is None:
         pytest.skip("pint is missing: go install github.com/cloudflare/pint/cmd/pint@latest")
     done = subprocess.run(
-        [pint, "--no-color", "--offline", "lint", "--min-severity=info", "--fail-on=info", *FILES],
+        [
+            pint,
+            "--no-color",
+            "--offline",
+            "lint",
+            "--min-severity=info",
+            "--fail-on=info",
+            *FILES,
+        ],
         capture_output=True,
         text=True,
         check=False,

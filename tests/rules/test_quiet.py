@@ -128,7 +128,9 @@ HOSTS = (busy, left_to_dmeventd, as_docker_teaches, covered, kept_in_reserve, no
 
 
 @pytest.mark.parametrize("host", HOSTS, ids=lambda host: host.__name__)
-def test_a_healthy_host_raises_nothing_in_a_day(host: Callable[[], Host], tmp_path: Path) -> None:
+def test_a_healthy_host_raises_nothing_in_a_day(
+    host: Callable[[], Host], tmp_path: Path
+) -> None:
     """Filling and pruning, extensions, restarts, upgrades and bad moments included."""
     changes, missed = host()
     series = timeline(Names(), (DAY, {}), always=changes, missed=missed)
@@ -224,5 +226,3 @@ def test_a_burst_that_nobody_keeps_up_with_does_page(tmp_path: Path) -> None:
         expect(65 + 16, query),
         expect(65 + 25, query, (f'ALERTS{{alertstate="firing",{page}}}', 1)),
     )
-
-

@@ -78,8 +78,8 @@ def test_says_which_share_is_lost(tmp_path: Path) -> None:
     place = "https://github.com/thinpool-exporter/thinpool-exporter/blob/main/rules/runbooks"
     annotations = {
         "summary": "Many exporters cannot be scraped.",
-        "description": "60% of the hosts of job thinpool cannot be scraped: look for a network, "
-        "not for the hosts.",
+        "description": "60% of the hosts of job thinpool cannot be scraped: "
+        "look for a network, not for the hosts.",
         "runbook_url": f"{place}/ThinPoolExportersDown.md",
         "dashboard": "http://grafana/d/thinpool-fleet?var-job=thinpool",
     }

@@ -58,8 +58,12 @@ def test_of_one_pool(tmp_path: Path) -> None:
         pool("until_full:seconds", 115.5 / 30 * HOUR, "data"),
         pool("until_exhausted:seconds", 215.5 / 30 * HOUR, "data"),
         recorded("instance:thinpool_unprotected:count", 0, NAMES.of_host),
-        recorded("instance:thinpool_used:ratio_max", used / (200 * GIB), NAMES.of_host, device="data"),
-        recorded("instance:thinpool_until_exhausted:seconds_min", 215.5 / 30 * HOUR, NAMES.of_host),
+        recorded(
+            "instance:thinpool_used:ratio_max", used / (200 * GIB), NAMES.of_host, device="data"
+        ),
+        recorded(
+            "instance:thinpool_until_exhausted:seconds_min", 215.5 / 30 * HOUR, NAMES.of_host
+        ),
         recorded("thinpool:up:bool", 1, NAMES.of_host),
         # Absent: metadata does not fill, and the pool is protected.
         expect(MINUTES - 1, 'thinpool:until_full:seconds{device="metadata"}'),
@@ -181,9 +185,7 @@ def test_labels_of_the_target_stay(tmp_path: Path) -> None:
         series,
         recorded("thinpool:until_exhausted:seconds", 215.5 / 30 * HOUR, labels),
         recorded("thinpool:attainable:bytes", 300 * GIB, labels),
-        recorded(
-            "instance:thinpool_unprotected:count", 0, {**NAMES.of_host, "rack": "r1"}
-        ),
+        recorded("instance:thinpool_unprotected:count", 0, {**NAMES.of_host, "rack": "r1"}),
     )
 
 
@@ -191,7 +193,9 @@ def test_of_a_fleet(tmp_path: Path) -> None:
     """Sums by job."""
     series: dict[str, list[str]] = {}
     for number in range(4):
-        unguarded: Mapping[str, Value] = {"thinpool_guard_responsible": 0} if number == 3 else {}
+        unguarded: Mapping[str, Value] = (
+            {"thinpool_guard_responsible": 0} if number == 3 else {}
+        )
         names = Names(instance=f"host{number}:10128")
         series |= timeline(names, (MINUTES, {}), always=unguarded)
     job = {"job": "thinpool"}
