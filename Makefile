@@ -48,8 +48,8 @@ lint: $(READY) ## style of the code
 types: $(READY) ## types of the code
 	$(BIN)/mypy
 
-unit: $(READY) ## unit, golden and property tests
-	$(BIN)/pytest -q tests/test_architecture.py tests/unit tests/golden tests/properties \
+unit: $(READY) ## unit, golden, property and rule tests
+	$(BIN)/pytest -q tests/test_architecture.py tests/unit tests/golden tests/properties tests/rules \
 	  --cov --cov-report=term:skip-covered
 
 end-to-end: $(READY) ## the real program on the simulated host, with a real Prometheus

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,14 +32,17 @@ def lint(exposition: bytes) -> tuple[int, str]:
 
 
 @contextmanager
-def scraping(target: str, directory: Path) -> Iterator[str]:
-    """Run Prometheus on a target, and give its address."""
+def scraping(
+    target: str, directory: Path, more: Mapping[str, object] | None = None
+) -> Iterator[str]:
+    """Run Prometheus on a target, and give its address; `more` goes into its configuration."""
     config = {
-        "global": {"scrape_interval": "1s"},
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
         "scrape_configs": [{"job_name": "thinpool", "static_configs": [{"targets": [target]}]}],
+        **(more or {}),
     }
     (directory / "prometheus.yml").write_text(json.dumps(config))
-    port = _free_port()
+    port = free_port()
     argv = (
         need("prometheus", PACKAGES),
         f"--config.file={directory}/prometheus.yml",
@@ -77,7 +80,7 @@ def _query(prometheus: str, expression: str) -> list[dict[str, str]] | None:
     return [row["metric"] for row in result] or None
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Find a port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
