@@ -133,9 +133,9 @@ def _needy() -> Panels:
         rows(
             Text(
                 title="Hosts that will be full first",
-                description="The 25 hosts with the least time until a pool is full, at the last "
-                "hour's rate and with all that its volume group can give. Click a host to look "
-                "at its pools.",
+                description="The 25 hosts with the least time until a pool is full, at the "
+                "last hour's rate and with all that its volume group can give. Click a host to "
+                "look at its pools.",
             ),
             (
                 f"min by (job, instance) ({SOONEST})",
@@ -170,8 +170,8 @@ def _needy() -> Panels:
         rows(
             Text(
                 title="Firing alerts",
-                description="Pages (critical) and tickets (warning), at most 100; without their "
-                "routing and silences, which Alertmanager has.",
+                description="Pages (critical) and tickets (warning), at most 100; without "
+                "their routing and silences, which Alertmanager has.",
             ),
             (f"topk(100, max by (job, instance, vg, pool, alertname, severity) ({FIRING}}}))",),
             (
@@ -185,8 +185,8 @@ def _needy() -> Panels:
         rows(
             Text(
                 title="Unprotected pools",
-                description="Pools that nobody would extend, at most 50, and why the guard does "
-                "not: the reason of its last decision.",
+                description="Pools that nobody would extend, at most 50, and why the guard "
+                "does not: the reason of its last decision.",
             ),
             (
                 (
@@ -201,8 +201,8 @@ def _needy() -> Panels:
         rows(
             Text(
                 title="Hosts not answering",
-                description="At most 50 hosts whose exporter cannot be scraped. Many at once are "
-                "a network, not hosts.",
+                description="At most 50 hosts whose exporter cannot be scraped. Many at "
+                "once are a network, not hosts.",
             ),
             (f"topk(50, max by (job, instance) (up{{{JOB}}} == 0))",),
             HOST,
@@ -239,8 +239,8 @@ def _growth() -> Panels:
     day = graph(
         Text(
             title="Growth per day",
-            description="What comes into use in a day, at the trend of the day before, and what the "
-            "guards gave to pools in that day.",
+            description="What comes into use in a day, at the trend of the day before, and "
+            "what the guards gave to pools in that day.",
         ),
         (
             Query(

@@ -99,7 +99,7 @@ def _pools() -> Panel:
     return rows(
         Text(
             title="Pools",
-            description="Each pool's state. Threshold: above it, LVM's policy extends the data. "
+            description="Each pool's state. Threshold: above it, LVM's policy extends it. "
             "Full in: with all that the volume group can give. Why: the reason of the guard's "
             "last decision. Click a pool to see it alone.",
         ),
@@ -215,8 +215,9 @@ def _times(device: str) -> Panel:
     return graph(
         Text(
             title=f"{device.capitalize()}: time until full",
-            description="At the rate of the last hour: as the pool is now, and with all that its "
-            "volume group can give. No line while it does not fill, or would take over a week.",
+            description="At the rate of the last hour: as the pool is now, and with all that "
+            "its volume group can give. No line while it does not fill, or would take "
+            "over a week.",
         ),
         (
             Query(

@@ -24,6 +24,7 @@ from grafana.builder.selectors import HOST, NAME, POOL
 from grafana.builder.tables import Column, rows
 
 STALE: Steps = ((None, GREEN), (60, AMBER), (120, RED))
+RECENTLY = "[$__rate_interval]"
 PRESENT = {"1": ("so", BLUE)}
 
 
@@ -60,8 +61,8 @@ def guard() -> Panels:
         columns(
             Text(
                 title="Failed extensions",
-                description="By reason: refused by lvextend, ineffective (the kernel's size did "
-                "not change), stuck, or unreadable afterwards.",
+                description="By reason: refused by lvextend, ineffective (the kernel's size "
+                "did not change), stuck, or unreadable afterwards.",
             ),
             (
                 Query(
@@ -75,13 +76,13 @@ def guard() -> Panels:
         columns(
             Text(
                 title="How the guard extended",
-                description="Extensions; those that gave less than a step, as there was no more; "
-                "those before the threshold, as the pool filled fast; and those in the place of "
-                "a dmeventd that did not act.",
+                description="Extensions; those that gave less than a step, as there was no "
+                "more; those before the threshold, as the pool filled fast; and those in the "
+                "place of a dmeventd that did not act.",
             ),
             tuple(
                 Query(
-                    expr=f"increase(thinpool_guard_{name}_total{{{POOL}}}[$__rate_interval]) > 0",
+                    expr=f"increase(thinpool_guard_{name}_total{{{POOL}}}{RECENTLY}) > 0",
                     legend=f"{NAME} {legend}",
                 )
                 for name, legend in (
@@ -200,8 +201,8 @@ def exporter() -> Panels:
         timeline(
             Text(
                 title="Collectors",
-                description="Whether the last reading of each source succeeded; if not, what it "
-                "gave before stays in use, and ages.",
+                description="Whether the last reading of each source succeeded; if not, what "
+                "it gave before stays in use, and ages.",
             ),
             Query(expr=f"thinpool_collector_success{{{HOST}}}", legend="{{collector}}"),
             Look(width=8, height=7, names=words.YES_IS_GOOD),
@@ -222,8 +223,8 @@ def exporter() -> Panels:
         graph(
             Text(
                 title="Age of the figures",
-                description="Of each source's last success, of what the guard publishes, and of "
-                "the guard's last look at all pools.",
+                description="Of each source's last success, of what the guard publishes, and "
+                "of the guard's last look at all pools.",
             ),
             (
                 Query(

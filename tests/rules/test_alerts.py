@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.rules import promtool
 
@@ -92,12 +91,16 @@ class Case:
     bad: Mapping[str, Value]
     enough: Mapping[str, Value]
     minutes: int
-    labels: Mapping[str, str] = field(default_factory=lambda: {"vg": "docker", "pool": "thinpool"})
+    labels: Mapping[str, str] = field(
+        default_factory=lambda: {"vg": "docker", "pool": "thinpool"}
+    )
     before: int = 10
     recovery: Mapping[str, Value] = field(default_factory=dict)
 
 
-def timeline(case: Case, changes: Mapping[str, Value], lengths: tuple[int, int, int], missed: int) -> dict[str, str]:
+def timeline(
+    case: Case, changes: Mapping[str, Value], lengths: tuple[int, int, int], missed: int
+) -> dict[str, str]:
     """Write all series: healthy, then changed, then as after recovery, in minutes."""
     healthy, changed, after = lengths
     by_series = {series(short): value for short, value in changes.items()}
@@ -108,7 +111,9 @@ def timeline(case: Case, changes: Mapping[str, Value], lengths: tuple[int, int, 
         values = [
             *(_at(calm, minute) for minute in range(healthy)),
             *(
-                _at(by_series[name], minute - healthy) if name in by_series else _at(calm, minute)
+                _at(by_series[name], minute - healthy)
+                if name in by_series
+                else _at(calm, minute)
                 for minute in range(healthy, healthy + changed)
             ),
             *(
@@ -146,12 +151,21 @@ CASES = (
             ("ThinPoolReadOnly", "ro"),
         )
     ),
-    Case("ThinPoolNeedsCheck", "critical", {"thinpool_needs_check": 1}, {"thinpool_needs_check": 0}, 0),
+    Case(
+        "ThinPoolNeedsCheck",
+        "critical",
+        {"thinpool_needs_check": 1},
+        {"thinpool_needs_check": 0},
+        0,
+    ),
     # 250 GiB may still be written: 62 GiB an hour for four hours.
     Case(
         "ThinPoolDataFillingUp",
         "critical",
-        {"thinpool_data_used_bytes": (50 * GIB, 1.2 * GIB), 'thinpool_vg_allocatable_bytes': 200 * GIB},
+        {
+            "thinpool_data_used_bytes": (50 * GIB, 1.2 * GIB),
+            "thinpool_vg_allocatable_bytes": 200 * GIB,
+        },
         {"thinpool_data_used_bytes": (50 * GIB, 0.6 * GIB)},
         minutes=70,
         before=70,
