@@ -32,16 +32,13 @@ UNTIL = f"instance:thinpool_until_exhausted:seconds_min{{{JOB}}}"
 SOONEST = f"bottomk(25, {UNTIL})"
 DAY = 24 * 3600
 
-HOST = (
-    Column(of="instance", name="Host", link=TO_HOST),
-    Column(of="job", name="Job", width=110),
-)
-POOL = (
+HOST = Column(of="instance", name="Host", link=TO_HOST)
+HOST_AND_POOL = (
     Column(of="instance", name="Host", link=TO_POOL),
-    Column(of="job", name="Job", width=110),
     Column(of="vg", name="VG"),
     Column(of="pool", name="Pool"),
 )
+JOB_COLUMN = Column(of="job", name="Job")
 
 
 def dashboard() -> str:
@@ -156,13 +153,12 @@ def _needy() -> Panels:
                 ),
             ),
             (
-                *HOST,
+                HOST,
                 Column(of="Value #A", name="Full in", unit="dtdurations", steps=TIME_LEFT),
-                Column(of="Value #B", name="Fullest data", unit="percentunit", steps=FULLNESS),
-                Column(
-                    of="Value #C", name="Fullest metadata", unit="percentunit", steps=FULLNESS
-                ),
-                Column(of="Value #D", name="Unprotected pools", steps=ANY_IS_WORSE),
+                Column(of="Value #B", name="Data", unit="percentunit", steps=FULLNESS),
+                Column(of="Value #C", name="Metadata", unit="percentunit", steps=FULLNESS),
+                Column(of="Value #D", name="Unprotected", steps=ANY_IS_WORSE),
+                JOB_COLUMN,
             ),
             sort="Full in",
             size=(12, 9),
@@ -177,7 +173,8 @@ def _needy() -> Panels:
             (
                 Column(of="severity", name="Severity", names=words.SEVERITY, width=90),
                 Column(of="alertname", name="Alert"),
-                *POOL,
+                *HOST_AND_POOL,
+                JOB_COLUMN,
             ),
             sort="Severity",
             size=(12, 9),
@@ -185,18 +182,16 @@ def _needy() -> Panels:
         rows(
             Text(
                 title="Unprotected pools",
-                description="Pools that nobody would extend, at most 50, and why the guard "
-                "does not: the reason of its last decision.",
+                description="Pools that nobody would extend, at most 50, and why.",
             ),
             (
                 (
                     "topk(50, max by (job, instance, vg, pool, reason) ("
-                    f"thinpool_guard_state{{{JOB}}} and on (job, instance, vg, pool)"
-                    f" (thinpool:protected:bool{{{JOB}}} == 0)))"
+                    f"thinpool:unprotected:reason{{{JOB}}}))"
                 ),
             ),
-            (*POOL, Column(of="reason", name="Why the guard does not")),
-            size=(12, 8),
+            (*HOST_AND_POOL, Column(of="reason", name="Why"), JOB_COLUMN),
+            size=(12, 6),
         ),
         rows(
             Text(
@@ -205,8 +200,8 @@ def _needy() -> Panels:
                 "once are a network, not hosts.",
             ),
             (f"topk(50, max by (job, instance) (up{{{JOB}}} == 0))",),
-            HOST,
-            size=(6, 8),
+            (HOST, JOB_COLUMN),
+            size=(6, 6),
         ),
         graph(
             Text(
@@ -219,7 +214,7 @@ def _needy() -> Panels:
                 ),
                 Query(expr=f"count({UNTIL} < {DAY}) or vector(0)", legend="within a day"),
             ),
-            Look(width=6, unit="short"),
+            Look(width=6, height=6, unit="short"),
         ),
     )
 
@@ -230,8 +225,8 @@ def _growth() -> Panels:
     space = graph(
         Text(
             title="Data of all pools",
-            description="What is in use, and what the pools are made for at present: each "
-            "extension is a step.",
+            description="What is in use, and what the pools are made for at present, on the "
+            "hosts that answer: each extension is a step.",
         ),
         (Query(expr=used, legend="used"), Query(expr=size, legend="size")),
         Look(width=8, unit="bytes"),
@@ -239,12 +234,13 @@ def _growth() -> Panels:
     day = graph(
         Text(
             title="Growth per day",
-            description="What comes into use in a day, at the trend of the day before, and "
-            "what the guards gave to pools in that day.",
+            description="What comes into use in a day, at the rate of the last six hours, and "
+            "what the guards gave to pools within a day.",
         ),
         (
             Query(
-                expr=f"sum(deriv(job:thinpool_data_used_bytes:sum{{{JOB}}}[1d])) * {DAY}",
+                # Of each pool: a sum of all would fall with every host that does not answer.
+                expr=f'sum(thinpool:used:deriv6h{{{JOB}, device="data"}}) * {DAY}',
                 legend="used",
             ),
             Query(
@@ -267,7 +263,8 @@ def _growth() -> Panels:
         ),
         Look(width=8, unit="bytes", steps=PLAIN),
     )
-    return (stepped(space, "/size/"), day, fastest)
+    # A point for each ten minutes: the rates are one series for each pool.
+    return (stepped(space, "/size/"), day.interval("10m"), fastest)
 
 
 def _kinds() -> Panels:
@@ -275,7 +272,7 @@ def _kinds() -> Panels:
         query = Query(expr=expr, legend=legend)
         return bars(Text(title=title, description=text), query, look)
 
-    quarter = Look(width=6, unit="short")
+    quarter = Look(width=6, height=6, unit="short")
     return (
         kinds(
             "Hosts by version",

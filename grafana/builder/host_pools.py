@@ -123,7 +123,7 @@ def _pools() -> Panel:
             Column(of="Value #E", name="Protected", names=words.YES_IS_GOOD),
             Column(of="reason", name="Why"),
         ),
-        size=(24, 6),
+        size=(24, 5),
     )
 
 
@@ -173,7 +173,7 @@ def data() -> Panels:
     )
     return (
         _device("data", "thinpool_autoextend_threshold_ratio"),
-        stacked(can_grow, ahead, Look(unit="bytes")),
+        stacked(can_grow, ahead, Look(unit="bytes", height=10)),
         _times("data"),
         _rates("data"),
         _next_steps(),

@@ -37,12 +37,12 @@ def guard() -> Panels:
                 description="The reason of the guard's last decision for each pool.",
             ),
             Query(expr=f"thinpool_guard_state{{{POOL}}}", legend=f"{NAME} {{{{reason}}}}"),
-            Look(height=7, names=PRESENT),
+            Look(height=5, names=PRESENT),
         ),
         timeline(
             Text(title="Mode of the pools", description="The kernel's mode of each pool."),
             Query(expr=f"thinpool_mode{{{POOL}}} == 1", legend=f"{NAME} {{{{mode}}}}"),
-            Look(height=7, names=PRESENT),
+            Look(height=5, names=PRESENT),
         ),
         columns(
             Text(
@@ -125,7 +125,7 @@ def guard() -> Panels:
                 Column(of="Value #E", name="Step", unit="percentunit"),
                 Column(of="Value #F", name="Extended before", unit="dtdurations"),
             ),
-            size=(16, 7),
+            size=(16, 6),
         ),
         graph(
             Text(
@@ -146,7 +146,7 @@ def guard() -> Panels:
                     legend="mean",
                 ),
             ),
-            Look(width=8, height=7, unit="s"),
+            Look(width=8, height=6, unit="s"),
         ),
     )
 

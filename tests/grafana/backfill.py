@@ -47,6 +47,8 @@ def as_recording(alert: Rule) -> Rule:
     if held:
         # An evaluation a minute, as the day has a scrape a minute.
         expr = f"group without () (count_over_time(({alert['expr']})[{held}m:1m]) >= {held})"
+    if kept := _minutes(alert.get("keep_firing_for", "0m")):
+        expr = f"last_over_time(({expr})[{kept}m:1m])"
     labels = alert.get("labels", {})
     return {
         "record": "ALERTS",

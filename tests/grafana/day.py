@@ -7,13 +7,14 @@ time of the day on every line, which it keeps (honor_timestamps): a day takes a 
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import subprocess
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ from tests.waiting import wait_for
 DAY_SECONDS = 24 * 3600
 STEP_SECONDS = 60
 LIVED_SECONDS, START_SECONDS, STOP_SECONDS = 240.0, 60.0, 60.0
-PROMTOOL_SECONDS = 120
+PROMTOOL_SECONDS, SNAPSHOT_SECONDS = 120, 60
 # A Prometheus takes nothing that is older than its newest sample by half a block or more.
 BLOCK = "3d"
 
@@ -59,12 +60,7 @@ class Day:
     def at_end(self, expr: str) -> list[Series]:
         """Evaluate as of the end of the day."""
         answer = self._ask("query", query=expr, time=str(self.ended_at))
-        if answer["resultType"] == "scalar":
-            return [Series(labels={}, values=[_sample(answer["result"])])]
-        return [
-            Series(labels=row["metric"], values=[_sample(row["value"])])
-            for row in answer["result"]
-        ]
+        return _series((row["metric"], [row["value"]]) for row in answer["result"])
 
     def over(self, expr: str, *, step: int = STEP_SECONDS) -> list[Series]:
         """Evaluate through the whole day."""
@@ -75,10 +71,7 @@ class Day:
             end=str(self.ended_at),
             step=str(step),
         )
-        return [
-            Series(labels=row["metric"], values=[_sample(pair) for pair in row["values"]])
-            for row in answer["result"]
-        ]
+        return _series((row["metric"], row["values"]) for row in answer["result"])
 
     def label_values(self, label: str, selector: str) -> list[str]:
         """List the values of a label among the series of a selector."""
@@ -99,8 +92,14 @@ class Day:
             raise AssertionError(f"{arguments}: {error.read().decode()}") from error
 
 
-def _sample(pair: Sequence[Any]) -> tuple[float, float]:
-    return float(pair[0]), float(pair[1])
+def _series(rows: Iterable[tuple[Mapping[str, str], Sequence[Any]]]) -> list[Series]:
+    """Read an answer; what is no number is no data."""
+    found = []
+    for labels, pairs in rows:
+        samples = [(float(time), float(value)) for time, value in pairs]
+        if values := [sample for sample in samples if not math.isnan(sample[1])]:
+            found.append(Series(labels=labels, values=values))
+    return found
 
 
 @contextmanager
@@ -113,19 +112,28 @@ def accelerated_day(directory: Path) -> Iterator[Day]:
         shutil.copy(RULES / rules, directory)
     with telling(pages, ended_at - DAY_SECONDS) as (chronicle, address):
         _configure(directory, address)
-        with _prometheus(directory):
+        with _prometheus(directory, directory / "scraped") as url:
             wait_for(
                 lambda: chronicle.is_told or None, seconds=LIVED_SECONDS, what="a day's scrapes"
             )
+            # As blocks: beside those that follow, a restart would take the rest for old.
+            snapshot = _snapshot(url)
+    data = directory / "data"
+    (directory / "scraped" / "snapshots" / snapshot).rename(data)
     # Scraped no more: from now on nothing is added but what the rules make of it.
     _configure(directory, None)
-    day: Day
     for number, level in enumerate(levels()):
-        with _prometheus(directory) as url:
-            day = Day(url=url, ended_at=ended_at)
-            _record(directory, number, level, day)
-    with _prometheus(directory) as url:
+        with _prometheus(directory, data) as url:
+            _record(directory, number, level, Day(url=url, ended_at=ended_at))
+    with _prometheus(directory, data) as url:
         yield Day(url=url, ended_at=ended_at)
+
+
+def _snapshot(url: str) -> str:
+    """Have everything written into blocks; the folder's name."""
+    request = urllib.request.Request(f"{url}/api/v1/admin/tsdb/snapshot", method="POST")
+    with urllib.request.urlopen(request, timeout=SNAPSHOT_SECONDS) as answer:
+        return str(json.load(answer)["data"]["name"])
 
 
 def _configure(directory: Path, address: str | None) -> None:
@@ -156,15 +164,14 @@ def _configure(directory: Path, address: str | None) -> None:
 
 
 @contextmanager
-def _prometheus(directory: Path) -> Iterator[str]:
+def _prometheus(directory: Path, data: Path) -> Iterator[str]:
     """Run Prometheus until the end of the block; its address, once it answers."""
-    from tests.prometheus import _free_port  # noqa: PLC0415
-
     url = f"http://127.0.0.1:{free_port()}"
     argv = (
         need("prometheus", PACKAGES),
         f"--config.file={directory}/prometheus.yml",
-        f"--storage.tsdb.path={directory}/data",
+        f"--storage.tsdb.path={data}",
+        "--web.enable-admin-api",
         f"--web.listen-address={url.removeprefix('http://')}",
         f"--storage.tsdb.min-block-duration={BLOCK}",
         f"--storage.tsdb.max-block-duration={BLOCK}",
@@ -195,7 +202,7 @@ def _record(directory: Path, number: int, level: Sequence[Rule], day: Day) -> No
     file.write_text(yaml.safe_dump({"groups": [{"name": "level", "rules": list(level)}]}))
     argv = (
         need("promtool", PACKAGES),
-        *("tsdb", "create-blocks-from", "rules"),
+        *("tsdb", "create-blocks-from", "rules", f"--max-block-duration={BLOCK}"),
         f"--start={day.began_at + STEP_SECONDS:.0f}",
         f"--end={day.ended_at:.0f}",
         f"--eval-interval={STEP_SECONDS}s",

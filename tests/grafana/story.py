@@ -49,13 +49,13 @@ def hosts() -> tuple[Plan, ...]:
     )
 
 
-def _docker_host(clock: Clock, spec: PoolSpec, *, vg_gib: int) -> SimulatedHost:
+def _docker_host(clock: Clock, spec: PoolSpec, *, vg_gib: float) -> SimulatedHost:
     """Make a host as Docker's documentation has it, with other sizes."""
     host = SimulatedHost(clock)
     host.set_config(THRESHOLD, 80)
     host.set_config(STEP, 20)
     host.set_profile("docker-thinpool", threshold=80, percent=20)
-    host.add_vg("docker", extents=vg_gib * EXTENTS_PER_GIB)
+    host.add_vg("docker", extents=int(vg_gib * EXTENTS_PER_GIB))
     host.add_pool(POOL, spec)
     for _ in range(3):
         host.add_docker_thin(POOL, size_bytes=40 * GIB)
@@ -87,7 +87,7 @@ def _story() -> Plan:
     def rate(hour: float) -> float:
         """Most is written by day, and builds make it uneven."""
         day = 1 + 0.5 * math.sin((hour - 3) / 24 * 2 * math.pi)
-        return 3.5 * day * (1 + 0.5 * math.sin(hour * 2.7))
+        return 4.0 * day * (1 + 0.5 * math.sin(hour * 2.7))
 
     quarter_hours = [number / 4 for number in range(4 * 24)]
     events = [at(hour, _set_rate(rate(hour))) for hour in quarter_hours]
@@ -97,10 +97,14 @@ def _story() -> Plan:
     later = [event for event in events if event.hour < 21.6]
     return Plan(
         name="docker-7",
-        make=lambda clock: _docker_host(clock, _spec(60, 41, 4), vg_gib=132),
+        make=lambda clock: _docker_host(clock, _story_spec(), vg_gib=132),
         events=(*later, disk, prune, calm),
         looks=4,
     )
+
+
+def _story_spec() -> PoolSpec:
+    return _spec(60, 41, 4, metadata_bytes_per_second=0.5 * KIB)
 
 
 def _demo() -> Plan:
@@ -131,7 +135,7 @@ def _metadata() -> Plan:
     )
     return Plan(
         name="registry-2",
-        make=lambda clock: _docker_host(clock, spec, vg_gib=81),
+        make=lambda clock: _docker_host(clock, spec, vg_gib=80.125),
         events=(at(20, lambda machine: machine.host.vgextend("docker", 40 * EXTENTS_PER_GIB)),),
     )
 
@@ -162,7 +166,10 @@ def _damaged() -> Plan:
             at(7, check(is_needed=False)),
             at(13, lambda machine: machine.host.set_failed(POOL)),
             at(14, revive),
+            at(20, _set_rate(600)),  # a burst, which the guard sees coming
+            at(20.03, _set_rate(0.4)),
         ),
+        rules=Rules(horizon_seconds=300),
         version="0.8.2",
     )
 
@@ -255,7 +262,7 @@ def _crowded() -> Plan:
         host.set_config(STEP, 20)
         host.add_vg("shared", extents=90 * EXTENTS_PER_GIB)
         for name in ("left", "right"):
-            spec = _spec(40, 16, 0.2, profile=None)
+            spec = _spec(40, 24, 0.2, profile=None)
             host.add_pool(f"shared/{name}", spec)
             host.add_thin(f"shared/{name}", f"{name}-www", size_bytes=20 * GIB, share=1.0)
         return host

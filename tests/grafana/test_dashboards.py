@@ -215,7 +215,7 @@ def test_links_lead_to_dashboards_that_there_are() -> None:
 
 
 def test_provisioning_loads_what_the_package_brings(tmp_path: Path) -> None:
-    """The provider's folder is the package's: the dashboards are there, their builder is not."""
+    """The provider's folder is the package's: the dashboards are there, the builder is not."""
     provider = yaml.safe_load((FOLDER / "provisioning/dashboards/thinpool.yaml").read_text())
     (source,) = yaml.safe_load((FOLDER / "provisioning/datasources/thinpool.yaml").read_text())[
         "datasources"

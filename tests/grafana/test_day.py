@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import pytest
@@ -20,9 +19,10 @@ STORY = "docker-7:10128"
 # What the story's host does not show, and the host that does.
 ELSEWHERE = {
     ("Failed extensions", "A"): "edge-6:10128",  # LVM refuses, from the tenth hour on
-    ("How the guard extended", "C"): "edge-6:10128",
+    ("How the guard extended", "C"): "build-4:10128",  # a burst
     ("How the guard extended", "D"): "edge-6:10128",  # dmeventd monitors and does nothing
     ("Extension failed", ""): "edge-6:10128",
+    ("Metadata: time until full", "B"): "registry-2:10128",
     ("Metadata extended", ""): "registry-2:10128",  # its metadata is extended
     ("Data, as Docker says", "E"): "old-9:10128",  # on sparse files
 }
@@ -38,7 +38,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
 
 def values(instance: str) -> dict[str, str]:
     """Choose one host and all of its pools."""
-    return {"job": JOB, "instance": re.escape(instance), "vg": ".*", "pool": ".*"}
+    return {"job": JOB, "instance": instance, "vg": ".*", "pool": ".*"}
 
 
 def has_answer(day: Day, target: Target, instance: str) -> bool:

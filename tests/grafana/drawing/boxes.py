@@ -11,8 +11,8 @@ from tests.grafana.boards import Panel
 from tests.grafana.drawing.chart import GAP_SECONDS, HOUR
 from tests.grafana.drawing.frames import Line, settings_for, shown, worded
 
-NAME_WIDTH, ROW_HEIGHT = 230, 24
-MOST_ROWS = 30
+NAME_WIDTH, ROW_HEIGHT = 300, 24
+TABLE_ROW, TABLE_HEAD = 24.5, 58
 
 
 def figures(panel: Panel, lines: Sequence[Line], height: float) -> str:
@@ -93,14 +93,14 @@ def _stretches(line: Line) -> list[tuple[float, float, float]]:
     return found
 
 
-def table(panel: Panel, rows: Sequence[Mapping[str, Any]]) -> str:
-    """Draw a table."""
+def table(panel: Panel, rows: Sequence[Mapping[str, Any]], height: float) -> str:
+    """Draw as much of a table as there is room for."""
     if not rows:
         return '<div class="figure" style="font-size:20px">none</div>'
     head = "".join(f"<th>{escape(name)}</th>" for name in rows[0])
     body = "".join(
         "<tr>" + "".join(_cell(panel, name, row[name]) for name in row) + "</tr>"
-        for row in rows[:MOST_ROWS]
+        for row in rows[: int((height - TABLE_HEAD) / TABLE_ROW)]
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 

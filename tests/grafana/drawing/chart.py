@@ -105,7 +105,11 @@ def _stack(
 def _ticks(low: float, high: float, unit: str) -> list[float]:
     rough = (high - low) / TICKS
     if unit in {"bytes", "binBps"}:
-        base = 1024.0 ** math.floor(math.log(max(rough, 1.0), 1024))
+        # Tenths of the unit that the highest value is written in.
+        largest = max(high, -low, 1.0)
+        base = 1024.0 ** math.floor(math.log(largest, 1024)) / 10
+        while base > rough:
+            base /= 10
     elif unit in {"s", "dtdurations"} and rough >= 1:
         base = max((size for size in (1.0, 60.0, 3600.0, 86400.0) if size <= rough), default=1)
     else:

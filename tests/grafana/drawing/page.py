@@ -11,7 +11,7 @@ from tests.grafana.day import Day
 from tests.grafana.drawing import boxes, chart, frames
 from tests.grafana.drawing.units import colour
 
-WIDTH, MARGIN = 1480, 12
+WIDTH, MARGIN = 1240, 12
 CELL, GAP = 30, 8  # Grafana's
 TITLE_HEIGHT, LEGEND_HEIGHT = 30, 26
 MARK_GAP_SECONDS = 150
@@ -37,13 +37,15 @@ svg .g{stroke:#e6e8eb}
   vertical-align:middle}
 .figure{display:flex;align-items:center;justify-content:center;height:calc(100% - 38px);
   font-weight:600}
+.none{display:flex;align-items:center;justify-content:center;height:calc(100% - 38px);
+  color:#7b8794}
 .bars{padding:4px 12px}
 .bar{display:flex;align-items:center;gap:8px;height:24px}
-.bar .name{width:42%;text-align:right;white-space:nowrap;overflow:hidden;
+.bar .name{width:50%;text-align:right;white-space:nowrap;overflow:hidden;
   text-overflow:ellipsis}
 .bar .track{flex:1;background:#f1f2f4;height:14px;border-radius:2px}
 .bar .track i{display:block;height:14px;border-radius:2px;opacity:.8}
-.bar b{width:74px;white-space:nowrap}
+.bar b{width:68px;white-space:nowrap}
 table{border-collapse:collapse;width:100%;font-size:12.5px}
 th{text-align:left;color:#2f6fd0;font-weight:600;padding:4px 10px;
   border-bottom:1px solid #dfe2e6;white-space:nowrap}
@@ -123,7 +125,7 @@ def _body(
     width, height = size
     if panel.type == "table":
         answers = [(target.ref, frames.ask(day, target, values)) for target in panel.targets]
-        return boxes.table(panel, frames.table(panel, answers))
+        return boxes.table(panel, frames.table(panel, answers), height)
     lines = frames.lines(panel, day, values)
     times = (day.began_at, day.ended_at)
     if panel.type == "stat":
@@ -132,6 +134,8 @@ def _body(
         return boxes.bars(lines)
     if panel.type == "state-timeline":
         return boxes.timeline(lines, size=(width - 2, height - TITLE_HEIGHT - 2), times=times)
+    if not lines:
+        return '<div class="none">No data</div>'
     keys = chart.legend(lines)
     room = LEGEND_HEIGHT + 20 * (len(keys) > 900)
     graph = chart.chart(
