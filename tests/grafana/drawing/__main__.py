@@ -7,6 +7,7 @@ has scraped an accelerated day of simulated hosts.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def main() -> None:
         with accelerated_day(directory) as day:
             draw(day, directory)
         for board in NAMES:
-            (directory / f"{board}.png").replace(PICTURES / f"{board}.png")
+            shutil.copy(directory / f"{board}.png", PICTURES)
 
 
 if __name__ == "__main__":
