@@ -104,7 +104,7 @@ def _now() -> Panels:
             replace(small, steps=ANY_IS_BAD),
         ),
         figure(
-            "Unprotected pools",
+            "Unprotected",
             "Pools that neither the guard nor dmeventd would extend when they fill.",
             f"sum(job:thinpool_unprotected:sum{{{JOB}}})",
             replace(small, steps=ANY_IS_WORSE),

@@ -177,7 +177,7 @@ def docker() -> Panels:
         timeline(
             Text(title="Docker answers", description="Whether docker info gave an answer."),
             Query(expr=f"thinpool_docker_up{{{HOST}}}", legend="Docker"),
-            Look(width=6, height=4, names=words.YES_IS_GOOD),
+            Look(width=6, names=words.YES_IS_GOOD),
         ),
         dashed(stepped(panel, "/^size$/"), "/^minimum free$/", RED),
         graph(

@@ -34,7 +34,7 @@ STEP_SECONDS = 60
 LIVED_SECONDS, START_SECONDS, STOP_SECONDS = 240.0, 60.0, 60.0
 PROMTOOL_SECONDS, SNAPSHOT_SECONDS = 120, 60
 # A Prometheus takes nothing that is older than its newest sample by half a block or more.
-BLOCK = "3d"
+BLOCK = "72h"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +202,7 @@ def _record(directory: Path, number: int, level: Sequence[Rule], day: Day) -> No
     file.write_text(yaml.safe_dump({"groups": [{"name": "level", "rules": list(level)}]}))
     argv = (
         need("promtool", PACKAGES),
-        *("tsdb", "create-blocks-from", "rules", f"--max-block-duration={BLOCK}"),
+        *("tsdb", "create-blocks-from", "rules"),
         f"--start={day.began_at + STEP_SECONDS:.0f}",
         f"--end={day.ended_at:.0f}",
         f"--eval-interval={STEP_SECONDS}s",

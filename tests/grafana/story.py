@@ -87,11 +87,11 @@ def _story() -> Plan:
     def rate(hour: float) -> float:
         """Most is written by day, and builds make it uneven."""
         day = 1 + 0.5 * math.sin((hour - 3) / 24 * 2 * math.pi)
-        return 4.0 * day * (1 + 0.5 * math.sin(hour * 2.7))
+        return 4.0 * day * (1 + 0.12 * math.sin(hour * 2.7))
 
     quarter_hours = [number / 4 for number in range(4 * 24)]
     events = [at(hour, _set_rate(rate(hour))) for hour in quarter_hours]
-    disk = at(18.8, lambda machine: machine.host.vgextend("docker", 100 * EXTENTS_PER_GIB))
+    disk = at(17.8, lambda machine: machine.host.vgextend("docker", 100 * EXTENTS_PER_GIB))
     prune = at(21.6, _set_rate(-70))
     calm = at(22.1, _set_rate(2.5))
     later = [event for event in events if event.hour < 21.6]

@@ -22,7 +22,6 @@ ELSEWHERE = {
     ("How the guard extended", "C"): "build-4:10128",  # a burst
     ("How the guard extended", "D"): "edge-6:10128",  # dmeventd monitors and does nothing
     ("Extension failed", ""): "edge-6:10128",
-    ("Metadata: time until full", "B"): "registry-2:10128",
     ("Metadata extended", ""): "registry-2:10128",  # its metadata is extended
     ("Data, as Docker says", "E"): "old-9:10128",  # on sparse files
 }

@@ -15,17 +15,17 @@ NAME_WIDTH, ROW_HEIGHT = 300, 24
 TABLE_ROW, TABLE_HEAD = 24.5, 58
 
 
-def figures(panel: Panel, lines: Sequence[Line], height: float) -> str:
+def figures(panel: Panel, lines: Sequence[Line], width: float) -> str:
     """Draw one figure, or what stands for none."""
     if not lines:
         settings = settings_for(panel, "")
-        return _figure(settings.get("noValue", "No data"), "#2f9e44", height)
+        return _figure(settings.get("noValue", "No data"), "#2f9e44", width)
     line = lines[0]
-    return _figure(*shown(line.series.values[-1][1], line.settings), height)
+    return _figure(*shown(line.series.values[-1][1], line.settings), width)
 
 
-def _figure(words: str, colour: str, height: float) -> str:
-    size = min(38, max(22, height * 0.42))
+def _figure(words: str, colour: str, width: float) -> str:
+    size = min(38, 1.4 * width / max(4, len(words)))
     return f'<div class="figure" style="color:{colour};font-size:{size:.0f}px">{words}</div>'
 
 

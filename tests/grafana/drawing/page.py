@@ -36,12 +36,12 @@ svg .g{stroke:#e6e8eb}
 .key i{display:inline-block;width:14px;height:4px;border-radius:2px;margin-right:5px;
   vertical-align:middle}
 .figure{display:flex;align-items:center;justify-content:center;height:calc(100% - 38px);
-  font-weight:600}
+  font-weight:600;white-space:nowrap}
 .none{display:flex;align-items:center;justify-content:center;height:calc(100% - 38px);
   color:#7b8794}
 .bars{padding:4px 12px}
 .bar{display:flex;align-items:center;gap:8px;height:24px}
-.bar .name{width:50%;text-align:right;white-space:nowrap;overflow:hidden;
+.bar .name{width:56%;text-align:right;white-space:nowrap;overflow:hidden;
   text-overflow:ellipsis}
 .bar .track{flex:1;background:#f1f2f4;height:14px;border-radius:2px}
 .bar .track i{display:block;height:14px;border-radius:2px;opacity:.8}
@@ -129,7 +129,7 @@ def _body(
     lines = frames.lines(panel, day, values)
     times = (day.began_at, day.ended_at)
     if panel.type == "stat":
-        return boxes.figures(panel, lines, height)
+        return boxes.figures(panel, lines, width)
     if panel.type == "bargauge":
         return boxes.bars(lines)
     if panel.type == "state-timeline":
