@@ -7,7 +7,6 @@ from dataclasses import replace
 from grafana.builder import words
 from grafana.builder.frame import Panel, Panels
 from grafana.builder.panels import (
-    AMBER,
     ANY_IS_BAD,
     ANY_IS_WORSE,
     FULLNESS,
@@ -146,7 +145,7 @@ def _states() -> Panels:
             Query(
                 expr="max by (alertname, severity, vg, pool) ("
                 f'ALERTS{{{POOL}, alertname=~"ThinPool.+", alertstate="firing"}})',
-                legend=f"{{{{alertname}}}} {NAME}",
+                legend=f"{{{{severity}}}}: {{{{alertname}}}} {NAME}",
             ),
             Look(width=12, height=5, names={"1": ("firing", RED)}),
         ),
@@ -207,7 +206,7 @@ def _device(device: str, threshold: str) -> Panel:
         ),
         Look(unit="bytes", height=10 if device == "data" else 8),
     )
-    return dashed(stepped(panel, "/size$/"), "/threshold$/", AMBER)
+    return dashed(stepped(panel, "/size$/"), "/threshold$/", "purple")
 
 
 def _times(device: str) -> Panel:

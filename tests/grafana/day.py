@@ -31,7 +31,7 @@ from tests.waiting import wait_for
 
 DAY_SECONDS = 24 * 3600
 STEP_SECONDS = 60
-LIVED_SECONDS, START_SECONDS, STOP_SECONDS = 240.0, 60.0, 60.0
+LIVED_SECONDS, START_SECONDS, STOP_SECONDS = 600.0, 60.0, 60.0
 PROMTOOL_SECONDS, SNAPSHOT_SECONDS = 120, 60
 # A Prometheus takes nothing that is older than its newest sample by half a block or more.
 BLOCK = "72h"

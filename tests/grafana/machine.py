@@ -70,7 +70,7 @@ class Plan:
     events: tuple[Event, ...] = ()
     version: str = "0.9.0"
     looks: int = 2
-    reads: int = 2
+    reads: int = 3
 
     @property
     def instance(self) -> str:

@@ -99,7 +99,7 @@ def _story() -> Plan:
         name="docker-7",
         make=lambda clock: _docker_host(clock, _story_spec(), vg_gib=132),
         events=(*later, disk, prune, calm),
-        looks=4,
+        reads=1,
     )
 
 
@@ -288,5 +288,5 @@ def _calm(number: int) -> Plan:
         events=(*lost, *dead),
         version="0.9.0" if number > 2 else "0.8.2",
         looks=1,
-        reads=5,
+        reads=10,
     )
