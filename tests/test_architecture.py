@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -137,3 +138,32 @@ def test_nothing_happens_at_import(part: str) -> None:
             is_loop = isinstance(node, (ast.For, ast.While, ast.With))
             assert not is_call, f"{path}:{node.lineno}"
             assert not is_loop, f"{path}:{node.lineno}"
+
+
+def test_the_folders_at_the_top_are_these() -> None:
+    """A new one is made on purpose; what make and tools leave is not looked at."""
+    left = {"build", "dist", "__pycache__"}
+    found = {path.name for path in ROOT.parent.iterdir() if path.is_dir()}
+
+    assert {name for name in found - left if not name.startswith(".")} == {
+        "exporter",
+        "grafana",
+        "rules",
+        "systemd",
+        "tests",
+    }
+
+
+def test_the_dashboards_builder_stands_alone() -> None:
+    """It knows Grafana's SDK, and nothing of the program; the program knows nothing of it."""
+    used = set()
+    for path in (ROOT.parent / "grafana").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                used |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                used.add(node.module.split(".")[0])
+    program = {name.split(".")[0] for part in ORDER for name in imports(part)}
+
+    assert used - set(sys.stdlib_module_names) == {"grafana", "grafana_foundation_sdk"}
+    assert not program & {"grafana", "grafana_foundation_sdk"}
