@@ -10,7 +10,7 @@ VM_PACKAGES := qemu-system-x86 qemu-utils mmdebstrap e2fsprogs openssh-client
 MISSING_FOR_VM = $(strip $(foreach program,$(VM_PROGRAMS),$(if $(shell PATH="$$PATH:/usr/sbin:/sbin" command -v $(program)),,$(program))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint types unit end-to-end test-vm vm-image crash oracle faults pressure vm-shell record picture bench dist clean
+.PHONY: help run demo test lint types unit end-to-end test-vm vm-image crash oracle faults pressure vm-shell record dashboards picture bench dist clean
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,13 +47,16 @@ lint: $(READY) ## style of the code
 
 types: $(READY) ## types of the code
 	$(BIN)/mypy
+	@# Grafana's SDK is written for 3.11.
+	$(BIN)/mypy --python-version=3.11 grafana
 
 unit: $(READY) ## unit, golden and property tests
 	$(BIN)/pytest -q tests/test_architecture.py tests/unit tests/golden tests/properties \
+	  tests/grafana/test_dashboards.py \
 	  --cov --cov-report=term:skip-covered
 
 end-to-end: $(READY) ## the real program on the simulated host, with a real Prometheus
-	$(BIN)/pytest -q tests/end_to_end
+	$(BIN)/pytest -q tests/end_to_end tests/grafana/test_day.py
 
 test-vm: $(READY) ## real LVM, device-mapper and Docker, in a virtual machine
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/pytest -q --durations=10 --vm -m 'not campaign' tests/vm
@@ -80,8 +83,12 @@ vm-shell: $(READY) ## a shell in a virtual machine with this version installed
 record: $(READY) ## record what the real programs print, into tests/recordings
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m tests.vm.record
 
-picture: $(READY) ## the README's picture of the status page, from the demo
+dashboards: $(READY) ## write Grafana's dashboards anew, from grafana/builder
+	$(BIN)/python -m grafana.builder
+
+picture: $(READY) ## the README's pictures: the status page and the dashboards
 	$(BIN)/python -m tests.end_to_end.picture
+	$(BIN)/python -m tests.grafana.drawing
 
 bench: $(READY) ## speed and size, beside the commands that the program runs
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m tests.bench

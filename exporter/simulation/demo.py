@@ -15,7 +15,9 @@ EXTENTS_PER_GIB = 256  # of 4 MiB
 EXTEND_SECONDS = 0.2  # what a real lvextend takes on a quiet host
 
 
-def demo_host(clock: Callable[[], float] = time.monotonic) -> SimulatedHost:
+def demo_host(
+    clock: Callable[[], float] = time.monotonic, *, extend_seconds: float = EXTEND_SECONDS
+) -> SimulatedHost:
     """Make the demo's host.
 
     Within a minute of its clock:
@@ -31,7 +33,7 @@ def demo_host(clock: Callable[[], float] = time.monotonic) -> SimulatedHost:
     Each pool is cleaned up now and then, as Docker hosts are: the figures go on moving,
     and no VG but that of ci/pool runs dry.
     """
-    host = SimulatedHost(clock, extend_seconds=EXTEND_SECONDS)
+    host = SimulatedHost(clock, extend_seconds=extend_seconds)
     host.set_config(THRESHOLD, 80)
     host.set_config(STEP, 20)
     host.set_profile("docker-thinpool", threshold=80, percent=20)

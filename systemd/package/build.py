@@ -45,17 +45,21 @@ def stage(directory: Path, project: Path, arch: str) -> None:
     (house / environment.LIST).write_text("\n".join(names) + "\n")
     for name in ("systemd", "README.md", "CHANGELOG.md", "LICENSE"):
         _copy(ROOT / name, directory / name)
-    share = directory / "share"
-    share.mkdir()
-    for name in _SHARED:
-        if (ROOT / name).is_dir():
-            _copy(ROOT / name, share / name)
+    stage_shared(directory / "share")
     common = (ROOT / _HERE / "common.sh").read_text()
     for kind in FORMATS:
         (directory / kind).mkdir()
         for script in (ROOT / _HERE / kind).glob("*.sh"):
             (directory / kind / script.name).write_text(common + "\n" + script.read_text())
     _normalise(directory)
+
+
+def stage_shared(share: Path) -> None:
+    """Lay out what users load into other programs; what has written it stays here."""
+    share.mkdir(exist_ok=True)
+    for name in _SHARED:
+        ignored = shutil.ignore_patterns("__pycache__", "builder", ".lint")
+        shutil.copytree(ROOT / name, share / name, ignore=ignored)
 
 
 def packages(

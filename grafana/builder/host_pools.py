@@ -1,0 +1,289 @@
+"""The host's pools: what they hold, what they could hold, and until when."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from grafana.builder import words
+from grafana.builder.frame import Panel, Panels
+from grafana.builder.panels import (
+    AMBER,
+    ANY_IS_BAD,
+    ANY_IS_WORSE,
+    FULLNESS,
+    GREEN,
+    GREY,
+    RED,
+    TIME_LEFT,
+    Look,
+    Query,
+    Steps,
+    Text,
+    dashed,
+    graph,
+    numbers,
+    stacked,
+    stepped,
+    timeline,
+)
+from grafana.builder.selectors import HOST, NAME, POOL
+from grafana.builder.tables import Column, rows
+
+SECONDS_IN_A_DAY = 24 * 3600
+TO_THIS_POOL = (
+    "/d/thinpool-host?var-job=${job}&var-instance=${instance}"
+    "&var-vg=${__data.fields.VG}&var-pool=${__data.fields.Pool}"
+    "&${datasource:queryparam}&${__url_time_range}"
+)
+KEPT: Steps = ((None, RED), (1, GREEN))
+
+
+def now() -> Panels:
+    """Show the state of each pool, and figures of all that are chosen."""
+    return (*_figures(), _pools(), *_states())
+
+
+def _figures() -> Panels:
+    def figure(title: str, text: str, expr: str, look: Look) -> Panel:
+        return numbers(Text(title=title, description=text), Query(expr=expr), look)
+
+    def until(device: str) -> str:
+        return f'min(thinpool:until_exhausted:seconds{{{POOL}, device="{device}"}})'
+
+    small = Look(width=4, height=4)
+    return (
+        figure(
+            "Fullest data",
+            "Data in use as a share of the pool's present size; of several pools, the fullest.",
+            f'max(thinpool:used:ratio{{{POOL}, device="data"}})',
+            replace(small, unit="percentunit", steps=FULLNESS, decimals=1),
+        ),
+        figure(
+            "Fullest metadata",
+            "Metadata in use as a share of its present size; of several pools, the fullest.",
+            f'max(thinpool:used:ratio{{{POOL}, device="metadata"}})',
+            replace(small, unit="percentunit", steps=FULLNESS, decimals=1),
+        ),
+        figure(
+            "Data full in",
+            "At the rate of the last hour, with all that the volume group can give; of several "
+            "pools, the first.",
+            until("data"),
+            replace(small, unit="dtdurations", steps=TIME_LEFT, no_value="not filling"),
+        ),
+        figure(
+            "Metadata full in",
+            "At the rate of the last hour, with all that the volume group can give; of several "
+            "pools, the first.",
+            until("metadata"),
+            replace(small, unit="dtdurations", steps=TIME_LEFT, no_value="not filling"),
+        ),
+        figure(
+            "Unprotected pools",
+            "Pools that neither the guard nor dmeventd would extend when they fill.",
+            f"count(thinpool:protected:bool{{{POOL}}} == 0) or vector(0)",
+            replace(small, steps=ANY_IS_WORSE),
+        ),
+        figure(
+            "Alerts",
+            "Alerts of this host and of these pools that fire.",
+            f'count(ALERTS{{{POOL}, alertname=~"ThinPool.+", alertstate="firing"}})'
+            " or vector(0)",
+            replace(small, steps=ANY_IS_BAD),
+        ),
+    )
+
+
+def _pools() -> Panel:
+    by = "by (vg, pool)"
+    return rows(
+        Text(
+            title="Pools",
+            description="Each pool's state. Threshold: above it, LVM's policy extends it. "
+            "Full in: with all that the volume group can give. Why: the reason of the guard's "
+            "last decision. Click a pool to see it alone.",
+        ),
+        (
+            f'max {by} (thinpool:used:ratio{{{POOL}, device="data"}})',
+            f'max {by} (thinpool:threshold:ratio{{{POOL}, device="data"}})',
+            f'max {by} (thinpool:used:ratio{{{POOL}, device="metadata"}})',
+            f"min {by} (thinpool:until_exhausted:seconds{{{POOL}}})",
+            f"max {by} (thinpool:protected:bool{{{POOL}}})",
+            f"max by (vg, pool, mode) (thinpool_mode{{{POOL}}} == 1)",
+            f"max by (vg, pool, reason) (thinpool_guard_state{{{POOL}}})",
+        ),
+        (
+            Column(of="vg", name="VG"),
+            Column(of="pool", name="Pool", link=TO_THIS_POOL),
+            Column(of="mode", name="Mode", names=words.POOL_MODE),
+            Column(of="Value #A", name="Data", unit="percentunit", steps=FULLNESS),
+            Column(of="Value #B", name="Threshold", unit="percentunit"),
+            Column(of="Value #C", name="Metadata", unit="percentunit", steps=FULLNESS),
+            Column(of="Value #D", name="Full in", unit="dtdurations", steps=TIME_LEFT),
+            Column(of="Value #E", name="Protected", names=words.YES_IS_GOOD),
+            Column(of="reason", name="Why"),
+        ),
+        size=(24, 6),
+    )
+
+
+def _states() -> Panels:
+    return (
+        timeline(
+            Text(
+                title="Protected",
+                description="Whether somebody would extend the pool: the guard, or a live "
+                "dmeventd that monitors it and whose next step fits.",
+            ),
+            Query(expr=f"thinpool:protected:bool{{{POOL}}}", legend=NAME),
+            Look(width=12, height=5, names=words.YES_IS_GOOD),
+        ),
+        timeline(
+            Text(
+                title="Firing alerts",
+                description="Which alerts fired when, of these pools and of their host.",
+            ),
+            Query(
+                expr="max by (alertname, severity, vg, pool) ("
+                f'ALERTS{{{POOL}, alertname=~"ThinPool.+", alertstate="firing"}})',
+                legend=f"{{{{alertname}}}} {NAME}",
+            ),
+            Look(width=12, height=5, names={"1": ("firing", RED)}),
+        ),
+    )
+
+
+def data() -> Panels:
+    """Show the data device."""
+    can_grow = Text(
+        title="Headroom",
+        description="What the pool could still take: free in it as it is, and what the volume "
+        "group can give to it. Pools of one group share the latter.",
+    )
+    ahead = (
+        Query(
+            expr=f"thinpool_data_size_bytes{{{POOL}}} - thinpool_data_used_bytes{{{POOL}}}",
+            legend=f"{NAME} free in the pool",
+        ),
+        Query(
+            expr=f'thinpool:attainable:bytes{{{POOL}, device="data"}}'
+            f" - on (job, instance, vg, pool) thinpool_data_size_bytes{{{POOL}}}",
+            legend=f"{NAME} the VG can give",
+        ),
+    )
+    return (
+        _device("data", "thinpool_autoextend_threshold_ratio"),
+        stacked(can_grow, ahead, Look(unit="bytes")),
+        _times("data"),
+        _rates("data"),
+        _next_steps(),
+        _volume_groups(),
+    )
+
+
+def metadata() -> Panels:
+    """Show the metadata device."""
+    return (
+        _device("metadata", "thinpool_metadata_autoextend_threshold_ratio"),
+        _times("metadata"),
+    )
+
+
+def _device(device: str, threshold: str) -> Panel:
+    size = f"thinpool_{device}_size_bytes{{{POOL}}}"
+    panel = graph(
+        Text(
+            title=f"{device.capitalize()} of each pool",
+            description="In use, size, and the threshold above which the policy extends it. "
+            "Vertical lines are extensions and pages.",
+        ),
+        (
+            Query(expr=f"thinpool_{device}_used_bytes{{{POOL}}}", legend=f"{NAME} used"),
+            Query(expr=size, legend=f"{NAME} size"),
+            Query(
+                expr=f"{size} * on (job, instance, vg, pool) ({threshold}{{{POOL}}} < 1)",
+                legend=f"{NAME} threshold",
+            ),
+        ),
+        Look(unit="bytes", height=10 if device == "data" else 8),
+    )
+    return dashed(stepped(panel, "/size$/"), "/threshold$/", AMBER)
+
+
+def _times(device: str) -> Panel:
+    label = f'{{{POOL}, device="{device}"}}'
+    return graph(
+        Text(
+            title=f"{device.capitalize()}: time until full",
+            description="At the rate of the last hour: as the pool is now, and with all that "
+            "its volume group can give. No line while it does not fill, or would take "
+            "over a week.",
+        ),
+        (
+            Query(
+                expr=f"thinpool:until_full:seconds{label} < {7 * SECONDS_IN_A_DAY}",
+                legend=f"{NAME} as it is",
+            ),
+            Query(
+                expr=f"thinpool:until_exhausted:seconds{label} < {7 * SECONDS_IN_A_DAY}",
+                legend=f"{NAME} with all growth",
+            ),
+        ),
+        Look(unit="dtdurations"),
+    )
+
+
+def _rates(device: str) -> Panel:
+    label = f'{{{POOL}, device="{device}"}}'
+    return graph(
+        Text(
+            title="Fill rate",
+            description="Bytes of data gained in a second: over the last hour, over six hours, "
+            "and as the guard measures it at this moment.",
+        ),
+        (
+            Query(expr=f"thinpool:used:deriv1h{label}", legend=f"{NAME} 1 h"),
+            Query(expr=f"thinpool:used:deriv6h{label}", legend=f"{NAME} 6 h"),
+            Query(expr=f"thinpool_fill_bytes_per_second{label}", legend=f"{NAME} now"),
+        ),
+        Look(unit="binBps"),
+    )
+
+
+def _next_steps() -> Panel:
+    panel = graph(
+        Text(
+            title="Next extension",
+            description="What the policy will ask for at the next step, and what there is for "
+            "it. Where there is less, LVM and dmeventd give nothing; the guard gives that.",
+        ),
+        (
+            Query(
+                expr=f"thinpool_next_extend_possible_bytes{{{POOL}}}",
+                legend=f"{NAME} {{{{device}}}} possible",
+            ),
+            Query(
+                expr=f"thinpool_next_extend_bytes{{{POOL}}}",
+                legend=f"{NAME} {{{{device}}}} wanted",
+            ),
+        ),
+        Look(unit="bytes"),
+    )
+    return stepped(panel, "/(possible|wanted)$/")
+
+
+def _volume_groups() -> Panel:
+    group = f'{{{HOST}, vg=~"$vg"}}'
+    panel = graph(
+        Text(
+            title="Volume group",
+            description="Size, what is free, and what of that can be allocated to pools.",
+        ),
+        (
+            Query(expr=f"thinpool_vg_size_bytes{group}", legend="{{vg}} size"),
+            Query(expr=f"thinpool_vg_free_bytes{group}", legend="{{vg}} free"),
+            Query(expr=f"thinpool_vg_allocatable_bytes{group}", legend="{{vg}} allocatable"),
+        ),
+        Look(unit="bytes"),
+    )
+    return dashed(stepped(panel, "/(free|allocatable)$/"), "/size$/", GREY)
