@@ -2,6 +2,7 @@
 
 `python -m tests.bench guard` runs those of the guard beside dmeventd alone, and
 `python -m tests.bench guard FIGURE…` some of these (tests/bench/guard/figures.py).
+`python -m tests.bench fleet` measures what a fleet asks of one Prometheus.
 `python -m tests.bench abuse` measures scrapes under abuse beside other exporters, and
 `python -m tests.bench start` how long the program takes to begin and to end.
 """
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from tests.bench import start
 from tests.bench.abuse import abuse
+from tests.bench.fleet import fleet
 from tests.bench.guard import figures
 from tests.bench.guard.table import table
 from tests.bench.host import yardstick_seconds
@@ -25,7 +27,11 @@ from tests.vm.machine import Machine
 HERE = Path(__file__).resolve().parent
 GUEST_SCRIPT = "/root/host.py"
 # What is measured here and not in the machine; each says whether it keeps to its goals.
-ALONE: dict[str, Callable[[], bool]] = {"abuse": abuse.measure, "start": start.measure}
+ALONE: dict[str, Callable[[], bool]] = {
+    "abuse": abuse.measure,
+    "fleet": fleet.measure,
+    "start": start.measure,
+}
 
 
 def main() -> int:

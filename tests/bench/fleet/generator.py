@@ -81,12 +81,9 @@ def targets(hosts: Sequence[Host], address: str) -> str:
     )
 
 
-async def serve(directory: Path, hosts: Sequence[Host]) -> None:
+async def serve(directory: Path, hosts: Sequence[Host], began_at: float) -> None:
     """Serve until standard input ends."""
-    began_at = time.time()
-    templates = {
-        kind: Template(kind, text, began_at) for kind, text in specimens().items()
-    }
+    templates = {kind: Template(kind, text, began_at) for kind, text in specimens().items()}
     by_name = {host.name: host for host in hosts}
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Scraped(by_name, templates), "127.0.0.1", 0)
@@ -103,11 +100,13 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("--hosts", type=int, required=True)
     parser.add_argument("--lost-racks", type=int, default=0)
+    parser.add_argument("--began-at", type=float, help="of the fleet (default: now)")
     parser.add_argument("--sick", nargs="*", default=(), metavar="KIND=COUNT")
     options = parser.parse_args()
-    sick = {kind: int(count) for kind, _, count in (word.partition("=") for word in options.sick)}
+    words = (word.partition("=") for word in options.sick)
+    sick = {kind: int(count) for kind, _, count in words}
     hosts = fleet(options.hosts, sick, lost_racks=options.lost_racks)
-    asyncio.run(serve(options.directory, hosts))
+    asyncio.run(serve(options.directory, hosts, options.began_at or time.time()))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from tests.bench.fleet.specimens import (
     VG_BYTES,
 )
 
+HOSTS_IN_A_RACK = 40
 THRESHOLD, STEP = 0.8, 0.2
 # By far not full within a day, even the fastest.
 SLOWEST_BYTES_PER_SECOND, FASTEST_BYTES_PER_SECOND = 50_000.0, 1_000_000.0
@@ -47,8 +48,8 @@ class Host(NamedTuple):
 
     @property
     def rack(self) -> str:
-        """Forty hosts share one."""
-        return f"r{self.number // 40:03}"
+        """Its neighbours share it."""
+        return f"r{self.number // HOSTS_IN_A_RACK:03}"
 
     @property
     def _share(self) -> float:
@@ -64,17 +65,17 @@ class Host(NamedTuple):
         return SLOWEST_BYTES_PER_SECOND * ratio**self._share
 
     def used(self, seconds: float) -> float:
-        """Of the data's bytes."""
-        start = DATA_BYTES * (0.35 + 0.4 * self._share)
+        """Count the data in use."""
+        start = DATA_BYTES * (0.35 + 0.4 * self._share if self.kind in STEADY else 0.6)
         return _down(start + self.rate * seconds, CHUNK_BYTES)
 
     def metadata_used(self, seconds: float) -> float:
-        """Of the metadata's."""
+        """Count the metadata in use."""
         used = METADATA_BYTES / 5 + METADATA_SHARE * self.rate * seconds
         return _down(used, METADATA_BLOCK_BYTES)
 
     def size(self, seconds: float) -> float:
-        """The data's, after as many steps as were due by then."""
+        """Size of the data, after as many steps as were due by then."""
         size = float(DATA_BYTES)
         while self.kind == "healthy" and self.used(seconds) > THRESHOLD * size:
             size += self._step(size)
@@ -88,11 +89,11 @@ class Host(NamedTuple):
         return self.size(seconds) - DATA_BYTES
 
     def free(self, seconds: float) -> float:
-        """What its volume group has left."""
+        """Count what its volume group has left."""
         return VG_BYTES - self.size(seconds) - 2 * METADATA_BYTES
 
     def step(self, seconds: float) -> float:
-        """What the next step asks for."""
+        """Count what the next step asks for."""
         return min(self._step(self.size(seconds)), self.free(seconds))
 
 
@@ -177,5 +178,5 @@ def fleet(count: int, sick: Mapping[str, int], *, lost_racks: int = 0) -> tuple[
     kinds = [kind for kind, number in sick.items() for _ in range(number)]
     hosts = [Host(number, kind) for number, kind in enumerate(kinds)]
     hosts += [Host(number, "healthy") for number in range(len(kinds), count)]
-    lost = {host.rack for host in hosts[::-40][:lost_racks]}
+    lost = {host.rack for host in hosts[::-HOSTS_IN_A_RACK][:lost_racks]}
     return tuple(host._replace(kind="down") if host.rack in lost else host for host in hosts)

@@ -74,7 +74,7 @@ def specimen(
     vg_bytes: int = VG_BYTES,
     last: str = LAST_TO_COME,
 ) -> str:
-    """Run the program on a host, and return what a scrape gets once the last figure is there."""
+    """Run the program on a host; what a scrape gets once the last figure is there."""
     log.configure("error")
     host, logger = make_host(change, vg_bytes=vg_bytes), structlog.get_logger("fleet")
     service = Service(
@@ -111,5 +111,5 @@ def specimens() -> Mapping[str, str]:
         "healthy": specimen(),
         "unprotected": specimen(settings=OBSERVING),
         "no_room": specimen(vg_bytes=DATA_BYTES + 2 * METADATA_BYTES),
-        "needs_check": specimen(_needs_check, last="thinpool_collector_success{collector=\"docker\"}"),
+        "needs_check": specimen(_needs_check, last="thinpool_docker_data_size_bytes "),
     }
