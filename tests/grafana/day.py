@@ -158,7 +158,7 @@ def _configure(directory: Path, address: str | None) -> None:
 @contextmanager
 def _prometheus(directory: Path) -> Iterator[str]:
     """Run Prometheus until the end of the block; its address, once it answers."""
-    from tests.prometheus import _free_port  # noqa: PLC0415
+    from tests.prometheus import free_port  # noqa: PLC0415
 
     url = f"http://127.0.0.1:{free_port()}"
     argv = (

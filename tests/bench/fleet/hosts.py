@@ -62,7 +62,7 @@ class Host(NamedTuple):
         if self.kind not in STEADY:
             return 0.0
         ratio = FASTEST_BYTES_PER_SECOND / SLOWEST_BYTES_PER_SECOND
-        return SLOWEST_BYTES_PER_SECOND * ratio**self._share
+        return SLOWEST_BYTES_PER_SECOND * float(ratio**self._share)
 
     def used(self, seconds: float) -> float:
         """Count the data in use."""
@@ -126,7 +126,7 @@ class Template:
     """A specimen taken apart, to be put together for each host and time."""
 
     def __init__(self, kind: str, text: str, began_at: float) -> None:
-        figures = OF_A_POOL | (OF_A_GROWING_POOL if kind in STEADY else {})
+        figures = {**OF_A_POOL, **(OF_A_GROWING_POOL if kind in STEADY else {})}
         self._began_at = began_at
         self._texts: list[str] = []
         self._figures: list[Figure] = []
@@ -159,7 +159,7 @@ class Template:
     def body(self, host: Host, now: float) -> str:
         """Write what a scrape at this time gets, in seconds since the epoch."""
         seconds = now - self._began_at
-        parts = []
+        parts: list[str] = []
         for text, figure in zip(self._texts, self._figures, strict=True):
             parts += (text, repr(float(figure(host, seconds))))
         return "".join((*parts, self._rest))
