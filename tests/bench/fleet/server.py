@@ -79,8 +79,7 @@ def generating(directory: Path, hosts: int, *flags: str) -> Iterator[int]:
 
 @contextmanager
 def watching(directory: Path, rates: Rates) -> Iterator[Prometheus]:
-    """Run Prometheus on the targets in the directory, and on itself; with all rules."""
-    port = free_port()
+    """Run Prometheus on the targets in the directory, with all rules."""
     config = {
         "global": {
             "scrape_interval": rates.scrape,
@@ -89,13 +88,17 @@ def watching(directory: Path, rates: Rates) -> Iterator[Prometheus]:
         },
         "rule_files": [str(RULES / name) for name in ("recording.yaml", "alerts.yaml")],
         "scrape_configs": [
-            {"job_name": "thinpool", "file_sd_configs": [{"files": ["targets.json"]}]},
-            {
-                "job_name": "prometheus",
-                "static_configs": [{"targets": [f"127.0.0.1:{port}"]}],
-            },
+            {"job_name": "thinpool", "file_sd_configs": [{"files": ["targets.json"]}]}
         ],
     }
+    with running(directory, config) as server:
+        yield server
+
+
+@contextmanager
+def running(directory: Path, config: Mapping[str, object]) -> Iterator[Prometheus]:
+    """Run Prometheus, with its data in the directory."""
+    port = free_port()
     (directory / "prometheus.yml").write_text(json.dumps(config))
     argv = (
         need("prometheus", PACKAGES),
