@@ -7,7 +7,6 @@ cores, so that times are high rather than low; the ratios between the sizes are 
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import tempfile
@@ -53,7 +52,6 @@ class Figures(NamedTuple):
     memory: float
     core_share: float
     generator_share: float
-    bytes_per_sample: float
 
 
 def measure() -> bool:
@@ -63,6 +61,8 @@ def measure() -> bool:
         with tempfile.TemporaryDirectory() as directory:
             found.append(visit(hosts, Path(directory)))
         say(table(found))
+    with tempfile.TemporaryDirectory() as directory:
+        say(f"a sample takes {past.bytes_per_sample(Path(directory)):.2f} bytes on disk")
     return all(figures.scraped <= GOAL_SERIES for figures in found)
 
 
@@ -97,7 +97,6 @@ def visit(count: int, directory: Path) -> Figures:
             memory=memory_of(prometheus.pid).resident,
             core_share=shares[0],
             generator_share=shares[1],
-            bytes_per_sample=bytes_per_sample(prometheus, directory),
         )
 
 
@@ -132,16 +131,6 @@ def query_seconds(prometheus: Prometheus) -> Mapping[str, float]:
     return dict(sorted(times.items(), key=lambda item: -item[1]))
 
 
-def bytes_per_sample(prometheus: Prometheus, directory: Path) -> float:
-    """Have the newest samples written as a block, and weigh its chunks."""
-    written = directory / "data" / "snapshots" / prometheus.write_snapshot()
-    blocks = {path.parent: json.loads(path.read_text()) for path in written.glob("*/meta.json")}
-    newest = max(blocks, key=lambda path: blocks[path]["maxTime"])
-    size = sum(file.stat().st_size for file in (newest / "chunks").iterdir())
-    samples: int = blocks[newest]["stats"]["numSamples"]
-    return size / samples
-
-
 def cpu_of(*pids: int) -> list[float]:
     """Read the processor time of each process, in seconds."""
     return [_cpu(pid) for pid in pids]
@@ -160,7 +149,6 @@ def table(found: list[Figures]) -> str:
         ("Prometheus' memory, MiB", [f.memory for f in found], ".0f"),
         ("Prometheus' share of a core", [f.core_share for f in found], ".2f"),
         ("the generator's", [f.generator_share for f in found], ".2f"),
-        ("bytes on disk of a sample", [f.bytes_per_sample for f in found], ".2f"),
     ]
     rows += [
         (f"rules {name}, ms", [1000 * f.rules[name] for f in found], ".1f")

@@ -25,6 +25,7 @@ HOSTS_IN_A_RACK = 40
 THRESHOLD, STEP = 0.8, 0.2
 # By far not full within a day, even the fastest.
 SLOWEST_BYTES_PER_SECOND, FASTEST_BYTES_PER_SECOND = 50_000.0, 1_000_000.0
+GOLDEN = 0.6180339887498949  # whose multiples are spread evenly
 METADATA_SHARE = 0.004  # of what data gains
 STEADY = {"healthy", "unprotected"}  # with room for what they gain
 SERIES = re.compile(r"^(\w+)(?:\{[^}]*\})? (\S+)$", re.MULTILINE)
@@ -54,7 +55,7 @@ class Host(NamedTuple):
     @property
     def _share(self) -> float:
         """Between 0 and 1, evenly spread over the hosts, and of no order."""
-        return self.number * 0.6180339887498949 % 1
+        return self.number * GOLDEN % 1
 
     @property
     def rate(self) -> float:
@@ -144,6 +145,8 @@ class Template:
     def _figure(self, match: re.Match[str], figures: Mapping[str, Figure]) -> Figure | None:
         if match[1] in CLOCKS:
             return lambda _, seconds: self._began_at + seconds
+        if match[1] == "thinpool_collector_duration_seconds":
+            return lambda host, now: 0.001 * (1 + (now + host.number) * GOLDEN % 1)
         if match[1] == "process_cpu_seconds_total":
             return lambda _, seconds: 1 + 0.005 * max(0.0, seconds)
         line = match[0]

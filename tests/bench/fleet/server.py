@@ -48,14 +48,6 @@ class Prometheus(NamedTuple):
         result = self.get("query", query=expr)["result"]
         return [(row["metric"], float(row["value"][1])) for row in result]
 
-    def write_snapshot(self) -> str:
-        """Have all samples written as blocks; their folder's name, below `snapshots`."""
-        request = urllib.request.Request(
-            f"{self.url}/api/v1/admin/tsdb/snapshot", method="POST"
-        )
-        with urllib.request.urlopen(request, timeout=ASK_SECONDS) as answer:
-            return str(json.load(answer)["data"]["name"])
-
     def value(self, expr: str) -> float:
         """Evaluate an expression of one series."""
         ((_, value),) = self.values(expr)
@@ -105,7 +97,6 @@ def running(directory: Path, config: Mapping[str, object]) -> Iterator[Prometheu
         f"--config.file={directory}/prometheus.yml",
         f"--storage.tsdb.path={directory}/data",
         f"--web.listen-address=127.0.0.1:{port}",
-        "--web.enable-admin-api",  # for a snapshot, which tells bytes on disk
     )
     with (directory / "prometheus.log").open("wb") as log:
         process = subprocess.Popen(argv, stderr=log)
