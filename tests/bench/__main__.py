@@ -2,6 +2,7 @@
 
 `python -m tests.bench guard` runs those of the guard beside dmeventd alone, and
 `python -m tests.bench guard FIGURE…` some of these (tests/bench/guard/figures.py).
+`python -m tests.bench fleet` measures what a fleet asks of one Prometheus.
 `python -m tests.bench abuse` measures scrapes under abuse beside other exporters, and
 `python -m tests.bench start` how long the program takes to begin and to end; `python -m
 tests.bench units` does that, and weighs both processes, under the units in the machine.
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from tests.bench import start, units
 from tests.bench.abuse import abuse
+from tests.bench.fleet import fleet
 from tests.bench.guard import figures
 from tests.bench.guard.table import table
 from tests.bench.host import yardstick_seconds
@@ -28,6 +30,7 @@ GUEST_SCRIPT = "/root/host.py"
 # What is measured alone; each says whether it keeps to its goals.
 ALONE: dict[str, Callable[[], bool]] = {
     "abuse": abuse.measure,
+    "fleet": fleet.measure,
     "start": start.measure,
     "units": units.measure,
 }
