@@ -78,10 +78,15 @@ class Day:
         limits = {"start": str(self.began_at), "end": str(self.ended_at)}
         return list(self._ask(f"label/{label}/values", **{"match[]": selector}, **limits))
 
-    def rules(self) -> list[dict[str, Any]]:
+    def rules(self, *, longest_interval: float = math.inf) -> list[dict[str, Any]]:
         """List the rules that are loaded, with how their last evaluation went."""
         groups = self._ask("rules")["groups"]
-        return [rule for group in groups for rule in group["rules"]]
+        return [
+            rule
+            for group in groups
+            for rule in group["rules"]
+            if group["interval"] <= longest_interval
+        ]
 
     def _ask(self, path: str, **arguments: str) -> Any:  # noqa: ANN401 - as JSON has it
         url = f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(arguments)}"

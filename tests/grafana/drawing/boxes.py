@@ -11,7 +11,7 @@ from tests.grafana.boards import Panel
 from tests.grafana.drawing.chart import GAP_SECONDS, HOUR
 from tests.grafana.drawing.frames import Line, settings_for, shown, worded
 
-NAME_WIDTH, ROW_HEIGHT = 300, 24
+NAME_WIDTH, ROW_HEIGHT = 340, 24
 TABLE_ROW, TABLE_HEAD = 24.5, 58
 
 
