@@ -10,7 +10,7 @@ VM_PACKAGES := qemu-system-x86 qemu-utils mmdebstrap e2fsprogs openssh-client
 MISSING_FOR_VM = $(strip $(foreach program,$(VM_PROGRAMS),$(if $(shell PATH="$$PATH:/usr/sbin:/sbin" command -v $(program)),,$(program))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint types unit rules end-to-end test-vm vm-image crash oracle faults pressure vm-shell record dashboards picture bench dist clean
+.PHONY: help run demo test test-beside lint types linters unit rules end-to-end test-vm vm-image crash oracle faults pressure vm-shell record dashboards picture bench dist clean
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -33,13 +33,21 @@ run: $(READY) ## watch and guard this host's pools, or a simulated host where th
 demo: $(READY) ## the simulated host, whatever is here
 	@exec $(BIN)/thinpool-exporter demo
 
-test: lint types unit rules end-to-end ## everything that can run here; says what it leaves out
+test: lint types linters ## everything that can run here; says what it leaves out
 	@if [ -z "$(MISSING_FOR_VM)" ] || [ -n "$$THINPOOL_REQUIRE_ALL" ]; then \
-	  $(MAKE) --no-print-directory test-vm; \
+	  $(MAKE) --no-print-directory --jobs=2 test-vm test-beside; \
 	else \
+	  $(MAKE) --no-print-directory unit rules end-to-end; \
 	  echo "LEFT OUT: the tests in the virtual machine, for want of: $(MISSING_FOR_VM)"; \
 	  echo "  apt-get install $(VM_PACKAGES), then make test"; \
 	fi
+
+# The machine, which is emulated, needs one core most of the time; what else there is to test
+# takes what it leaves, and says at the end what came of it.
+test-beside: $(READY)
+	@log=$$(mktemp); \
+	nice -n 19 $(MAKE) --no-print-directory --jobs=1 unit rules end-to-end >$$log 2>&1; \
+	status=$$?; cat $$log; rm -f $$log; exit $$status
 
 lint: $(READY) ## style of the code
 	$(BIN)/ruff check .
@@ -54,6 +62,15 @@ unit: $(READY) ## unit, golden and property tests
 	$(BIN)/pytest -q tests/test_architecture.py tests/unit tests/golden tests/properties \
 	  tests/grafana/test_dashboards.py \
 	  --cov --cov-report=term:skip-covered
+
+# Neither has a package; what of them matters most, tests/rules and tests/grafana hold as well.
+linters: ## pint on the rules and dashboard-linter on the dashboards, where they are installed
+	@if command -v pint >/dev/null; then \
+	  pint --no-color --offline lint --min-severity=info --fail-on=info $(wildcard rules/*.yaml); \
+	else echo "LEFT OUT: pint; go build ./cmd/pint of https://github.com/cloudflare/pint"; fi
+	@if command -v dashboard-linter >/dev/null; then \
+	  set -e; for board in grafana/*.json; do dashboard-linter lint --strict $$board; done; \
+	else echo "LEFT OUT: dashboard-linter; go build of https://github.com/grafana/dashboard-linter"; fi
 
 rules: $(READY) ## the alerts and what they are made of, by promtool
 	$(BIN)/pytest -q tests/rules

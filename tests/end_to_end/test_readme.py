@@ -35,6 +35,15 @@ RUN_ELSEWHERE = {
     "sudo thinpool-exporter collect --output "
     "/var/lib/node_exporter/thinpool.prom": "tests/end_to_end/test_bad_input.py: textfile",
 }
+LOADED = "/etc/prometheus/thinpool"
+RUNBOOKS = "s|http://{{ $labels.instance }}/runbooks|https://runbooks.example.org|"
+RULES = (
+    f"sudo install -d {LOADED}",
+    f"sudo install -m 644 rules/recording.yaml rules/alerts.yaml {LOADED}/",
+    f"promtool check rules {LOADED}/recording.yaml {LOADED}/alerts.yaml",
+    f"sudo sed -i '{RUNBOOKS}' {LOADED}/alerts.yaml",
+    f"sudo sed -i 's|http://grafana/d/|https://grafana.example.org/d/|' {LOADED}/alerts.yaml",
+)
 INSTALLATION = (
     "make dist",
     f"sudo python3 -m venv {PREFIX}",
@@ -46,7 +55,7 @@ def test_every_command_is_run_somewhere() -> None:
     """A new command in the README is tested, or this list says where."""
     lines = [line for block in blocks("sh") for line in block.splitlines()]
 
-    assert set(lines) == {*RUN_ELSEWHERE, *INSTALLATION}
+    assert set(lines) == {*RUN_ELSEWHERE, *INSTALLATION, *RULES}
 
 
 # The first time, nfpm is compiled.
@@ -142,19 +151,36 @@ def test_the_hook_shown_is_called_again_until_there_is_room(
     assert done.returncode == status
 
 
-def test_the_rules_are_valid(tmp_path: Path) -> None:
-    """Promtool accepts them, and Prometheus' configuration too."""
-    (rules,) = (block for block in blocks("yaml") if block.startswith("groups:"))
-    (scrape,) = (block for block in blocks("yaml") if block.startswith("scrape_configs:"))
-    (tmp_path / "rules.yml").write_text(rules)
-    (tmp_path / "prometheus.yml").write_text(scrape)
-    promtool = need("promtool", "prometheus")
+def test_the_rules_are_loaded_as_shown(tmp_path: Path) -> None:
+    """Below another directory; promtool accepts them before and after their links change."""
+    need("promtool", "prometheus")
+    script = "\n".join(("set -e", *RULES, RULES[2]))
+    script = script.replace("sudo ", "").replace("/etc/prometheus", str(tmp_path))
 
-    for command in (["check", "rules", "rules.yml"], ["check", "config", "prometheus.yml"]):
-        result = subprocess.run(
-            [promtool, *command], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        assert result.returncode == 0, result.stdout + result.stderr
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    alerts = (tmp_path / "thinpool" / "alerts.yaml").read_text()
+    assert "https://runbooks.example.org/ThinPoolFailed?vg=" in alerts
+    assert "https://grafana.example.org/d/thinpool-host?" in alerts
+    links = re.findall(r"^ +(?:runbook_url|dashboard): (.*)", alerts, re.MULTILINE)
+    assert {link.partition("://")[0] for link in links} == {"https"}
+
+
+def test_prometheus_takes_the_job_shown(tmp_path: Path) -> None:
+    """As promtool says."""
+    (scrape,) = (block for block in blocks("yaml") if block.startswith("scrape_configs:"))
+    (tmp_path / "prometheus.yml").write_text(scrape)
+    checked = subprocess.run(
+        [need("promtool", "prometheus"), "check", "config", str(tmp_path / "prometheus.yml")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def test_every_make_target_named_exists() -> None:
