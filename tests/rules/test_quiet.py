@@ -201,6 +201,13 @@ def test_what_looks_like_trouble_is_none(name: str, tmp_path: Path) -> None:
     never(tmp_path, timeline(Names(), (65, {}), (minutes, changes)), 65 + minutes)
 
 
+@pytest.mark.parametrize("sample", ["stale", "_"])
+def test_scrapes_that_are_lost_do_not_stop_the_guard(sample: str, tmp_path: Path) -> None:
+    """Of three minutes one sample is left: whether its time moves cannot be said."""
+    series = timeline(Names(), (60, {}), missed=dict.fromkeys((20, 21, 22), sample))
+    never(tmp_path, series, 60)
+
+
 def test_a_new_pool_is_given_time(tmp_path: Path) -> None:
     """A host that has just begun to fill its pool with images has no trend yet."""
     changes: Mapping[str, Value] = {
