@@ -39,7 +39,7 @@ def scraping(target: str, directory: Path) -> Iterator[str]:
         "scrape_configs": [{"job_name": "thinpool", "static_configs": [{"targets": [target]}]}],
     }
     (directory / "prometheus.yml").write_text(json.dumps(config))
-    port = _free_port()
+    port = free_port()
     argv = (
         need("prometheus", PACKAGES),
         f"--config.file={directory}/prometheus.yml",
@@ -77,7 +77,7 @@ def _query(prometheus: str, expression: str) -> list[dict[str, str]] | None:
     return [row["metric"] for row in result] or None
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Find a port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

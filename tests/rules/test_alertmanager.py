@@ -1,0 +1,161 @@
+"""The example of an Alertmanager's configuration: who hears of what, and what inhibits what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from tests.alertmanager import EXAMPLE, alerts, amtool, hurried, post, running
+from tests.waiting import PATIENCE_SECONDS, wait_for
+
+Labels = Mapping[str, str]
+
+
+def of_host(name: str, severity: str = "warning", instance: str = "a:10128") -> Labels:
+    """Give an alert's labels, without a pool."""
+    return {"alertname": name, "severity": severity, "job": "thinpool", "instance": instance}
+
+
+def of_pool(
+    name: str,
+    severity: str = "warning",
+    *,
+    instance: str = "a:10128",
+    vg: str = "docker",
+    pool: str = "thinpool",
+) -> Labels:
+    """Give an alert's labels; LVM's label is left out where it is empty, as Prometheus does."""
+    labels = {**of_host(name, severity, instance), "vg": vg, "pool": pool}
+    return {key: value for key, value in labels.items() if value}
+
+
+def test_amtool_accepts_it() -> None:
+    """Two receivers, and every matcher understood."""
+    status, said = amtool("check-config", str(EXAMPLE))
+
+    assert status == 0, said
+    assert "4 inhibit rules" in said
+    assert "2 receivers" in said
+
+
+@pytest.mark.parametrize(
+    ("labels", "receiver"),
+    [
+        (of_pool("ThinPoolFailed", "critical"), "pages"),
+        (of_host("ThinPoolGuardStale", "critical"), "pages"),
+        ({"alertname": "ThinPoolExportersDown", "severity": "critical"}, "pages"),
+        (of_pool("ThinPoolNotProtected"), "tickets"),
+        (of_host("ThinPoolExporterDown"), "tickets"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value["alertname"],
+)
+def test_routes(labels: Labels, receiver: str) -> None:
+    """Critical is a page, everything else a ticket."""
+    words = [f"{key}={value}" for key, value in labels.items()]
+    flags = (f"--config.file={EXAMPLE}", f"--verify.receivers={receiver}")
+    status, said = amtool("config", "routes", "test", *flags, *words)
+
+    assert status == 0, said
+
+
+FULL = of_pool("ThinPoolOutOfDataSpace", "critical")
+FOREIGN = of_pool("ThinPoolAboveThreshold", "critical", vg="", pool="docker-253:0-pool")
+DOWN = of_host("ThinPoolExporterDown")
+MANY_DOWN = {"alertname": "ThinPoolExportersDown", "severity": "critical", "job": "thinpool"}
+OTHER_JOB = {**of_host("ThinPoolExporterDown", instance="x:10128"), "job": "other"}
+INHIBITED: dict[str, tuple[Labels, list[Labels], list[Labels]]] = {
+    # The source, what it inhibits, and what it must not.
+    "page_over_tickets_of_its_pool": (
+        FULL,
+        [of_pool("ThinPoolAboveThreshold"), of_pool("ThinPoolNextExtensionImpossible")],
+        [
+            of_pool("ThinPoolAboveThreshold", pool="other"),
+            of_pool("ThinPoolAboveThreshold", vg="other"),
+            of_pool("ThinPoolAboveThreshold", vg=""),
+            of_pool("ThinPoolAboveThreshold", instance="b:10128"),
+            {**of_pool("ThinPoolAboveThreshold"), "job": "other"},
+            of_pool("ThinPoolNeedsCheck", "critical"),
+            of_host("ThinPoolDockerDown"),
+            {**of_host("ThinPoolVolumeGroupNearlyFull"), "vg": "docker"},
+            {**of_pool("SomebodyElsesAlert")},
+        ],
+    ),
+    "page_over_tickets_of_a_pool_without_vg": (
+        FOREIGN,
+        [of_pool("ThinPoolOnLoopback", vg="", pool="docker-253:0-pool")],
+        [
+            of_pool("ThinPoolOnLoopback", vg="", pool="other"),
+            of_pool("ThinPoolOnLoopback", vg="docker", pool="docker-253:0-pool"),
+            of_host("ThinPoolDockerDown"),
+        ],
+    ),
+    "page_of_a_host_over_no_pool": (
+        of_host("ThinPoolGuardStale", "critical"),
+        [{**of_host("ThinPoolCollectorStale"), "collector": "lvm"}],
+        [
+            of_pool("ThinPoolAboveThreshold"),
+            of_host("ThinPoolCollectorStale", instance="b:10128"),
+            of_host("ThinPoolConfigReloadFailed"),
+        ],
+    ),
+    "host_out_of_reach_over_all_that_it_said": (
+        DOWN,
+        [
+            FULL,
+            of_pool("ThinPoolAboveThreshold"),
+            of_host("ThinPoolDockerDown"),
+            {**of_host("ThinPoolVolumeGroupNearlyFull"), "vg": "docker"},
+        ],
+        [
+            of_pool("ThinPoolOutOfDataSpace", "critical", instance="b:10128"),
+            of_host("ThinPoolDockerDown", instance="b:10128"),
+            {**FULL, "job": "other"},
+            of_host("SomebodyElsesAlert"),
+        ],
+    ),
+    "fleet_out_of_reach_over_its_hosts_tickets_alone": (
+        MANY_DOWN,
+        [DOWN, of_host("ThinPoolExporterDown", instance="b:10128")],
+        [of_pool("ThinPoolOutOfDataSpace", "critical", instance="c:10128"), OTHER_JOB],
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=INHIBITED)
+def judged(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, dict[frozenset[tuple[str, str]], bool]]]:
+    """Raise one source and its targets in a real Alertmanager: which of them it inhibits."""
+    source, inhibited, others = INHIBITED[request.param]
+    posted = [source, *inhibited, *others]
+    directory = tmp_path_factory.mktemp("alertmanager")
+    with running(directory, hurried("http://127.0.0.1:1")) as alertmanager:
+        post(alertmanager, posted)
+
+        def seen() -> dict[frozenset[tuple[str, str]], bool] | None:
+            """Judge the alerts, once all are looked at for the first time."""
+            found = alerts(alertmanager)
+            states = [alert["status"]["state"] for alert in found]
+            if len(found) < len(posted) or "unprocessed" in states:
+                return None
+            return {
+                frozenset(alert["labels"].items()): bool(alert["status"]["inhibitedBy"])
+                for alert in found
+            }
+
+        yield request.param, wait_for(seen, seconds=PATIENCE_SECONDS, what="all alerts judged")
+
+
+def test_inhibits_exactly_what_it_should(
+    judged: tuple[str, dict[frozenset[tuple[str, str]], bool]],
+) -> None:
+    """By the real Alertmanager's word."""
+    name, verdicts = judged
+    source, inhibited, others = INHIBITED[name]
+
+    assert verdicts == {
+        frozenset(source.items()): False,
+        **{frozenset(labels.items()): True for labels in inhibited},
+        **{frozenset(labels.items()): False for labels in others},
+    }
