@@ -6,6 +6,7 @@ What has been run is kept, so that a test can ask whether anything was left out.
 from __future__ import annotations
 
 import re
+import subprocess
 import urllib.request
 from collections.abc import Iterable, Mapping
 from urllib.parse import urlencode
@@ -36,10 +37,15 @@ class Runbook:
         self._name = name
         self._query = urlencode({"vg": vg, "pool": pool}) if vg or pool else ""
 
+    @property
+    def address(self) -> str:
+        """Where runbook_url leads."""
+        path = f"127.0.0.1:{self._machine.port()}/runbooks/{self._name}"
+        return f"http://{path}?{self._query}" if self._query else f"http://{path}"
+
     def page(self) -> str:
         """Fetch the page, as whoever is paged does."""
-        address = f"http://127.0.0.1:{self._machine.port()}/runbooks/{self._name}"
-        with urllib.request.urlopen(f"{address}?{self._query}", timeout=PAGE_SECONDS) as answer:
+        with urllib.request.urlopen(self.address, timeout=PAGE_SECONDS) as answer:
             text: str = answer.read().decode()
         return text
 
@@ -73,16 +79,16 @@ class Runbook:
         filed = runbooks.blocks_of_markdown(runbooks.source(self._name))
         original, block = (_of(blocks, heading, number) for blocks in (filed, self.blocks()))
         ran.add(original.text)
-        script = f"set -e\n{_typed(block, reader_s)}"
-        path = "/root/block"
-        self._machine.write(path, script)
+        return self.typed(f"set -e\n{_typed(block, reader_s)}", answer)
+
+    def typed(self, script: str, answer: str = "") -> Result:
+        """Have a shell do what somebody types; other input is what it answers."""
         return self._machine.run(
-            ("bash", path), check=False, stdin=answer, timeout_seconds=BLOCK_SECONDS
+            ("bash", "-c", script), check=False, stdin=answer, timeout_seconds=BLOCK_SECONDS
         )
 
     def _line(self, line: str) -> str:
-        argv = ("bash", "-c", line)
-        result = self._machine.run(argv, check=False, timeout_seconds=BLOCK_SECONDS)
+        result = self.typed(line)
         allowed = next((REPORTING[c] for c in REPORTING if line.startswith(c)), {0})
         assert result.returncode in allowed, f"{line}: {result}"
         return result.stdout + result.stderr
@@ -94,6 +100,22 @@ class Filed(Runbook):
     def blocks(self) -> list[Block]:
         """Find the blocks of the file."""
         return runbooks.blocks_of_markdown(runbooks.source(self._name))
+
+
+class Elsewhere(Filed):
+    """A runbook that is typed on another machine: this one, with its Prometheus."""
+
+    def typed(self, script: str, answer: str = "") -> Result:
+        """Have a shell here do it."""
+        done = subprocess.run(
+            ["bash", "-c", script],
+            input=answer,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=BLOCK_SECONDS,
+        )
+        return Result(script, done.returncode, done.stdout, done.stderr)
 
 
 def _of(blocks: Iterable[Block], heading: str, number: int) -> Block:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-from tests.vm import faults
+from tests.vm import faults, scenarios
 from tests.vm.docked import (
     DEVICE,
     OBSERVE,
@@ -28,7 +28,8 @@ def break_metadata(machine: Machine) -> None:
     """Let the kernel fail to write the pool's metadata once, while a container writes."""
     tmeta = f"{DEVICE}_tmeta"
     faults.run(machine, f"dmsetup table {tmeta} > /root/sound", faults.muted(tmeta))
-    start_writer(machine, 8)
+    # A new container's device is the first that cannot be noted down.
+    machine.run("docker run --network=none busybox:vm true", check=False)
     kernel_until(machine, lambda status: bool(status.needs_check))
     faults.run(
         machine,
@@ -63,7 +64,7 @@ def test_out_of_space_by_hand(docked: Machine, guest: Guest) -> None:
         "docker run --network=none --name=maker busybox:vm dd if=/dev/zero of=/f bs=1M count=30"
     )
     docked.run("docker commit maker spare:vm && docker rm maker", timeout_seconds=120)
-    start_writer(docked, 430)
+    start_writer(docked, 380)
     guest.wait_for(PATIENCE_SECONDS, "thinpool_mode", 1, mode="out_of_data_space", **POOL)
     book = runbook(docked, "ThinPoolOutOfDataSpace")
 
@@ -147,3 +148,41 @@ def damage(machine: Machine, directory: Path) -> None:
         f"dd if=/dev/zero of=/dev/mapper/pv-docker-0 bs={METADATA_BLOCK} seek={seek} count=1 "
         "oflag=direct conv=notrunc"
     )
+
+
+def test_a_failed_pool_comes_back_with_its_disk(docked: Machine, guest: Guest) -> None:
+    """Once the metadata can be read again, it is whole, and so is what was written."""
+    set_error = f"set -- $(dmsetup table {DEVICE}_tmeta)"
+    faults.run(docked, set_error, faults.swapped(f"{DEVICE}_tmeta", "0 $2 error"))
+    docked.run(f"dmsetup message {DEVICE} 0 'create_thin 999'; dmsetup status {DEVICE}")
+    guest.wait_for(PATIENCE_SECONDS, "thinpool_mode", 1, mode="failed", **POOL)
+    book = runbook(docked, "ThinPoolFailed")
+
+    assert "Fail" in book.diagnose()
+    book.follow("Stop what uses the pool")
+    book.follow("Deactivate its volumes, and the pool")
+    book.follow("Save the metadata")
+    assert "rw" in book.follow("Let LVM check it")
+    book.follow("Start what uses it")
+
+    guest.wait_for(PATIENCE_SECONDS, "thinpool_mode", 1, mode="rw", **POOL)
+    assert kept(docked)
+
+
+def test_a_read_only_pool_is_written_to_again(docked: Machine, guest: Guest) -> None:
+    """Whether it was loaded so, or its metadata is full and its group as well."""
+    configure(docked, OBSERVE)
+    book = runbook(docked, "ThinPoolReadOnly")
+    faults.run(docked, faults.read_only("docker/thinpool"))
+    guest.wait_for(PATIENCE_SECONDS, "thinpool_mode", 1, mode="ro", **POOL)
+    assert " ro " in book.diagnose()
+    assert " rw " in book.follow("If it is neither")
+
+    plug(docked)
+    scenarios.fill_metadata(docked, DEVICE)
+    guest.wait_for(PATIENCE_SECONDS, "thinpool_mode", 1, mode="ro", **POOL)
+    book.follow("If the group has no space for that", NEW_DISK=docked.disk("data1"))
+    book.follow("If the metadata is full, and no check is needed")
+
+    guest.wait_for(PATIENCE_SECONDS, "thinpool_mode", 1, mode="rw", **POOL)
+    assert kept(docked)
