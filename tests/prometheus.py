@@ -7,7 +7,7 @@ import socket
 import subprocess
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,11 +32,14 @@ def lint(exposition: bytes) -> tuple[int, str]:
 
 
 @contextmanager
-def scraping(target: str, directory: Path) -> Iterator[str]:
-    """Run Prometheus on a target, and give its address."""
+def scraping(
+    target: str, directory: Path, more: Mapping[str, object] | None = None
+) -> Iterator[str]:
+    """Run Prometheus on a target, and give its address; `more` goes into its configuration."""
     config = {
-        "global": {"scrape_interval": "1s"},
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
         "scrape_configs": [{"job_name": "thinpool", "static_configs": [{"targets": [target]}]}],
+        **(more or {}),
     }
     (directory / "prometheus.yml").write_text(json.dumps(config))
     port = free_port()
