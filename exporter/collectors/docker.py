@@ -143,21 +143,21 @@ def _docker_up(snapshot: Snapshot) -> Iterator[Metric]:
 
 
 def _info(docker: DockerInfo, pools: dict[Labels, ThinPool]) -> Labels:
-    mine = (labels for labels, pool in pools.items() if _is_pool_of(docker, pool))
+    mine = (labels for labels, pool in pools.items() if is_pool_of(docker, pool))
     vg_and_pool = next(mine, ("", ""))
     return (printable(docker.server_version), printable(docker.storage_driver), *vg_and_pool)
 
 
-def _is_pool_of(docker: DockerInfo, pool: ThinPool) -> bool:
+def is_pool_of(docker: DockerInfo, pool: ThinPool) -> bool:
     """Docker names the device that it was given; LVM may keep the pool in one below."""
     if not docker.pool_name:
         return False
-    names = (docker.pool_name, _dm_name(pool))
+    names = (docker.pool_name, device_name(pool))
     docker_s, ours = (name.removesuffix(ACTIVE_POOL_SUFFIX) for name in names)
     return docker_s == ours
 
 
-def _dm_name(pool: ThinPool) -> str:
+def device_name(pool: ThinPool) -> str:
     """Name the pool's device, by LVM's rule where the kernel does not tell."""
     if pool.kernel:
         return pool.kernel.dm_name

@@ -1,8 +1,9 @@
 """The runbook of an alert at `/runbooks/NAME?vg=…&pool=…`, for this host and that pool.
 
 The texts are those of rules/runbooks, which the package carries. In their commands VG, POOL,
-VG/POOL and DM_NAME stand for the names of the pool: here they are filled in, quoted for a
-shell. Above the text is what the status page shows of the pool at this moment.
+VG/POOL, DM_NAME, PROFILE and LOOP_FILE stand for the names of the pool, DATA_STEP and
+METADATA_STEP for sizes, DOCKER_ROOT for a directory of the host: here they are filled in,
+quoted for a shell. Above the text is what the status page shows of the pool at this moment.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode
 
 from markupsafe import Markup
 from msgspec import Struct
@@ -22,8 +23,19 @@ from exporter.web.status import PageView, PoolView, Viewer
 
 PREFIX = "/runbooks/"
 MAX_QUERY_FIELDS = 16
-# The whole word: "VGs" and "POOLS" mean others.
-PLACEHOLDERS = re.compile(r"\b(?:VG/POOL|DM_NAME|VG|POOL)\b")
+# The whole word: "VGs" and "POOLS" mean others. What follows an underscore is added to a name:
+# LVM itself calls a pool's metadata POOL_tmeta.
+PLACEHOLDERS = re.compile(
+    r"(?<![A-Za-z0-9_%$])"
+    r"(?:VG/POOL|DM_NAME|VG|POOL|PROFILE|DATA_STEP|METADATA_STEP|LOOP_FILE|DOCKER_ROOT)"
+    r"(?![A-Za-z0-9])"
+)
+ABOUT_DOCKER = "ThinPoolDocker"  # alerts of the host, that is of its Docker: they name no pool
+SUFFIX = ".md"
+NOT_LVM_S = (
+    "LVM did not make this pool: the commands of LVM below, where VG and POOL are left as they "
+    "are, are not for it."
+)
 WITH_NAMES = {"fence", "code_block", "code_inline"}
 
 
@@ -54,11 +66,14 @@ class Runbooks:
         # See StatusPage: it takes memory that most hosts never need.
         from exporter.web.html import answer  # noqa: PLC0415
 
-        source = self.texts.get(request.path.removeprefix(PREFIX))
+        name = request.path.removeprefix(PREFIX)
+        source = self.texts.get(name)
         if source is None:
             return text("Not found", 404)
         page = self._viewer.view()
-        return answer("runbook.html", page=page, runbook=_runbook(source, page, request.query))
+        return answer(
+            "runbook.html", page=page, runbook=_runbook(name, source, page, request.query)
+        )
 
 
 def runbooks(directory: Path, viewer: Viewer) -> Handler:
@@ -73,18 +88,51 @@ def packaged_runbooks() -> Path:
     return installed if installed.is_dir() else package.parent / "rules" / "runbooks"
 
 
-def _runbook(source: str, page: PageView, query: str) -> Runbook:
+def _runbook(name: str, source: str, page: PageView, query: str) -> Runbook:
     heading, _, rest = source.partition("\n")
-    title = heading.removeprefix("# ").strip()
-    vg_name, name = _asked_for(query)
-    if not name:
-        return Runbook(title=title, text=_rendered(rest, None))
-    pools = tuple(pool for pool in page.pools if pool.labels == (vg_name, name))
-    if not pools:
+    asked = _asked_for(query)
+    pools = tuple(pool for pool in page.pools if _is_meant(pool, name, asked))
+    return Runbook(
+        title=heading.removeprefix("# ").strip(),
+        text=_rendered(rest, _words(page, pools, asked), asked),
+        pools=pools,
+        missing=_missing(pools, asked),
+    )
+
+
+def _is_meant(pool: PoolView, name: str, asked: tuple[str, str]) -> bool:
+    """Whether a page is about a pool: the one asked for, all of its VG, or Docker's."""
+    vg_name, pool_name = asked
+    if pool_name:
+        return pool.labels == asked
+    if vg_name:
+        return pool.labels[0] == vg_name
+    return pool.is_docker_s and name.startswith(ABOUT_DOCKER)
+
+
+def _missing(pools: tuple[PoolView, ...], asked: tuple[str, str]) -> str:
+    """Say what is not as the reader, or the text, takes it to be."""
+    vg_name, name = asked
+    if pools:
+        return "" if all(pool.is_lvm for pool in pools) else NOT_LVM_S
+    if name:
         label = shown(f"{vg_name}/{name}" if vg_name else name)
-        missing = f"There is no thin pool {label} on this host now."
-        return Runbook(title=title, text=_rendered(rest, None), missing=missing)
-    return Runbook(title=title, text=_rendered(rest, pools[0]), pools=pools)
+        return f"There is no thin pool {label} on this host now."
+    if vg_name:
+        return f"There is no thin pool in the volume group {shown(vg_name)} on this host now."
+    return ""
+
+
+def _words(
+    page: PageView, pools: tuple[PoolView, ...], asked: tuple[str, str]
+) -> Mapping[str, str]:
+    """Find what the placeholders stand for; where several pools are meant, their VG alone."""
+    host = page.host.words if page.host else {}
+    if not pools:
+        return host
+    words = pools[0].words
+    is_one = bool(asked[1]) or not asked[0]
+    return {**host, **(words if is_one else {key: words[key] for key in words if key == "VG"})}
 
 
 def _asked_for(query: str) -> tuple[str, str]:
@@ -96,16 +144,25 @@ def _asked_for(query: str) -> tuple[str, str]:
     return fields.get("vg", [""])[0], fields.get("pool", [""])[0]
 
 
-def _rendered(source: str, pool: PoolView | None) -> Markup:
+def _rendered(source: str, words: Mapping[str, str], asked: tuple[str, str]) -> Markup:
     """Make HTML of a text; HTML within it is shown, not used."""
     from markdown_it import MarkdownIt  # noqa: PLC0415 - see Runbooks
 
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = markdown.parse(source)
-    if pool is not None:
-        words = pool.words
-        within = [child for token in tokens for child in token.children or ()]
-        for part in (*tokens, *within):
-            if part.type in WITH_NAMES:
-                part.content = PLACEHOLDERS.sub(lambda m: words[m[0]], part.content)
+    within = [child for token in tokens for child in token.children or ()]
+    for part in (*tokens, *within):
+        if part.type in WITH_NAMES:
+            part.content = PLACEHOLDERS.sub(lambda m: words.get(m[0], m[0]), part.content)
+        elif part.type == "link_open":
+            part.attrs["href"] = _link(str(part.attrs["href"]), asked)
     return Markup(markdown.renderer.render(tokens, markdown.options, {}))  # noqa: S704 - ours
+
+
+def _link(target: str, asked: tuple[str, str]) -> str:
+    """Lead from one text to another, for the same pool; the files lead to files."""
+    if not target.endswith(SUFFIX):
+        return target
+    path = f"{PREFIX}{target.removesuffix(SUFFIX)}"
+    labels = urlencode(dict(zip(("vg", "pool"), asked, strict=True)), errors="replace")
+    return f"{path}?{labels}" if any(asked) else path

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.vm import docked as docked_host
 from tests.vm import faults, payload, scenarios, units
 from tests.vm.guest import CONFIG, Guest
 from tests.vm.image import cached_image, missing_tools
@@ -17,6 +18,7 @@ from tests.vm.units import GUARD
 
 READY = "ready"
 UNITS = "units"
+DOCKED = "docked"
 SMALL = Pool(data="400M", metadata="4M")
 _HERE = Path(__file__).parent
 # Covers the first use: building the image and the wheelhouse, and booting.
@@ -114,3 +116,27 @@ def served(booted: Machine, units_kept: str) -> Machine:
 def web(served: Machine) -> Guest:
     """Ask the web side; its events are the guard's."""
     return Guest(served, GUARD)
+
+
+@pytest.fixture(scope="session")
+def docked_kept(booted: Machine) -> str:
+    """Make Docker's pool, with both units beside it."""
+    if not booted.image.release.has_devicemapper:
+        pytest.skip(f"Docker of {booted.image.release.name} has no devicemapper")
+    booted.restore(READY)
+    docked_host.make(booted)
+    booted.snapshot(DOCKED)
+    return DOCKED
+
+
+@pytest.fixture
+def docked(booted: Machine, docked_kept: str) -> Machine:
+    """Return to where Docker runs on a pool that is well."""
+    booted.restore(docked_kept)
+    return booted
+
+
+@pytest.fixture
+def guest(docked: Machine) -> Guest:
+    """Ask the web side beside Docker; its events are the guard's."""
+    return Guest(docked, GUARD)

@@ -10,13 +10,14 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
+from exporter.collectors.docker import is_pool_of
 from exporter.collectors.families import printable
 from exporter.model import Device, PastExtension
 from exporter.report import Figure, Finding, Line, PoolReport, Style
 from exporter.report.case import Case
-from exporter.report.text import quoted
 from exporter.units import format_bytes, format_duration
 from exporter.web.status.usage import UsageView, filling_of
+from exporter.web.status.words import pool_words
 
 # The usage is shown as bars, with these in their notes.
 SHOWN_ELSEWHERE = {"data", "metadata", "next step"}
@@ -48,12 +49,14 @@ class FindingView(Struct, frozen=True, kw_only=True):
 class PoolView(Struct, frozen=True, kw_only=True):
     """What the page shows of a pool; `anchor` names its place on the page.
 
-    `labels` are those of its metrics, `words` its names as a shell takes them.
+    `labels` are those of its metrics, `words` what stands for its names in a runbook.
     """
 
     name: str
     labels: tuple[str, str]
     words: Mapping[str, str]
+    is_lvm: bool
+    is_docker_s: bool
     anchor: str
     severity: str
     brief: str
@@ -73,7 +76,9 @@ class PoolView(Struct, frozen=True, kw_only=True):
         return cls(
             name=pool.name,
             labels=(printable(pool.case.pool.vg_name), printable(pool.case.pool.name)),
-            words=_words(pool.case),
+            words=pool_words(pool.case),
+            is_lvm=pool.case.is_lvm,
+            is_docker_s=_is_docker_s(pool.case),
             anchor=anchor,
             severity=pool.severity.name,
             brief=pool.brief.removeprefix(f"{pool.name}: "),
@@ -121,14 +126,8 @@ def utc(seconds: float) -> str:
     return f"{datetime.fromtimestamp(seconds, tz=timezone.utc):%Y-%m-%d %H:%M:%SZ}"
 
 
-def _words(case: Case) -> Mapping[str, str]:
-    """Quote the pool's names by what stands for them in a runbook's commands."""
-    return {
-        "VG": quoted(case.pool.vg_name),
-        "POOL": quoted(case.pool.name),
-        "VG/POOL": quoted(case.pool.label),
-        "DM_NAME": quoted(case.dm_name),
-    }
+def _is_docker_s(case: Case) -> bool:
+    return case.docker is not None and is_pool_of(case.docker, case.pool)
 
 
 def _anchor(label: str) -> str:

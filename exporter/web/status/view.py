@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from msgspec import Struct
 
@@ -19,6 +19,7 @@ from exporter.web.status.pool import (
     seconds_until_full,
     utc,
 )
+from exporter.web.status.words import host_words
 
 # There is a Snapshot each second, on a slow host with many pools every ten; a guard that has
 # done nothing for so long is replaced by systemd.
@@ -26,11 +27,12 @@ STALE_SECONDS = 30.0
 
 
 class HostView(Struct, frozen=True, kw_only=True):
-    """What the page shows of the host beside its pools."""
+    """What the page shows of the host beside its pools; `words` are for runbooks."""
 
     severity: str
     figures: tuple[Figure, ...]
     findings: tuple[FindingView, ...]
+    words: Mapping[str, str]
 
 
 class PageView(Struct, frozen=True, kw_only=True):
@@ -117,6 +119,7 @@ class Viewer:
                 severity=report.host.severity.name,
                 figures=report.host.figures,
                 findings=finding_views(report.host.findings),
+                words=host_words(snapshot),
             ),
             nothing=_nothing(report),
             telemetry_path=self._telemetry_path,

@@ -1,0 +1,30 @@
+"""Nothing stands in a runbook that has not been typed; the last of these files, by its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests import runbooks
+from tests.vm.runbook import ran
+
+# By the first line of the block: why nothing types it.
+NOT_TYPED: dict[str, str] = {}
+
+
+def test_every_block_has_been_typed(request: pytest.FixtureRequest) -> None:
+    """In the state that it is for, by a test of this run."""
+    here = Path(__file__).parent
+    files = {path.name for path in (*here.glob("test_runbooks*.py"), here / "test_paging.py")}
+    present = {item.path.name for item in request.session.items}
+    if not files <= present:
+        pytest.skip("only a part of the tests that type them is run")
+
+    left = [
+        f"{name}, {block.section} {block.heading}: {block.text}"
+        for name in runbooks.names()
+        for block in runbooks.blocks_of_markdown(runbooks.source(name))
+        if block.text not in ran and block.text.splitlines()[0] not in NOT_TYPED
+    ]
+    assert left == []
