@@ -36,6 +36,11 @@ def alerts(prometheus: Prometheus) -> dict[str, set[int | None]]:
     return found
 
 
+def evaluation(prometheus: Prometheus) -> str:
+    """Say when the first group was evaluated last."""
+    return str(prometheus.get("rules")["groups"][0]["lastEvaluation"])
+
+
 def test_alerts_are_of_the_hosts_in_trouble_alone(tmp_path: Path) -> None:
     """A rack that is not heard of is one page, and no host of it has another alert."""
     flags = ("--lost-racks=1", "--sick", *SICK)
@@ -46,6 +51,14 @@ def test_alerts_are_of_the_hosts_in_trouble_alone(tmp_path: Path) -> None:
             what=f"{EXPECTED}, but {alerts(prometheus)}",
         )
         assert prometheus.value(UP) == HOSTS - len(LOST)
+        # And it stays so.
+        for evaluated_at in (evaluation(prometheus) for _ in range(3)):
+            wait_for(
+                lambda before=evaluated_at: evaluation(prometheus) != before or None,  # type: ignore[misc]
+                seconds=SECONDS,
+                what="another evaluation",
+            )
+            assert alerts(prometheus) == EXPECTED
 
 
 def test_a_host_is_few_series() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import yaml
 
 from tests.bench.fleet.server import running
 from tests.end_to_end.program import Program
+from tests.grafana.boards import load
 from tests.programs import need
 from tests.prometheus import PACKAGES
 from tests.waiting import wait_for
@@ -44,7 +46,11 @@ def installed(name: str, directory: Path, address: str = "127.0.0.1:10128") -> P
 
 @pytest.mark.parametrize(
     ("name", "flags"),
-    [("prometheus.example.yml", ()), ("prometheus-agent.example.yml", ("--agent",))],
+    [
+        ("prometheus.example.yml", ()),
+        ("prometheus-edge.example.yml", ()),
+        ("prometheus-agent.example.yml", ("--agent",)),
+    ],
 )
 def test_promtool_takes_it(tmp_path: Path, name: str, flags: tuple[str, ...]) -> None:
     """With every file that it names, and the rules."""
@@ -75,6 +81,19 @@ def test_prometheus_finds_a_host_by_it(tmp_path: Path) -> None:
             )
     assert {labels["job"] for labels, _ in found} == {"thinpool"}
     assert {labels["instance"] for labels, _ in found} == {demo.address}
+
+
+def test_the_fleets_dashboard_has_what_the_edge_sends() -> None:
+    """Every series that it asks for, in the store for all."""
+    config = yaml.safe_load((RULES / "prometheus-edge.example.yml").read_text())
+    (kept,) = config["remote_write"][0]["write_relabel_configs"]
+    asked = {
+        name
+        for _, expr in load("thinpool-fleet").expressions()
+        for name in re.findall(r"(?:\w+:)?thinpool[\w:]+|ALERTS|\bup\b", expr)
+    }
+    assert len(asked) > 10
+    assert {name for name in asked if not re.fullmatch(kept["regex"], name)} == set()
 
 
 def test_the_jobs_are_one_for_the_rules() -> None:

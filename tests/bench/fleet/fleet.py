@@ -8,6 +8,7 @@ cores, so that times are high rather than low; the ratios between the sizes are 
 from __future__ import annotations
 
 import os
+import re
 import statistics
 import tempfile
 import time
@@ -15,7 +16,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.bench.abuse.memory import memory_of
 from tests.bench.fleet import past
 from tests.bench.fleet.hosts import fleet
 from tests.bench.fleet.server import Prometheus, Rates, generating, watching
@@ -32,6 +32,10 @@ QUERY_ROUNDS = 5
 SHOWN_QUERIES = 3
 DEADLINE_SECONDS = 900.0
 GOAL_SERIES = 110
+MOST_GROWTH = 1.3  # beside that of the hosts
+QUICK = Rates(scrape="2s", evaluation="30s")
+SAMPLES_IN_A_CHUNK = 120
+HEAD, APPENDED = "prometheus_tsdb_head_series", "prometheus_tsdb_head_samples_appended_total"
 OWN_SERIES = 5  # up and scrape_…, of each target
 TICKS = os.sysconf("SC_CLK_TCK")
 ALL: Mapping[str, str] = {"job": "thinpool", "rack": ".*", "instance": ".*"}
@@ -50,6 +54,7 @@ class Figures(NamedTuple):
     rules: Mapping[str, float]
     queries: Mapping[str, float]
     memory: float
+    series: float
     core_share: float
     generator_share: float
 
@@ -62,8 +67,26 @@ def measure() -> bool:
             found.append(visit(hosts, Path(directory)))
         say(table(found))
     with tempfile.TemporaryDirectory() as directory:
+        say(f"with full chunks: {full_memory(Path(directory)):.2f} KiB of memory for a series")
+    with tempfile.TemporaryDirectory() as directory:
         say(f"a sample takes {past.bytes_per_sample(Path(directory)):.2f} bytes on disk")
-    return all(figures.scraped <= GOAL_SERIES for figures in found)
+    first, last = found[0], found[-1]
+    growth = sum(last.rules.values()) / sum(first.rules.values())
+    hosts = last.hosts / first.hosts
+    say(f"all rules: {growth:.1f} times as long for {hosts:.1f} times the hosts")
+    is_small = all(figures.scraped <= GOAL_SERIES for figures in found)
+    return is_small and growth <= MOST_GROWTH * hosts
+
+
+def full_memory(directory: Path) -> float:
+    """Scrape so often that chunks fill up, as they do within half an hour, in KiB a series."""
+    with generating(directory, SIZES[0]), watching(directory, QUICK) as prometheus:
+        wait_for(
+            lambda: chunks_of(prometheus) >= 1 or None,
+            seconds=DEADLINE_SECONDS,
+            what="full chunks",
+        )
+        return 1024 * anonymous_mib(prometheus.pid) / prometheus.own(HEAD)
 
 
 def visit(count: int, directory: Path) -> Figures:
@@ -94,7 +117,8 @@ def visit(count: int, directory: Path) -> Figures:
             recorded=prometheus.value('count({__name__=~".+:.+|ALERTS.*"})') / count,
             rules=rules,
             queries=query_seconds(prometheus),
-            memory=memory_of(prometheus.pid).resident,
+            memory=anonymous_mib(prometheus.pid),
+            series=prometheus.own(HEAD),
             core_share=shares[0],
             generator_share=shares[1],
         )
@@ -107,6 +131,7 @@ def rule_seconds(prometheus: Prometheus) -> Mapping[str, float]:
     def look() -> bool | None:
         is_over = True
         for group in prometheus.get("rules")["groups"]:
+            assert all(rule["health"] != "err" for rule in group["rules"]), group
             times = seen.setdefault(group["name"], {})
             times[group["lastEvaluation"]] = group["evaluationTime"]
             # What was there at the first look was made while the fleet was not complete.
@@ -131,6 +156,18 @@ def query_seconds(prometheus: Prometheus) -> Mapping[str, float]:
     return dict(sorted(times.items(), key=lambda item: -item[1]))
 
 
+def chunks_of(prometheus: Prometheus) -> float:
+    """Count the chunks that a series has filled so far, on average."""
+    return prometheus.own(APPENDED) / prometheus.own(HEAD) / SAMPLES_IN_A_CHUNK
+
+
+def anonymous_mib(pid: int) -> float:
+    """Read how much memory a process has that is no file's, in MiB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (kib,) = re.findall(r"^RssAnon:\s+(\d+) kB", status, re.MULTILINE)
+    return int(kib) / 1024
+
+
 def cpu_of(*pids: int) -> list[float]:
     """Read the processor time of each process, in seconds."""
     return [_cpu(pid) for pid in pids]
@@ -147,6 +184,7 @@ def table(found: list[Figures]) -> str:
         ("series of a host, with Prometheus' own five", [f.scraped for f in found], ".0f"),
         ("recorded series of a host", [f.recorded for f in found], ".1f"),
         ("Prometheus' memory, MiB", [f.memory for f in found], ".0f"),
+        ("of that for a series, KiB", [1024 * f.memory / f.series for f in found], ".2f"),
         ("Prometheus' share of a core", [f.core_share for f in found], ".2f"),
         ("the generator's", [f.generator_share for f in found], ".2f"),
     ]

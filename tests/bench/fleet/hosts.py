@@ -57,11 +57,17 @@ class Host(NamedTuple):
         """Between 0 and 1, evenly spread over the hosts, and of no order."""
         return self.number * GOLDEN % 1
 
+    def noise(self, seconds: float) -> float:
+        """Give a share that differs from each time to the next."""
+        return (self.number + 1000 * seconds * GOLDEN) * GOLDEN % 1
+
     @property
     def rate(self) -> float:
         """Bytes that are written in a second."""
         if self.kind not in STEADY:
             return 0.0
+        if self.kind == "unprotected":
+            return SLOWEST_BYTES_PER_SECOND  # it has nothing but what it is
         ratio = FASTEST_BYTES_PER_SECOND / SLOWEST_BYTES_PER_SECOND
         return SLOWEST_BYTES_PER_SECOND * float(ratio**self._share)
 
@@ -143,10 +149,10 @@ class Template:
         assert not missing, f"{kind} has no {', '.join(missing)}"
 
     def _figure(self, match: re.Match[str], figures: Mapping[str, Figure]) -> Figure | None:
-        if match[1] in CLOCKS:
-            return lambda _, seconds: self._began_at + seconds
+        if match[1] in CLOCKS:  # of a cycle that was not long ago
+            return lambda host, now: self._began_at + now - host.noise(now)
         if match[1] == "thinpool_collector_duration_seconds":
-            return lambda host, now: 0.001 * (1 + (now + host.number) * GOLDEN % 1)
+            return lambda host, now: 0.001 * (1 + host.noise(now))
         if match[1] == "process_cpu_seconds_total":
             return lambda _, seconds: 1 + 0.005 * max(0.0, seconds)
         line = match[0]

@@ -48,10 +48,20 @@ class Prometheus(NamedTuple):
         result = self.get("query", query=expr)["result"]
         return [(row["metric"], float(row["value"][1])) for row in result]
 
+    def own(self, name: str) -> float:
+        """Read a figure that it tells of itself."""
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=ASK_SECONDS) as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if _is(line, name))
+
     def value(self, expr: str) -> float:
         """Evaluate an expression of one series."""
         ((_, value),) = self.values(expr)
         return value
+
+
+def _is(line: str, name: str) -> bool:
+    return line.startswith((f"{name} ", f"{name}{{"))
 
 
 @contextmanager
