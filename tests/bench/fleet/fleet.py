@@ -72,10 +72,10 @@ def measure() -> bool:
         say(f"a sample takes {past.bytes_per_sample(Path(directory)):.2f} bytes on disk")
     first, last = found[0], found[-1]
     growth = sum(last.rules.values()) / sum(first.rules.values())
-    hosts = last.hosts / first.hosts
-    say(f"all rules: {growth:.1f} times as long for {hosts:.1f} times the hosts")
+    larger = last.hosts / first.hosts
+    say(f"all rules: {growth:.1f} times as long for {larger:.1f} times the hosts")
     is_small = all(figures.scraped <= GOAL_SERIES for figures in found)
-    return is_small and growth <= MOST_GROWTH * hosts
+    return is_small and growth <= MOST_GROWTH * larger
 
 
 def full_memory(directory: Path) -> float:
