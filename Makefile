@@ -46,7 +46,7 @@ test: lint types linters ## everything that can run here; says what it leaves ou
 # takes what it leaves, and says at the end what came of it.
 test-beside: $(READY)
 	@log=$$(mktemp); \
-	nice -n 19 $(MAKE) --no-print-directory --jobs=1 unit rules end-to-end >$$log 2>&1; \
+	nice -n 10 $(MAKE) --no-print-directory --jobs=1 unit rules end-to-end >$$log 2>&1; \
 	status=$$?; cat $$log; rm -f $$log; exit $$status
 
 lint: $(READY) ## style of the code

@@ -16,7 +16,7 @@ from types import TracebackType
 from tests.waiting import wait_for
 
 START_SECONDS = 30.0
-STOP_SECONDS = 10.0
+STOP_SECONDS = 30.0
 PROGRAM = (sys.executable, "-m", "exporter")
 
 
@@ -107,7 +107,7 @@ class Program(Process):
     def get(self, path: str) -> tuple[int, str]:
         """Ask for a page; status and text."""
         try:
-            with urllib.request.urlopen(f"http://{self.address}{path}", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://{self.address}{path}", timeout=30) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

@@ -55,13 +55,13 @@ def test_a_socket_of_systemds(tmp_path: Path) -> None:
             url = f"http://127.0.0.1:{listener.getsockname()[1]}/-/healthy"
 
             def is_served() -> bool:
-                with urllib.request.urlopen(url, timeout=10) as answer:
+                with urllib.request.urlopen(url, timeout=30) as answer:
                     return bool(answer.status == 200)
 
             assert eventually(is_served)
         finally:
             process.terminate()
-            assert process.wait(10) == 0
+            assert process.wait(30) == 0
 
 
 def test_no_socket_was_passed(tmp_path: Path) -> None:
