@@ -158,7 +158,8 @@ def query_seconds(prometheus: Prometheus) -> Mapping[str, float]:
 
 def chunks_of(prometheus: Prometheus) -> float:
     """Count the chunks that a series has filled so far, on average."""
-    return prometheus.own(APPENDED) / prometheus.own(HEAD) / SAMPLES_IN_A_CHUNK
+    series = prometheus.own(HEAD)
+    return prometheus.own(APPENDED) / series / SAMPLES_IN_A_CHUNK if series else 0.0
 
 
 def anonymous_mib(pid: int) -> float:
