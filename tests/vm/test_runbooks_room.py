@@ -41,7 +41,9 @@ def test_what_fills_the_data_is_found_and_freed(docked: Machine, guest: Guest) -
     docked.run(f"{run} -d --name=runner busybox:vm sh -c '{write}; rm /f; sync; sleep 9999'")
     docked.wait_until("docker exec runner test ! -e /f", PATIENCE_SECONDS)
     book = runbook(docked, "ThinPoolDataFillingUp")
-    assert "thinpool_volume_mapped_bytes" in book.diagnose()
+    said = book.diagnose()
+    assert " thin " in said
+    assert "runner" in said
 
     for heading, number, words in (
         ("Remove stopped containers (loses what they wrote)", 0, {}),
@@ -97,8 +99,8 @@ def test_a_pool_above_its_threshold(docked: Machine, guest: Guest) -> None:
     book.follow("Extend it now", 1)
     book.follow("If the group has no space", NEW_DISK=docked.disk("data1"))
 
-    metrics = guest.wait_for(PATIENCE_SECONDS, STATE, 1, reason="below_threshold", **POOL)
-    assert (metrics.value("thinpool_metadata_size_bytes", **POOL) or 0) > 4 * faults.MIB
+    guest.wait_for(PATIENCE_SECONDS, STATE, 1, reason="below_threshold", **POOL)
+    assert (scenarios.dm_status(docked)[DEVICE].total_metadata or 0) > 1024
 
 
 def test_a_pool_that_cannot_grow_any_more(docked: Machine, guest: Guest) -> None:
@@ -163,6 +165,8 @@ def test_a_group_that_cannot_serve_all(docked: Machine, guest: Guest) -> None:
 def test_an_extension_that_lvm_refuses(docked: Machine, guest: Guest) -> None:
     """What LVM says is found, and when it is mended, a step by hand lets the guard go on."""
     docked.write("/etc/lvm/lvmlocal.conf", "global { metadata_read_only = 1 }\n")
+    # The lvm that waits for its next command has read its configuration already.
+    docked.run(f"systemctl restart {GUARD}", timeout_seconds=60)
     fill_to(docked, 85)
     guest.wait_for(PATIENCE_SECONDS, STATE, 1, reason="latched_refused", **POOL)
     book = runbook(docked, "ThinPoolExtensionFailing")
