@@ -20,6 +20,7 @@ from tests.vm.guest import Guest
 from tests.vm.machine import Machine
 from tests.vm.runbook import Runbook
 from tests.vm.units import GUARD
+from tests.vm.waiting import wait_until
 
 DATA, METADATA = {"device": "data", **POOL}, {"device": "metadata", **POOL}
 STATE = "thinpool_guard_state"
@@ -30,8 +31,14 @@ PROFILE = "/etc/lvm/profile/docker-thinpool.profile"
 
 
 def used(machine: Machine) -> int:
-    """Read how many blocks of data are in use."""
+    """Read how many blocks of data are in use, when all that was done is committed."""
+    machine.run(f"dmsetup status {DEVICE}")
     return scenarios.dm_status(machine)[DEVICE].used_data or 0
+
+
+def wait_for_less(machine: Machine, blocks: int, what: str) -> None:
+    """Wait until less of the pool's data is in use."""
+    wait_until(lambda: used(machine) < blocks, deadline_seconds=PATIENCE_SECONDS, what=what)
 
 
 def test_what_fills_the_data_is_found_and_freed(docked: Machine, guest: Guest) -> None:
@@ -53,9 +60,8 @@ def test_what_fills_the_data_is_found_and_freed(docked: Machine, guest: Guest) -
     }
     for heading, words in freeing.items():
         before = used(docked)
-        book.follow(heading, 0, "", **words)
-        docked.run(f"dmsetup status {DEVICE}")  # without --noflush it commits
-        assert used(docked) < before - 15 * CHUNKS_OF_MIB, heading
+        said = book.follow(heading, 0, "", **words)
+        wait_for_less(docked, before - 15 * CHUNKS_OF_MIB, f"{heading}: {said}")
     book.follow("Stop what fills it", CONTAINER="runner")
     book.follow("Give the group another disk", NEW_DISK=docked.disk("data1"))
 
