@@ -107,7 +107,7 @@ def test_a_source_that_cannot_be_read(docked: Machine, guest: Guest) -> None:
     guest.wait_for(PATIENCE_SECONDS, "thinpool_collector_success", 1, **lvm)
 
     docked.write(CONFIG, "commands: {lvm: /nonexistent}\n")
-    docked.run(f"systemctl reload {GUARD}")
+    docked.run(f"systemctl restart {GUARD}", timeout_seconds=60)
     guest.wait_for(PATIENCE_SECONDS, "thinpool_collector_success", 0, **lvm)
     configure_quietly(docked)
     book.follow("If LVM cannot be read at all")
@@ -138,7 +138,7 @@ def test_a_configuration_with_faults(docked: Machine, guest: Guest) -> None:
 def test_an_exporter_that_is_down(docked: Machine, guest: Guest) -> None:
     """Its text is read elsewhere, and its commands are typed on the host."""
     book = Filed(docked, "ThinPoolExporterDown")
-    assert "Healthy" in book.diagnose(HOST="127.0.0.1")
+    assert "is healthy" in book.diagnose(HOST="127.0.0.1")
     docked.run(f"systemctl stop {WEB}")
 
     book.follow("If the web side does not run")

@@ -170,17 +170,15 @@ def test_a_group_that_cannot_serve_all(docked: Machine, guest: Guest) -> None:
 
 def test_an_extension_that_lvm_refuses(docked: Machine, guest: Guest) -> None:
     """What LVM says is found, and when it is mended, a step by hand lets the guard go on."""
-    docked.write("/etc/lvm/lvmlocal.conf", "global { metadata_read_only = 1 }\n")
-    # The lvm that waits for its next command has read its configuration already.
-    docked.run(f"systemctl restart {GUARD}", timeout_seconds=60)
+    docked.run("vgchange -qq --alloc contiguous docker")
     fill_to(docked, 85)
     guest.wait_for(PATIENCE_SECONDS, STATE, 1, reason="latched_refused", **POOL)
     book = runbook(docked, "ThinPoolExtensionFailing")
 
     said = book.diagnose()
     assert "extend_failed" in said
-    assert "metadata_read_only" in said
-    docked.run("rm /etc/lvm/lvmlocal.conf")
+    assert "Insufficient suitable contiguous" in said
+    docked.run("vgchange -qq --alloc normal docker")
     book.follow("If LVM refused it")
     guest.wait_for(PATIENCE_SECONDS, STATE, 1, reason="below_threshold", **POOL)
     assert "rw" in book.follow("If it had no effect")
