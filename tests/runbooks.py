@@ -11,7 +11,7 @@ from exporter.web.runbook import packaged_runbooks
 
 SECTIONS = ("Meaning", "Impact", "Diagnosis", "Mitigation")
 # What a reader fills in: nobody else can know it.
-READER_S = ("NEW_DISK", "DISK", "LV", "PID", "CONTAINER", "HOST", "PROMETHEUS")
+READER_S = ("NEW_DISK", "DISK", "DEVICE", "LV", "CONTAINER", "HOST", "PROMETHEUS")
 PARTS = re.compile(r"^(```sh\n.*?^```|##+ [^\n]*)$", re.MULTILINE | re.DOTALL)
 HEADINGS = {"h2": "## ", "h3": "### "}
 

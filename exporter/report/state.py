@@ -12,6 +12,7 @@ from exporter.report.room import grow_by_hand
 from exporter.report.text import operand, percent, whole_percent
 
 NEARLY_FULL_PERCENT = 95
+CLEAR_NEEDS_CHECK = 'global/thin_check_options=["-q","--clear-needs-check-flag"]'
 # lv_health_status in lvs
 HEALTH = {
     "failed": PoolMode.FAILED,
@@ -219,7 +220,8 @@ def _after_repair(case: Case) -> tuple[Line, ...]:
     label = operand(case.pool.label)
     full = grow_by_hand(case, Device.METADATA) if case.is_over(Device.METADATA) else ()
     return (
-        run("lvchange", "-ay", *label),
+        # Neither a repair nor LVM's own options clear the mark of needs_check.
+        run("lvchange", "-ay", "--config", CLEAR_NEEDS_CHECK, *label),
         *full,
         say("Check the file systems (fsck), then start Docker:"),
         run("systemctl", "start", "docker"),

@@ -20,8 +20,11 @@ from tests.vm.docked import (
 )
 from tests.vm.guest import Guest
 from tests.vm.machine import Machine
+from tests.vm.runbook import Runbook
+from tests.vm.waiting import wait_until
 
-METADATA_BLOCK = 4096
+METADATA_BLOCK, SECTOR = 4096, 512
+IMAGE = "/root/thinpool_tmeta.img"
 
 
 def break_metadata(machine: Machine) -> None:
@@ -77,9 +80,7 @@ def test_out_of_space_by_hand(docked: Machine, guest: Guest) -> None:
     assert docked.run("docker wait writer", timeout_seconds=120).stdout.strip() == "0"
 
 
-def test_metadata_that_is_sound_is_checked_and_used_again(
-    docked: Machine, guest: Guest
-) -> None:
+def test_metadata_that_is_sound_is_used_again(docked: Machine, guest: Guest) -> None:
     """One failed write leaves a mark; a check is all that it takes, and data is as it was."""
     break_metadata(docked)
     guest.wait_for(PATIENCE_SECONDS, "thinpool_needs_check", 1, **POOL)
@@ -88,15 +89,13 @@ def test_metadata_that_is_sound_is_checked_and_used_again(
     assert "needs_check" in book.diagnose()
     book.follow("Stop what uses the pool")
     book.follow("Deactivate its volumes, and the pool")
-    book.follow("Save the metadata")
-    assert "rw" in book.follow("Let LVM check it")
+    assert "sound" in book.follow("Save the metadata, and look at it")
+    assert " rw " in book.follow("Let LVM check it")
     book.follow("Start what uses it")
 
     guest.wait_for(PATIENCE_SECONDS, "thinpool_needs_check", 0, **POOL)
     guest.wait_for(PATIENCE_SECONDS, "thinpool_mode", 1, mode="rw", **POOL)
-    assert docked.run("stat -c %s /root/thinpool_tmeta.img").stdout.strip() == str(
-        4 * faults.MIB
-    )
+    assert docked.run(f"stat -c %s {IMAGE}").stdout.strip() == str(4 * faults.MIB)
     assert kept(docked)
 
 
@@ -111,14 +110,15 @@ def test_metadata_that_is_damaged_is_repaired(
     book = runbook(docked, "ThinPoolNeedsCheck")
     book.follow("Stop what uses the pool")
     book.follow("Deactivate its volumes, and the pool")
-    book.follow("Save the metadata")
+    book.follow("Save the metadata, and look at it")
     damage(docked, tmp_path)
+    assert "damaged" in book.follow("Save the metadata, and look at it")
 
     refused = book.attempt("Let LVM check it")
     assert "repair required" in refused.stderr.lower()
     assert book.attempt("If the check fails: repair").returncode != 0
     book.follow("If the check fails: repair", 1, NEW_DISK=docked.disk("data1"))
-    assert "rw" in book.follow("If the check fails: repair")
+    assert " rw " in book.follow("If the check fails: repair")
     book.follow("Start what uses it")
 
     guest.wait_for(PATIENCE_SECONDS, "thinpool_needs_check", 0, **POOL)
@@ -127,27 +127,68 @@ def test_metadata_that_is_damaged_is_repaired(
     assert "_meta0" not in docked.run("lvs -a docker").stdout
 
 
+def test_a_pool_of_lvm_s_own_volumes_is_checked_by_lvm(docked: Machine) -> None:
+    """It clears the mark by itself, and a file system on the pool is as it was."""
+    volumes = "vols/pool"
+    device = f"{faults.dm_name(volumes)}-tpool"
+    scenarios.write_profile(docked, faults.PROFILE, faults.THRESHOLD, faults.STEP)
+    faults.run(
+        docked,
+        faults.Disk(docked, "data1").group("vols", 128),
+        faults.pool(volumes),
+        f"lvcreate -qq {faults.QUIET} -V 64M -n files --thinpool pool vols",
+        "mkfs.ext4 -q /dev/vols/files && mount /dev/vols/files /mnt",
+        "dd if=/dev/urandom of=/mnt/file bs=1M count=8 conv=fsync",
+        "md5sum /mnt/file > /root/sum",
+        f"dmsetup table vols-pool_tmeta > /root/sound; {faults.muted('vols-pool_tmeta')}",
+        "! dd if=/dev/zero of=/mnt/other bs=1M count=8 conv=fsync",
+        f"dmsetup status --noflush {device} | grep needs_check",
+        "dmsetup suspend --noflush vols-pool_tmeta; dmsetup load vols-pool_tmeta < /root/sound",
+        "dmsetup resume vols-pool_tmeta",
+    )
+    book = Runbook(docked, "ThinPoolNeedsCheck", vg="vols", pool="pool")
+    wait_until(
+        lambda: f"--noflush {device}" in book.page(),
+        deadline_seconds=PATIENCE_SECONDS,
+        what="the new pool's page",
+    )
+
+    assert "/mnt" in book.follow("Stop what uses the pool")
+    docked.run("umount /mnt")
+    book.follow("Deactivate its volumes, and the pool")
+    assert "sound" in book.follow("Save the metadata, and look at it")
+    (line,) = (
+        line
+        for line in book.follow("Let LVM check it").splitlines()
+        if line.startswith(f"{device}: ")
+    )
+    assert " rw " in line
+    assert "needs_check" not in line
+
+    docked.run("lvchange -ay vols/files && mount /dev/vols/files /mnt && md5sum -c /root/sum")
+
+
 def damage(machine: Machine, directory: Path) -> None:
     """Destroy what tells which blocks are in use, and which a repair counts anew.
 
     Such a block has no flags after its checksum, and its own number follows.
     """
-    machine.get("/root/thinpool_tmeta.img", directory / "tmeta")
+    machine.get(IMAGE, directory / "tmeta")
     data = (directory / "tmeta").read_bytes()
     heads = (
         (number, struct.unpack_from("<IIQ", data, number * METADATA_BLOCK))
         for number in range(1, len(data) // METADATA_BLOCK)
     )
-    number = next(n for n, (csum, flags, own) in heads if csum and not flags and own == n)
+    numbers = [n for n, (checksum, flags, own) in heads if checksum and not flags and own == n]
+    assert numbers
     machine.run(f"lvchange -qq -y {faults.QUIET} -ay docker/thinpool_tmeta")
-    table = machine.run("dmsetup table docker-thinpool_tmeta").stdout.split()
-    start = int(table[4])
+    start = int(machine.run("dmsetup table docker-thinpool_tmeta").stdout.split()[4])
     machine.run("lvchange -qq -an docker/thinpool_tmeta")
-    seek = start // 8 + number
-    machine.run(
-        f"dd if=/dev/zero of=/dev/mapper/pv-docker-0 bs={METADATA_BLOCK} seek={seek} count=1 "
-        "oflag=direct conv=notrunc"
+    write = (
+        f"dd if=/dev/zero of=/dev/mapper/pv-docker-0 bs={METADATA_BLOCK} count=1 oflag=direct"
     )
+    blocks = (start * SECTOR // METADATA_BLOCK + number for number in numbers)
+    faults.run(machine, *(f"{write} seek={block} conv=notrunc" for block in blocks))
 
 
 def test_a_failed_pool_comes_back_with_its_disk(docked: Machine, guest: Guest) -> None:
@@ -161,8 +202,8 @@ def test_a_failed_pool_comes_back_with_its_disk(docked: Machine, guest: Guest) -
     assert "Fail" in book.diagnose()
     book.follow("Stop what uses the pool")
     book.follow("Deactivate its volumes, and the pool")
-    book.follow("Save the metadata")
-    assert "rw" in book.follow("Let LVM check it")
+    assert "sound" in book.follow("Save the metadata, and look at it")
+    assert " rw " in book.follow("Let LVM check it")
     book.follow("Start what uses it")
 
     guest.wait_for(PATIENCE_SECONDS, "thinpool_mode", 1, mode="rw", **POOL)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.vm import faults, scenarios, units
@@ -90,24 +92,22 @@ def cycled_after(guest: Guest, seen: float) -> float:
 
 
 def test_a_source_that_cannot_be_read(docked: Machine, guest: Guest) -> None:
-    """Who holds LVM's lock is found, and LVM read again when it is gone."""
+    """LVM waits for a device, or is not where it should be; it is read again afterwards."""
     lvm = {"collector": "lvm"}
     book = Runbook(docked, "ThinPoolCollectorStale")
     docked.write(CONFIG, COLLECT.replace("{", "{lvm_deadline: 5s, "))
     docked.run(f"systemctl reload {GUARD}")
-    lock = f"{faults.LOCKS}/V_docker"
-    docked.start(("flock", "--no-fork", lock, "sleep", "infinity"))
-    guest.wait_for(PATIENCE_SECONDS, "thinpool_collector_success", 0, **lvm)
+    docked.run("dmsetup suspend pv-docker-0")
+    guest.wait_for(2 * PATIENCE_SECONDS, "thinpool_collector_success", 0, **lvm)
 
     said = book.diagnose()
-    (holder,) = (
-        line.split() for line in said.splitlines() if line.endswith(lock) and "sleep" in line
-    )
-    book.follow("If a lock is held", PID=holder[0])
+    assert re.search(r"^pv-docker-0 +Suspended", said, re.MULTILINE)
+    assert re.search(r"^ *\d+ +\d+ D", said, re.MULTILINE)
+    book.follow("If a device is suspended, and no LVM command is at work", DEVICE="pv-docker-0")
     guest.wait_for(PATIENCE_SECONDS, "thinpool_collector_success", 1, **lvm)
 
     docked.write(CONFIG, "commands: {lvm: /nonexistent}\n")
-    docked.run(f"systemctl reload {GUARD}")
+    docked.run(f"systemctl restart {GUARD}", timeout_seconds=60)
     guest.wait_for(PATIENCE_SECONDS, "thinpool_collector_success", 0, **lvm)
     configure_quietly(docked)
     book.follow("If LVM cannot be read at all")
@@ -138,7 +138,7 @@ def test_a_configuration_with_faults(docked: Machine, guest: Guest) -> None:
 def test_an_exporter_that_is_down(docked: Machine, guest: Guest) -> None:
     """Its text is read elsewhere, and its commands are typed on the host."""
     book = Filed(docked, "ThinPoolExporterDown")
-    assert "Healthy" in book.diagnose(HOST="127.0.0.1")
+    assert "is healthy" in book.diagnose(HOST="127.0.0.1")
     docked.run(f"systemctl stop {WEB}")
 
     book.follow("If the web side does not run")
