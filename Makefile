@@ -10,7 +10,7 @@ VM_PACKAGES := qemu-system-x86 qemu-utils mmdebstrap e2fsprogs openssh-client
 MISSING_FOR_VM = $(strip $(foreach program,$(VM_PROGRAMS),$(if $(shell PATH="$$PATH:/usr/sbin:/sbin" command -v $(program)),,$(program))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-beside lint types linters unit rules end-to-end test-vm vm-image crash oracle faults pressure vm-shell record dashboards picture bench dist clean
+.PHONY: help run demo test test-beside lint types linters unit rules end-to-end test-vm vm-image crash oracle faults runbooks pressure vm-shell record dashboards picture bench dist clean
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -90,6 +90,9 @@ oracle: $(READY) ## LVM's arithmetic beside ours in some 500 combinations, in th
 faults: $(READY) ## the fault catalogue (tests/README.md), in the virtual machine
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/pytest -q --durations=10 --vm tests/vm/test_faults_states.py \
 	  tests/vm/test_faults_lvm.py tests/vm/test_faults_host.py
+
+runbooks: $(READY) ## every command of every runbook, in the virtual machine (half an hour)
+	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/pytest -q --durations=10 --vm tests/vm/test_paging.py tests/vm/test_runbooks*.py
 
 pressure: $(READY) ## a host without memory, with slow disks, and what locking is good for (ten minutes)
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/pytest -q -s --vm tests/vm/test_pressure.py

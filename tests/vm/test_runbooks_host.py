@@ -22,6 +22,8 @@ from tests.vm.machine import Machine
 from tests.vm.runbook import Filed, Runbook
 from tests.vm.units import GUARD, WEB
 
+pytestmark = pytest.mark.campaign
+
 DOCKER_UP = "thinpool_docker_up"
 FLAGS = "/etc/default/thinpool-exporter"
 

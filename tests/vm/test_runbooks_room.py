@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.vm import faults, scenarios
 from tests.vm.docked import (
     ACT,
@@ -21,6 +23,8 @@ from tests.vm.machine import Machine
 from tests.vm.runbook import Runbook
 from tests.vm.units import GUARD
 from tests.vm.waiting import wait_until
+
+pytestmark = pytest.mark.campaign
 
 DATA, METADATA = {"device": "data", **POOL}, {"device": "metadata", **POOL}
 STATE = "thinpool_guard_state"

@@ -9,6 +9,8 @@ import pytest
 from tests import runbooks
 from tests.vm.runbook import ran
 
+pytestmark = pytest.mark.campaign
+
 # By the first line of the block: why nothing types it.
 NOT_TYPED: dict[str, str] = {}
 
