@@ -28,6 +28,7 @@ from exporter.web.connection import (
 from exporter.web.lobby import Lobby, origin_of
 from exporter.web.tls import is_allowed
 from exporter.web.traffic import Traffic
+from exporter.web.turns import Turns
 
 log = structlog.get_logger(__name__)
 
@@ -35,12 +36,13 @@ log = structlog.get_logger(__name__)
 class Connections:
     """Serves clients, each from its socket on; TLS as the settings in force have it."""
 
-    def __init__(self, app: App, *, traffic: Traffic, limits: Limits) -> None:
+    def __init__(self, app: App, *, traffic: Traffic, limits: Limits, turns: Turns) -> None:
         self._app = app
         self._settings = app.settings
         self._traffic = traffic
         self._config = make_config(limits.idle_seconds)
         self._limits = limits
+        self._turns = turns
         self._lobby = Lobby(self._enter, limit=limits.connections, seconds=limits.idle_seconds)
         self._inflow = memoryview(bytearray(MAX_HEADER_BYTES))
         # Whoever asked longest ago comes first.
@@ -56,8 +58,9 @@ class Connections:
         """Serve one client until it leaves, or has to make room for another one."""
         self._lobby.take(client, origin_of(address))
 
-    def _enter(self, client: socket.socket) -> None:
+    def _enter(self, client: socket.socket, origin: str) -> None:
         self._traffic.arrive()
+        self._turns.belongs(client, origin)
         while len(self._open) >= self._limits.connections:
             task = next(iter(self._open))
             self._ending.add(task)

@@ -4,8 +4,9 @@ A silent client costs next to nothing here: a socket and an entry in the loop's 
 Streams, TLS and HTTP, which take tens of thousands of bytes, are for those who talk.
 
 Of those who talk one is let in each round of the event loop, and the hosts that they come from
-take turns. A handshake takes a millisecond or more, and a crowd that comes back at once a
-third of a second: a scraper waits for one of each other host, not for all of them.
+take turns (as they go on to do, turns.py). A handshake takes a millisecond or more, and a
+crowd that comes back at once a third of a second: a scraper waits for one of each other host,
+not for all of them.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ IPV6_HOST_BITS = 64  # a host may take any address of its network's (RFC 4291, 2
 
 
 class Lobby:
-    """Holds up to `limit` clients, each for `seconds`; `enter` takes one that talks.
+    """Holds up to `limit` clients, each for `seconds`; `enter` takes one and its host.
 
     Above the limit the one that has been there longest goes. For an event loop's thread.
     """
 
     def __init__(
-        self, enter: Callable[[socket.socket], None], *, limit: int, seconds: float
+        self, enter: Callable[[socket.socket, str], None], *, limit: int, seconds: float
     ) -> None:
         self._enter = enter
         self._limit = limit
@@ -82,7 +83,7 @@ class Lobby:
             if clients:  # the others' turn first
                 self._talking[origin] = self._talking.pop(origin)
             if _is_talking(client):
-                self._enter(client)
+                self._enter(client, origin)
                 break
             client.close()
         self._is_letting_in = bool(self._talking)

@@ -17,6 +17,7 @@ from exporter.web.connections import Connections, report
 from exporter.web.listen import address_of, adopt, listen
 from exporter.web.tls import use_small_buffers
 from exporter.web.traffic import Traffic
+from exporter.web.turns import Turns
 
 STOP_SECONDS = 2.0
 ACCEPT_PAUSE_SECONDS = 0.1
@@ -48,10 +49,12 @@ class WebServer:
     ) -> None:
         self._wanted = addresses
         self._descriptors = descriptors
+        self._turns = Turns()
         self._connections = Connections(
             app,
             traffic=traffic or Traffic(),
             limits=limits or Limits(),
+            turns=self._turns,
         )
         self._addresses: tuple[str, ...] = ()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -90,10 +93,13 @@ class WebServer:
         self._thread.join(timeout_seconds)
 
     def _run(self, listeners: Sequence[socket.socket]) -> None:
-        try:
-            asyncio.run(self._serve(listeners))
-        finally:
-            self._started.set()
+        # As asyncio.run does, which makes a loop of its own until Python 3.12.
+        with contextlib.closing(asyncio.SelectorEventLoop(self._turns)) as loop:
+            try:
+                loop.run_until_complete(self._serve(listeners))
+            finally:
+                self._started.set()
+                _end_tasks(loop)
 
     async def _serve(self, listeners: Sequence[socket.socket]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -134,6 +140,15 @@ class WebServer:
     def _resume(self, listener: socket.socket) -> None:
         if not self._stopping.is_set():
             asyncio.get_running_loop().add_reader(listener, self._accept, listener)
+
+
+def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    if left := asyncio.all_tasks(loop):
+        for task in left:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.run_until_complete(loop.shutdown_default_executor())
 
 
 def _report(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

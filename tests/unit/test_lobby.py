@@ -52,7 +52,7 @@ def test_hosts_take_turns(connect: Callable[[], Pair]) -> None:
     crowd = [connect() for _ in range(5)]
     scrapers = [connect(), connect()]
 
-    def enter(client: socket.socket) -> None:
+    def enter(client: socket.socket, _host: str) -> None:
         if not entered:  # they come as the first of the crowd is let in
             for server_end, client_end in scrapers:
                 client_end.send(b"GET")
@@ -86,7 +86,7 @@ def test_knows_a_host_by_its_address(address: str, other: str, *, is_same: bool)
 def test_who_has_left_is_not_served(connect: Callable[[], Pair]) -> None:
     """Its end is closed, and the others get in."""
     entered: list[socket.socket] = []
-    lobby = Lobby(entered.append, limit=10, seconds=PATIENCE_SECONDS)
+    lobby = Lobby(lambda client, _: entered.append(client), limit=10, seconds=PATIENCE_SECONDS)
     stays, leaves = connect(), connect()
     leaves[1].close()
     run(lobby, [(leaves[0], connect()[1]), stays], lambda: bool(entered))
@@ -97,7 +97,7 @@ def test_who_has_left_is_not_served(connect: Callable[[], Pair]) -> None:
 def test_the_one_that_has_waited_longest_makes_room(connect: Callable[[], Pair]) -> None:
     """Above the limit, and though it may just have spoken."""
     entered: list[socket.socket] = []
-    lobby = Lobby(entered.append, limit=2, seconds=PATIENCE_SECONDS)
+    lobby = Lobby(lambda client, _: entered.append(client), limit=2, seconds=PATIENCE_SECONDS)
     clients = [connect() for _ in range(3)]
     run(lobby, clients, lambda: len(entered) == 2)
     assert entered == [clients[1][0], clients[2][0]]
@@ -107,7 +107,7 @@ def test_the_one_that_has_waited_longest_makes_room(connect: Callable[[], Pair])
 def test_silence_ends(connect: Callable[[], Pair]) -> None:
     """After the lobby's time."""
     entered: list[socket.socket] = []
-    lobby = Lobby(entered.append, limit=2, seconds=0.01)
+    lobby = Lobby(lambda client, _: entered.append(client), limit=2, seconds=0.01)
     server_end, client_end = connect()
     run(lobby, [(server_end, connect()[1])], lambda: server_end.fileno() == -1)
     assert client_end.recv(1) == b""
@@ -117,6 +117,8 @@ def test_silence_ends(connect: Callable[[], Pair]) -> None:
 def test_a_crowd_is_noticed_until_it_has_been_let_in(connect: Callable[[], Pair]) -> None:
     """Half of the limit waits for its turn: newcomers are left to the kernel."""
     crowded: list[bool] = []
-    lobby = Lobby(lambda _: crowded.append(lobby.is_crowded), limit=6, seconds=PATIENCE_SECONDS)
+    lobby = Lobby(
+        lambda *_: crowded.append(lobby.is_crowded), limit=6, seconds=PATIENCE_SECONDS
+    )
     run(lobby, [connect() for _ in range(5)], lambda: len(crowded) == 5)
     assert crowded == [True, True, False, False, False]  # with 4, 3, 2, 1 and none behind it
