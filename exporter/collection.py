@@ -84,7 +84,9 @@ class Collection:
         self._swap = threading.Lock()
         self._states = {name: CollectorState() for name in Collector}
         self._readings = Readings()
+        # When the reading began that the VGs' present account is of.
         self._groups_read_at: dict[str, float] = {}
+        self._layout_read_at = float("-inf")
         self._kernel_read_at = float("-inf")
         self.no_space_timeout_seconds = device_mapper.NO_SPACE_TIMEOUT_SECONDS
 
@@ -116,15 +118,19 @@ class Collection:
         for name in Collector:
             self.refresh(name)
 
-    def refresh(self, name: Collector) -> bool:
-        """Read one source; false when it failed, or is still being read by another."""
+    def refresh(self, name: Collector, *, is_patient: bool = False) -> bool:
+        """Read one source; false when it failed, or is still being read by another.
+
+        The patient wait for the other's end: what it reads may be from before the change
+        that they have been told of.
+        """
         readers: dict[Collector, Callable[[], None]] = {
             Collector.DEVICE_MAPPER: self._read_kernel,
             Collector.LVM: self._read_lvm,
             Collector.POLICY: self._read_policy,
             Collector.DOCKER: self._read_docker,
         }
-        if not self._in_use[name].acquire(blocking=False):
+        if not self._in_use[name].acquire(blocking=is_patient):
             return False
         try:
             return self._attempt(name, readers[name])
@@ -134,11 +140,14 @@ class Collection:
     def refresh_group(self, vg_name: str) -> None:
         """Read one VG anew, for a decision that is to be acted on. Raises HostError."""
         self._on_group(vg_name)
+        began = self._clock()
         layout = lvm.read_layout(self._run_lvm, self.programs.lvm, (vg_name,))
         with self._swap:
             known = self._readings.lvm
             if known is None:
                 return  # the first full reading is still to come, and shows the rest too
+            if began < max(self._layout_read_at, self._groups_read_at.get(vg_name, began)):
+                return  # another reading, which began after this one, has ended before it
             merged = merge(known, layout, keep=lambda name: name != vg_name)
             merged = structs.replace(
                 merged,
@@ -147,7 +156,7 @@ class Collection:
                 problems=known.problems,
             )
             self._readings = structs.replace(self._readings, lvm=merged)
-            self._groups_read_at[vg_name] = self._clock()
+            self._groups_read_at[vg_name] = began
         self._read_unread_policies()
 
     def pool_status(self, dm_name: str) -> PoolStatus | None:
@@ -217,10 +226,11 @@ class Collection:
     def _take_layout(self, layout: LvmLayout, dmeventd: Dmeventd, began: float) -> None:
         with self._swap:
             known = self._readings.lvm or layout
-            # A VG that the guard read while this took its time is newer than ours.
+            # Of a VG that has been read by itself since, what this has is older.
             merged = merge(
                 known, layout, keep=lambda name: self._groups_read_at.get(name, began) > began
             )
+            self._layout_read_at = began
             # Of a dmeventd that has just come, nothing is known until it is asked.
             monitoring = known.monitoring if dmeventd.is_alive else {}
             merged = structs.replace(merged, dmeventd=dmeventd, monitoring=monitoring)

@@ -20,8 +20,12 @@ class FilesWatch:
 
     def has_changed(self) -> bool:
         """Whether anything differs from the last time this was asked."""
+        return bool(self.changed())
+
+    def changed(self) -> frozenset[str]:
+        """Tell the names of the files that differ from the last time this was asked."""
         before, self._last = self._last, self._signature()
-        return before != self._last
+        return frozenset(Path(row[0]).name for row in before ^ self._last)
 
     def know(self, name: str) -> None:
         """Take the present state of the files of this name for the last that was asked of."""

@@ -74,7 +74,7 @@ class Guard:
         self._memory: Callable[[], MemoryFile | None] = lambda: None
         self._reread_at: dict[str, float] = {}
         self._whole_at = NEVER
-        self._has_news = False
+        self._news_at = NEVER
         self._is_behind = False  # whether changes were seen that nobody has judged
         self._last_cycle_at: float | None = None
         self._cycled_at = NEVER
@@ -119,7 +119,7 @@ class Guard:
         than the rest. Once an interval latches and takeovers fall due.
         """
         now = self._clock()
-        self._has_news |= has_event
+        self._news_at = now if has_event else self._news_at
         is_whole = now >= self._whole_at
         has_new_rules = self._judge.rules is not self._wanted_rules
         self._judge.rules = self._wanted_rules
@@ -140,7 +140,7 @@ class Guard:
         if is_rebuilt:
             self._forget_gone()
         if is_whole:
-            self._whole_at, self._has_news = now + self._judge.rules.interval_seconds, False
+            self._whole_at = now + self._judge.rules.interval_seconds
         self._last_cycle_at = self._judge.clocks.wall()
         self._cycled_at = self._clock()
 
@@ -277,15 +277,16 @@ class Guard:
         if record.reason is Reason.LAYOUT_UNKNOWN:
             # Once: what LVM hides, an exported VG for one, it will go on hiding.
             return is_first and self._view.is_complete
+        last = self._reread_at.get(pool.vg_name, NEVER)
         if record.reason is Reason.LAYOUT_DIFFERS:
             every = DIFFERS_SECONDS
         elif record.is_queueing:
             every = QUEUEING_SECONDS
-        elif self._has_news and record.reason in WAITING_FOR_SPACE:
+        elif self._news_at > last and record.reason in WAITING_FOR_SPACE:
             every = NEWS_SECONDS
         else:
             return False
-        return self._clock() >= self._reread_at.get(pool.vg_name, NEVER) + every
+        return self._clock() >= last + every
 
     def _forget_gone(self) -> None:
         if not self._view.is_complete:

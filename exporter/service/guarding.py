@@ -10,7 +10,7 @@ from msgspec import structs
 
 from exporter.collection import Collection, HostAccess
 from exporter.config import Commands, Settings
-from exporter.errors import ConfigError, ExporterError
+from exporter.errors import ConfigError, ExporterError, HostError
 from exporter.events import Log
 from exporter.guard import Clocks, Guard
 from exporter.guard.memory import MemoryFile
@@ -210,10 +210,23 @@ class Guarding:
         self._guard.keep_ready()
         if self._configuration.has_changed():
             self._log.info("lvm_configuration_changed")
-            self._collection.refresh(Collector.POLICY)
-        if self._groups.has_changed():
-            # Somebody may have made the space that a pool waits for.
-            self._collection.refresh(Collector.LVM)
+            self._collection.refresh(Collector.POLICY, is_patient=True)
+        # Somebody may have made the space that a pool waits for.
+        changed = self._groups.changed()
+        if changed and not self._has_read_alone(changed):
+            self._collection.refresh(Collector.LVM, is_patient=True)
+
+    def _has_read_alone(self, names: frozenset[str]) -> bool:
+        """Read a VG that is known and alone has changed; whether that was all there is."""
+        layout = self._collection.readings.lvm
+        known = {group.name for group in layout.volume_groups} if layout else set()
+        if len(names) > 1 or not names <= known:
+            return False
+        try:
+            self._collection.refresh_group(*names)
+        except HostError:
+            return False  # gone, or LVM does not answer: that shows when all is read
+        return True
 
     def _say_state(self, name: Collector, state: CollectorState) -> None:
         if state.is_ok:

@@ -1,0 +1,146 @@
+"""Readings that overlap: none is lost, and the later one counts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+from exporter.collection import Collection, Programs
+from exporter.command import Output, Running
+from exporter.model import Collector
+from exporter.simulation import ManualClock, PoolSpec, SimulatedHost
+from tests.fakes import MIB
+
+DEADLINE_SECONDS = 20.0
+BEFORE, AFTER = 1000, 1100
+
+
+class Interrupted:
+    """Runs the simulated host's commands; lets a test step in after one has answered."""
+
+    def __init__(self, host: SimulatedHost) -> None:
+        self._host = host
+        self.after: Callable[[Sequence[str]], None] = lambda _: None
+
+    def run(self, argv: Sequence[str], *, deadline_seconds: float) -> Output:
+        """See Runner.run."""
+        output = self._host.run(argv, deadline_seconds=deadline_seconds)
+        self.after(argv)
+        return output
+
+    def start(self, argv: Sequence[str], *, environment: Mapping[str, str]) -> Running:
+        """See Runner.start."""
+        return self._host.start(argv, environment=environment)
+
+    def keep_ready(self, program: str, *, environment: Mapping[str, str]) -> None:
+        """See Runner.keep_ready."""
+        self._host.keep_ready(program, environment=environment)
+
+    def call(
+        self, argv: Sequence[str], *, environment: Mapping[str, str], deadline_seconds: float
+    ) -> Output:
+        """See Runner.call."""
+        return self._host.call(argv, environment=environment, deadline_seconds=deadline_seconds)
+
+
+class ReadHost:
+    """A simulated host with docker/thinpool, and its collection, which has read it."""
+
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self.host = SimulatedHost(self.clock)
+        self.host.add_vg("docker", extents=BEFORE)
+        pool = PoolSpec(data_bytes=500 * MIB, metadata_bytes=8 * MIB, chunk_bytes=65536)
+        self.host.add_pool("docker/thinpool", pool)
+        self.runner = Interrupted(self.host)
+        access = self.host.access()
+        self.collection = Collection(
+            type(access)(
+                runner=self.runner,
+                kernel=access.kernel,
+                loop_backing=access.loop_backing,
+                dmeventd=access.dmeventd,
+            ),
+            Programs(
+                lvm="/sbin/lvm",
+                docker="/usr/bin/docker",
+                lvm_deadline_seconds=30,
+                docker_deadline_seconds=10,
+            ),
+            wall_clock=self.clock,
+            clock=self.clock,
+        )
+        self.collection.refresh_all()
+        self.clock.now += 1
+
+    @property
+    def extents(self) -> int:
+        """How many the VG has, as last read."""
+        layout = self.collection.readings.lvm
+        assert layout is not None
+        (group,) = layout.volume_groups
+        return group.size_bytes // group.extent_bytes
+
+    def grow_and(self, then: Callable[[], object], *, after: str) -> None:
+        """Let somebody extend the VG once this command has answered, and then do more."""
+
+        def step_in(argv: Sequence[str]) -> None:
+            if argv[1] == after:
+                self.runner.after = lambda _: None
+                self.host.vgextend("docker", AFTER - BEFORE)
+                self.clock.now += 1
+                then()
+
+        self.runner.after = step_in
+
+
+def test_a_vgs_reading_does_not_undo_a_later_one_of_all() -> None:
+    """It began before somebody extended the VG, and ends after all has been read."""
+    read = ReadHost()
+    read.grow_and(lambda: read.collection.refresh(Collector.LVM), after="pvs")
+
+    read.collection.refresh_group("docker")
+
+    assert read.extents == AFTER
+
+
+def test_a_reading_of_all_does_not_undo_a_later_one_of_a_vg() -> None:
+    """As the guard reads a VG that it has extended, while all is being read."""
+    read = ReadHost()
+    read.grow_and(lambda: read.collection.refresh_group("docker"), after="pvs")
+
+    assert read.collection.refresh(Collector.LVM)
+
+    assert read.extents == AFTER
+
+
+def test_of_two_readings_of_a_vg_the_later_one_counts() -> None:
+    """The watcher's and a worker's, one within the other."""
+    read = ReadHost()
+    read.grow_and(lambda: read.collection.refresh_group("docker"), after="pvs")
+
+    read.collection.refresh_group("docker")
+
+    assert read.extents == AFTER
+
+
+def test_the_patient_read_again_what_is_being_read() -> None:
+    """The reading under way may be from before the change that they were told of."""
+    read = ReadHost()
+    has_changed, may_end = threading.Event(), threading.Event()
+
+    def let_others_in() -> None:
+        has_changed.set()
+        assert may_end.wait(DEADLINE_SECONDS)
+
+    read.grow_and(let_others_in, after="pvs")
+    first = threading.Thread(target=lambda: read.collection.refresh(Collector.LVM))
+    first.start()
+    assert has_changed.wait(DEADLINE_SECONDS)
+    assert not read.collection.refresh(Collector.LVM)  # the others do not wait
+    threading.Thread(target=may_end.set).start()
+
+    assert read.collection.refresh(Collector.LVM, is_patient=True)
+
+    first.join(DEADLINE_SECONDS)
+    assert read.extents == AFTER
