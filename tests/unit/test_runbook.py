@@ -28,15 +28,13 @@ POOL = "vg=docker&pool=thinpool"
 # Words in capitals that belong to a command's own language, or to what it prints.
 THEIR_OWN = {
     "EOF",
-    "COMMAND",
-    "MODE",
     "NAME",
-    "PATH",
     "TYPE",
     "MOUNTPOINT",
     "STAT",
     "CONT",
     "USR1",
+    "NR",
 }
 # A terminal that is pasted into gives what follows these to their question, or to a pager.
 ASKING = re.compile(r"^(lvremove|vgextend|rm|docker \w+ prune)\b(?!.* -f\b)", re.MULTILINE)

@@ -53,14 +53,19 @@ class Runbook:
         """Find the blocks of commands as they are to be typed."""
         return runbooks.blocks_of_page(self.page())
 
-    def diagnose(self, **reader_s: str) -> str:
-        """Type every line of the diagnosis; each must work; returns all that they print."""
+    def diagnose(self, *, until: int | None = None, **reader_s: str) -> str:
+        """Type every line of the diagnosis; each must work; returns all that they print.
+
+        `until` is the number of the first block that is not typed.
+        """
         filed = runbooks.blocks_of_markdown(runbooks.source(self._name))
+        pairs = zip(self.blocks(), filed, strict=True)
         said = []
-        for block, original in zip(self.blocks(), filed, strict=True):
-            if block.section == "Diagnosis":
-                ran.add(original.text)
-                said += [self._line(line) for line in _typed(block, reader_s).splitlines()]
+        for block, original in [pair for pair in pairs if pair[0].section == "Diagnosis"][
+            :until
+        ]:
+            ran.add(original.text)
+            said += [self._line(line) for line in _typed(block, reader_s).splitlines()]
         return "\n".join(said)
 
     def follow(self, heading: str, number: int = 0, answer: str = "", **reader_s: str) -> str:

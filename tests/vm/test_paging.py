@@ -164,4 +164,4 @@ def ask_elsewhere(machine: Machine, prometheus: str) -> None:
     assert '1 "lastError":""' in book.diagnose(PROMETHEUS=address)
     said = book.follow("If Prometheus does not scrape", PROMETHEUS=address)
     assert "Ready" in said
-    assert "thinpool" in said
+    assert "prometheus_target_scrape_pool_targets" in said

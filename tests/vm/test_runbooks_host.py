@@ -84,12 +84,33 @@ def test_a_guard_that_does_nothing(docked: Machine, guest: Guest) -> None:
     assert docked.run(f"systemctl is-enabled {GUARD}").stdout.strip() == "enabled"
 
 
-def cycled_after(guest: Guest, seen: float) -> float:
-    """Wait for a cycle of the guard's later than this one, and tell when it was."""
-    name = "thinpool_guard_last_cycle_timestamp_seconds"
-    metrics = guest.scrape_until(
-        lambda now: (now.value(name) or 0) > seen, seconds=PATIENCE_SECONDS
+def test_a_guard_that_waits_for_a_disk(docked: Machine, guest: Guest) -> None:
+    """Where Docker's pool writes its metadata to a disk that hangs, even its status waits."""
+    book = Runbook(docked, "ThinPoolGuardStale")
+    docked.run("dmsetup suspend pv-docker-0")
+    waiting = (
+        "cat /proc/$(systemctl show -P MainPID thinpool-guard)/task/*/stat | grep -q ') D '"
     )
+    docked.wait_until(waiting, PATIENCE_SECONDS)
+
+    said = book.diagnose(until=1)
+    assert re.search(r"^ *\d+ +\d+ D.*thinpool-exporter guard", said, re.MULTILINE)
+    assert re.search(r"^pv-docker-0 +Suspended", said, re.MULTILINE)
+    seen = cycle(guest)
+    assert cycled_after(guest, seen, seconds=10) == seen
+    book.follow("If it waits for a disk", DEVICE="pv-docker-0")
+    assert cycled_after(guest, seen) > seen
+
+
+def cycle(guest: Guest) -> float:
+    """Tell when the guard's last cycle was."""
+    return guest.metrics().value("thinpool_guard_last_cycle_timestamp_seconds") or 0
+
+
+def cycled_after(guest: Guest, seen: float, seconds: float = PATIENCE_SECONDS) -> float:
+    """Wait for a cycle of the guard's later than this one, and tell when the last was."""
+    name = "thinpool_guard_last_cycle_timestamp_seconds"
+    metrics = guest.scrape_until(lambda now: (now.value(name) or 0) > seen, seconds=seconds)
     return metrics.value(name) or 0
 
 
@@ -99,13 +120,14 @@ def test_a_source_that_cannot_be_read(docked: Machine, guest: Guest) -> None:
     book = Runbook(docked, "ThinPoolCollectorStale")
     docked.write(CONFIG, COLLECT.replace("{", "{lvm_deadline: 5s, "))
     docked.run(f"systemctl reload {GUARD}")
-    docked.run("dmsetup suspend pv-docker-0")
+    # Not Docker's: while a pool writes its metadata to it, the guard would wait as well.
+    faults.run(docked, faults.Disk(docked, "data1").group("other", 64))
+    docked.run("dmsetup suspend pv-other-0")
     guest.wait_for(2 * PATIENCE_SECONDS, "thinpool_collector_success", 0, **lvm)
 
     said = book.diagnose()
-    assert re.search(r"^pv-docker-0 +Suspended", said, re.MULTILINE)
-    assert re.search(r"^ *\d+ +\d+ D", said, re.MULTILINE)
-    book.follow("If a device is suspended, and no LVM command is at work", DEVICE="pv-docker-0")
+    assert re.search(r"^pv-other-0 +Suspended", said, re.MULTILINE)
+    book.follow("If a device is suspended, and no LVM command is at work", DEVICE="pv-other-0")
     guest.wait_for(PATIENCE_SECONDS, "thinpool_collector_success", 1, **lvm)
 
     docked.write(CONFIG, "commands: {lvm: /nonexistent}\n")
