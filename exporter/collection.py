@@ -30,6 +30,9 @@ from exporter.snapshot import Readings, build, overlay
 from exporter.sources import device_mapper, docker, lvm, policy
 from exporter.sources.lvm_layout import merge
 
+# Commands have deadlines; the kernel itself waits for a disk for as long as that takes.
+WAITING_SECONDS = {Collector.DEVICE_MAPPER: 10.0}
+
 
 class HostAccess(Struct, frozen=True, kw_only=True):
     """Every way to the host that the sources use; the simulated host offers the same."""
@@ -83,6 +86,7 @@ class Collection:
         self._in_use = {name: threading.Lock() for name in Collector}
         self._swap = threading.Lock()
         self._states = {name: CollectorState() for name in Collector}
+        self._reading_since: dict[Collector, float] = {}
         self._readings = Readings()
         # When the reading began that the VGs' present account is of.
         self._groups_read_at: dict[str, float] = {}
@@ -93,7 +97,10 @@ class Collection:
     @property
     def is_complete(self) -> bool:
         """Whether every source has been tried at least once."""
-        return all(state.attempted_at is not None for state in self._states.values())
+        return all(
+            state.attempted_at is not None or self._is_waiting(name)
+            for name, state in self._states.items()
+        )
 
     @property
     def readings(self) -> Readings:
@@ -108,10 +115,22 @@ class Collection:
             readings = structs.replace(readings, kernel=kernel)
         return build(
             readings,
-            self._states,
+            {name: self._state(name) for name in self._states},
             taken_at=self._wall_clock(),
             is_simulated=self._host.is_simulated,
         )
+
+    def _is_waiting(self, name: Collector) -> bool:
+        """Whether a source has been asked for so long that it counts as failed."""
+        since = self._reading_since.get(name)
+        patience = WAITING_SECONDS.get(name)
+        return since is not None and patience is not None and self._clock() > since + patience
+
+    def _state(self, name: Collector) -> CollectorState:
+        if not self._is_waiting(name):
+            return self._states[name]
+        error = f"no answer for {WAITING_SECONDS[name]:g} s and more"
+        return structs.replace(self._states[name], is_ok=False, error=error)
 
     def refresh_all(self) -> None:
         """Read every source once; the policy after LVM, which names the profiles."""
@@ -173,12 +192,15 @@ class Collection:
     def _attempt(self, name: Collector, read: Callable[[], None]) -> bool:
         started, began = self._wall_clock(), self._clock()
         old = self._states[name]
+        self._reading_since[name] = began
         try:
             read()
         except HostError as error:
             state = structs.replace(old, is_ok=False, error=str(error))
         else:
             state = structs.replace(old, is_ok=True, error=None, succeeded_at=started)
+        finally:
+            del self._reading_since[name]
         state = structs.replace(
             state, attempted_at=started, duration_seconds=self._clock() - began
         )

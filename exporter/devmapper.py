@@ -7,6 +7,7 @@ Source: kernel include/uapi/linux/dm-ioctl.h.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import fcntl
 import math
@@ -124,6 +125,28 @@ class Kernel(DeviceReader, Protocol):
         """End the present `wait`, or the next one."""
 
 
+# Up to this size fcntl.ioctl copies the buffer, and lets go of the interpreter's lock.
+_COPIED_BYTES = 1024
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def ioctl(descriptor: int, request: int, buffer: bytearray) -> int:
+    """Ask the kernel, and let other threads run meanwhile. Raises OSError.
+
+    fcntl.ioctl holds the interpreter's lock for a larger buffer: with a request that waits
+    for a disk the whole process would stand, up to the systemd watchdog's own feeding.
+    Source: CPython Modules/fcntlmodule.c, fcntl_ioctl_impl.
+    """
+    if len(buffer) <= _COPIED_BYTES:
+        return int(fcntl.ioctl(descriptor, request, buffer))
+    memory = (ctypes.c_char * len(buffer)).from_buffer(buffer)
+    result = int(_libc.ioctl(descriptor, ctypes.c_ulong(request), memory))
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
 def _request(number: int) -> int:
     """_IOWR(DM_IOCTL, number, struct dm_ioctl)."""
     return (3 << 30) | (_HEADER.size << 16) | (0xFD << 8) | number
@@ -136,7 +159,7 @@ class IoctlKernel:
         self,
         dev_directory: str = "/dev",
         *,
-        ioctl: Callable[[int, int, bytearray], int] = fcntl.ioctl,
+        ioctl: Callable[[int, int, bytearray], int] = ioctl,
     ) -> None:
         self._ioctl_of = ioctl
         self._path = f"{dev_directory}/{CONTROL_NODE}"

@@ -21,7 +21,7 @@ from exporter.guard.memory import MemoryFile
 from exporter.guard.narrate import narrate_full, narrate_hand_back, narrate_state
 from exporter.guard.pace import pause_seconds
 from exporter.guard.rules import Clocks, Rules
-from exporter.guard.sight import SeenPool, Sight
+from exporter.guard.sight import OvertakenError, SeenPool, Sight
 from exporter.guard.view import View
 from exporter.guard.worker import Workers
 from exporter.hooks import Hooks
@@ -42,6 +42,8 @@ DIFFERS_SECONDS, QUEUEING_SECONDS, NEWS_SECONDS = 1.0, 2.0, 5.0
 SAY_FULL_SECONDS = 10.0
 # A cycle takes milliseconds; on a host that is short of everything, seconds.
 OVERDUE_SECONDS = 5.0
+# A status takes microseconds, or waits for a disk.
+MUTE_SECONDS = 2.0
 
 
 class Guard:
@@ -79,6 +81,7 @@ class Guard:
         self._last_cycle_at: float | None = None
         self._cycled_at = NEVER
         self._is_kernel_readable = True
+        self._told_mute: frozenset[str] = frozenset()
 
     def remember_in(self, memory: Callable[[], MemoryFile | None]) -> None:
         """Take up what the guard before this one knew, and keep it for the next one.
@@ -99,7 +102,10 @@ class Guard:
         self._herald = self._workers.herald = Herald(hooks)
 
     def run(self, stop: threading.Event, on_cycle: Callable[[], None] = lambda: None) -> None:
-        """Cycle until `stop` is set; nothing that a cycle meets ends the guard."""
+        """Cycle until `stop` is set; nothing that a cycle meets ends the guard.
+
+        It returns early where another thread has been told to run it: see `step_over`.
+        """
         has_event = False
         while not stop.is_set():
             try:
@@ -107,10 +113,19 @@ class Guard:
                 self._kernel.arm()
                 self.cycle(has_event=has_event)
                 on_cycle()
+            except OvertakenError:
+                return
             except Exception:  # noqa: BLE001 - the cycle boundary: log it, and guard on
                 self._log.exception("guard_cycle_failed")
                 self._is_behind = True
             has_event = self._kernel.wait(self._pause())
+
+    def step_over(self) -> bool:
+        """Leave the thread that runs this to wait for the disk that it waits for, if it does.
+
+        Then another one is to run it: one pool must not keep the others from being guarded.
+        """
+        return self._sight.step_over(MUTE_SECONDS)
 
     def cycle(self, *, has_event: bool = False) -> None:
         """Look at what is due, decide, and set workers going where needed.
@@ -123,6 +138,7 @@ class Guard:
         is_whole = now >= self._whole_at
         has_new_rules = self._judge.rules is not self._wanted_rules
         self._judge.rules = self._wanted_rules
+        self._say_mute()
         changed, is_moved = self._look(is_all=has_event or is_whole)
         readings = self._collection.readings
         is_stale = has_new_rules or self._view.is_stale(readings)
@@ -214,6 +230,21 @@ class Guard:
         if (error is None) != self._is_kernel_readable:
             self._is_kernel_readable = error is None
             self._log.warning("kernel_status", error=str(error) if error else None)
+
+    def _say_mute(self) -> None:
+        mute = frozenset(self._sight.mute)
+        if mute == self._told_mute:
+            return
+        self._is_behind = True  # what is known of them has changed
+        for name in mute - self._told_mute:
+            self._log.error(
+                "pool_status_waits",
+                dm_name=name,
+                next_step="journalctl -k: its metadata lies on a disk that does not answer",
+            )
+        for name in self._told_mute - mute:
+            self._log.info("pool_status_answers", dm_name=name)
+        self._told_mute = mute
 
     def _seen(self, pool: ThinPool) -> SeenPool | None:
         return self._sight.pools.get(pool.kernel.dm_name) if pool.kernel else None

@@ -6,7 +6,9 @@ hung command, stands between a pool that fills and the guard that notices.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from msgspec import structs
 
@@ -17,6 +19,12 @@ from exporter.model import Device, Filling, KernelPool, PoolMode, PoolStatus, Us
 from exporter.sources import device_mapper
 
 NEVER = float("-inf")
+
+T = TypeVar("T")
+
+
+class OvertakenError(Exception):
+    """The kernel has answered so late that another thread looks on: this one is to end."""
 
 
 class SeenPool:
@@ -53,6 +61,11 @@ class SeenPool:
         self.filling = self._filling()
         self._held_until, self._is_known = now, True
         return is_new
+
+    def forget(self) -> None:
+        """Know nothing of it any more, until it is read again."""
+        self._raw, self.filling = None, {}
+        self.pool = structs.replace(self.pool, status=PoolStatus(mode=PoolMode.UNKNOWN))
 
     def bytes_per_second(self, device: Device) -> float:
         """How fast a device fills; 0 when it does not, or nobody can tell."""
@@ -98,6 +111,43 @@ class Sight:
         self.pools: dict[str, SeenPool] = {}
         self.is_complete = False  # whether the devices have been listed at all
         self.looked_at = NEVER
+        # Devices whose status waits for a disk, as long as it does.
+        self.mute: set[str] = set()
+        self._asking: tuple[str, float] | None = None  # whom, and since when
+        self._turn = 0
+        self._turning = threading.Lock()
+
+    def step_over(self, seconds: float) -> bool:
+        """Go on without a device that is being asked for so long; for any thread.
+
+        The kernel's status of a pool waits, in a sleep that nothing ends, for metadata that
+        is being written to a disk that hangs. The thread that asks meets OvertakenError
+        when it is answered, if it is; the caller has another one look at the others.
+        """
+        with self._turning:
+            if self._asking is None or self._clock() < self._asking[1] + seconds:
+                return False
+            name, self._asking = self._asking[0], None
+            self._turn += 1
+            self.mute.add(name)
+        if name in self.pools:
+            self.pools[name].forget()
+        return True
+
+    def _ask(self, question: Callable[[str], T], name: str) -> T:
+        turn, self._asking = self._turn, (name, self._clock())
+        try:
+            return question(name)
+        finally:
+            self._note_answer(name, turn)
+
+    def _note_answer(self, name: str, turn: int) -> None:
+        with self._turning:
+            if turn == self._turn:
+                self._asking = None
+                return
+            self.mute.discard(name)
+        raise OvertakenError(name)
 
     def look(self, *, is_all: bool) -> list[SeenPool]:
         """Read the pools that are due, or all; returns those that have changed.
@@ -105,7 +155,7 @@ class Sight:
         One that will be due within half its pause is read as well: otherwise every pool
         with a pause of its own would wake the loop by itself. What is gone, or another
         under the same name, is found by `list_devices`.
-        Raises KernelError.
+        Raises KernelError, and OvertakenError.
         """
         now = self.looked_at = self._clock()
         changed = []
@@ -113,7 +163,9 @@ class Sight:
             if not is_all and now + seen.pause_seconds / 2 < seen.due_at:
                 continue
             seen.due_at = now + seen.pause_seconds
-            raw = self._kernel.status(name)
+            if name in self.mute:
+                continue
+            raw = self._ask(self._kernel.status, name)
             if raw and seen.is_same(raw) and seen.take(raw, now):
                 changed.append(seen)
         return changed
@@ -135,7 +187,7 @@ class Sight:
     def list_devices(self) -> bool:
         """Find pools that are new, renamed or gone; whether there were any.
 
-        Raises KernelError.
+        Raises KernelError, and OvertakenError.
         """
         names = dict(self._kernel.names())
         gone = [name for name, number in self._names.items() if names.get(name) != number]
@@ -144,7 +196,10 @@ class Sight:
         new = [name for name, number in names.items() if self._names.get(name) != number]
         before = len(self.pools)
         for name in new:
-            device = self._kernel.device(name)
+            if name in self.mute:
+                del names[name]  # to be found when it answers
+                continue
+            device = self._ask(self._kernel.device, name)
             if device and not device.kind:
                 del names[name]  # being made: to be looked at again at its next event
             self._add(device)

@@ -73,7 +73,8 @@ class Guarding:
         )
         self._guard.call(self._hooks)
         self._schedule = Schedule(self._ticks(settings), clock=clocks.monotonic)
-        self._threads: tuple[threading.Thread, ...] = ()
+        self._guarding: threading.Thread | None = None
+        self._publishing: threading.Thread | None = None
         self._has_published_all = threading.Event()
         self._is_publishing_well = True
 
@@ -85,7 +86,7 @@ class Guarding:
         """Read everything once, but wait for no hung source, and start to guard."""
         self._guard.keep_ready()
         self._start_collecting()
-        self._threads = self._start_threads(stop)
+        self._start_threads(stop)
 
     def watch(self, stop: threading.Event, notifier: Notifier) -> None:
         """Tell systemd how it goes until `stop` is set.
@@ -95,7 +96,9 @@ class Guarding:
         """
         has_said_ready = False
         while not stop.wait(HEALTH_SECONDS):
-            if not all(thread.is_alive() for thread in self._threads):
+            if self._guard.step_over():
+                self._start_guard(stop)
+            if not all(thread and thread.is_alive() for thread in self._threads):
                 raise ExporterError("a part of the service has died; its log line is above")
             if not has_said_ready and self._has_published_all.is_set():
                 has_said_ready = True
@@ -153,19 +156,26 @@ class Guarding:
         first.join(FIRST_READING_SECONDS)
         self._schedule.start()
 
-    def _start_threads(self, stop: threading.Event) -> tuple[threading.Thread, ...]:
+    @property
+    def _threads(self) -> tuple[threading.Thread | None, ...]:
+        return self._guarding, self._publishing
+
+    def _start_threads(self, stop: threading.Event) -> None:
         """Start the guard, and the publisher once the guard has seen every pool."""
-        has_looked = threading.Event()
-        guard = threading.Thread(
-            target=self._guard.run, args=(stop, has_looked.set), name="guard", daemon=True
-        )
-        publisher = threading.Thread(
+        self._start_guard(stop).wait(FIRST_READING_SECONDS)
+        self._publishing = threading.Thread(
             target=self._publish, args=(stop,), name="publish", daemon=True
         )
-        guard.start()
-        has_looked.wait(FIRST_READING_SECONDS)
-        publisher.start()
-        return guard, publisher
+        self._publishing.start()
+
+    def _start_guard(self, stop: threading.Event) -> threading.Event:
+        """Run the guard in a thread of its own; returns what is set once it has cycled."""
+        has_cycled = threading.Event()
+        self._guarding = threading.Thread(
+            target=self._guard.run, args=(stop, has_cycled.set), name="guard", daemon=True
+        )
+        self._guarding.start()
+        return has_cycled
 
     def _publish(self, stop: threading.Event) -> None:
         """Make the Snapshot that scrapes get, until `stop` is set."""

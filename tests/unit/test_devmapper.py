@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import struct
+import sys
+import termios
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from exporter.devmapper import DmDevice, DmStatus, IoctlKernel
+from exporter.devmapper import DmDevice, DmStatus, IoctlKernel, ioctl
 from exporter.errors import DeviceMapperMissingError, KernelError
 
 HEADER = struct.Struct("=3I I I I i I I I Q 128s 129s 7x")
@@ -293,3 +295,20 @@ def test_a_wake_ends_the_wait_or_the_next_one(make_kernel: MakeKernel) -> None:
 
     assert kernel.wait(30)
     assert not kernel.wait(0)
+
+
+@pytest.mark.parametrize("size", [8, 1024, 16384])
+def test_any_buffer_is_filled_in_place(size: int) -> None:
+    """Whichever way to the system call it takes."""
+    reader, writer = os.pipe()
+    try:
+        os.write(writer, b"seven..")
+        buffer = bytearray(size)
+        assert ioctl(reader, termios.FIONREAD, buffer) == 0
+        assert int.from_bytes(buffer[:4], sys.byteorder) == 7
+
+        with pytest.raises(OSError, match="ioctl for device"):
+            ioctl(reader, termios.TIOCGWINSZ, bytearray(size))
+    finally:
+        os.close(reader)
+        os.close(writer)

@@ -154,6 +154,38 @@ def test_lvm_in_d_state_is_not_joined_by_more_of_it(pair: Machine) -> None:
         guest.wait_for(PROMPT_SECONDS, "thinpool_collector_success", 1, **failed)
 
 
+def test_a_pool_whose_disk_hangs_costs_its_own_figures_alone(pair: Machine) -> None:
+    """While its metadata is being written even its status waits, and who asks with it."""
+    configure(pair, collect="lvm_interval: 2s, lvm_deadline: 3s")
+    with running(pair) as guest:
+        pair.run("dmsetup suspend pv-one-0")
+        writer = pair.start(faults.write(ONE, OVER_MIB, offset_mib=BELOW_MIB))
+        metrics = guest.wait_for(30, "thinpool_mode", 1, mode="unknown", **labels(ONE))
+        assert metrics.value("thinpool_data_used_bytes", **labels(ONE)) is None
+
+        push_over(pair, TWO)
+        used = "thinpool_data_used_bytes"
+        least = faults.MIB * (faults.USED_MIB - 1)
+        metrics = guest.scrape_until(
+            lambda now: (now.value(used, **labels(TWO)) or 0) > least, seconds=20
+        )
+        assert (metrics.value(used, **labels(TWO)) or 0) > least
+        state = metrics.label(STATE, "reason", **labels(ONE))
+        assert state == "usage_unknown"
+        read = {"collector": "device_mapper"}
+        guest.wait_for(30, "thinpool_collector_success", 0, **read)
+
+        pair.run("dmsetup resume pv-one-0")
+        for name in (ONE, TWO):
+            wait_grown(guest, name)
+        guest.wait_for(
+            PROMPT_SECONDS, "thinpool_collector_success", 1, collector="device_mapper"
+        )
+        pair.stop(writer)
+        assert [event["dm_name"] for event in guest.events("pool_status_waits")]
+        assert [event["dm_name"] for event in guest.events("pool_status_answers")]
+
+
 def test_a_dmeventd_that_does_not_help_is_taken_over(pair: Machine) -> None:
     """One that gets nothing from LVM, which extends by all or nothing, and one that stands."""
     configure(pair, collect="lvm_interval: 3s", takeover_after="5s")
