@@ -85,13 +85,16 @@ def test_a_guard_that_does_nothing(docked: Machine, guest: Guest) -> None:
 
 
 def test_a_guard_that_waits_for_a_disk(docked: Machine, guest: Guest) -> None:
-    """Where Docker's pool writes its metadata to a disk that hangs, even its status waits."""
+    """Docker's pool writes its metadata to a disk that hangs; who asks of it cannot end."""
     book = Runbook(docked, "ThinPoolGuardStale")
     docked.run("dmsetup suspend pv-docker-0")
     waiting = (
         "cat /proc/$(systemctl show -P MainPID thinpool-guard)/task/*/stat | grep -q ') D '"
     )
     docked.wait_until(waiting, PATIENCE_SECONDS)
+    seen = cycle(guest)
+    assert cycled_after(guest, seen) > seen  # it has stepped over that pool
+    docked.run("systemctl --no-block restart thinpool-guard")
 
     said = book.diagnose(until=1)
     assert re.search(r"^ *\d+ +\d+ D.*thinpool-exporter guard", said, re.MULTILINE)
