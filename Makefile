@@ -10,7 +10,7 @@ VM_PACKAGES := qemu-system-x86 qemu-utils mmdebstrap e2fsprogs openssh-client
 MISSING_FOR_VM = $(strip $(foreach program,$(VM_PROGRAMS),$(if $(shell PATH="$$PATH:/usr/sbin:/sbin" command -v $(program)),,$(program))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-beside lint types linters unit rules end-to-end test-vm vm-image crash oracle faults runbooks pressure vm-shell record dashboards picture bench dist clean
+.PHONY: help run demo test test-beside lint types linters unit rules end-to-end test-vm test-vm-whole vm-image crash oracle faults runbooks pressure vm-shell record dashboards picture bench dist clean
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -80,6 +80,9 @@ end-to-end: $(READY) ## the real program on the simulated host, with a real Prom
 
 test-vm: $(READY) ## real LVM, device-mapper and Docker, in a virtual machine
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/pytest -q --durations=10 --vm -m 'not campaign' tests/vm
+
+test-vm-whole: $(READY) ## the same and every campaign but those that have a size of their own (two hours)
+	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/pytest -q --durations=10 --vm tests/vm
 
 crash: $(READY) ## kill the guard 200 times under load, in the virtual machine (half an hour)
 	PATH="$$PATH:/usr/sbin:/sbin" THINPOOL_KILLS=200 $(BIN)/pytest -q -s --vm tests/vm/test_crash.py

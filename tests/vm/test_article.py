@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from tests.vm import scenarios
 from tests.vm.guest import Metrics, collect
 from tests.vm.machine import Machine
@@ -37,6 +39,7 @@ def agrees(machine: Machine) -> Metrics:
     return metrics
 
 
+@pytest.mark.campaign
 def test_the_articles_walk(machine: Machine) -> None:
     """From pvcreate to a container that writes, nothing is missed and nothing invented."""
     disk = machine.disk("data0")

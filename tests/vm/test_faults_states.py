@@ -300,7 +300,9 @@ def test_what_is_sound_grows_in_spite_of_the_others(seen: Seen, pool: str) -> No
 @pytest.mark.parametrize("pool", MENDED)
 def test_what_is_mended_grows(seen: Seen, pool: str) -> None:
     """The guard notices by itself that a fault has passed, within seconds."""
-    assert has_grown(seen.mended, pool)
+    reason = seen.mended.label("thinpool_guard_state", "reason", **labels(pool))
+
+    assert has_grown(seen.mended, pool), reason
 
 
 def test_metadata_without_a_spare_grows_and_gets_one(seen: Seen) -> None:

@@ -5,18 +5,30 @@ from __future__ import annotations
 import pytest
 
 from tests.vm import scenarios
+from tests.vm.conftest import READY
 from tests.vm.guest import check, collect, running
 from tests.vm.machine import Machine
 
+ON_LOOP = "on-loop"
+
+
+@pytest.fixture(scope="module")
+def on_loop_kept(booted: Machine) -> str:
+    """Start Docker on loop-lvm, and keep that state."""
+    if not booted.image.release.has_devicemapper:
+        pytest.skip(f"Docker of {booted.image.release.name} has no devicemapper")
+    booted.restore(READY)
+    scenarios.docker_loop_lvm(booted)
+    scenarios.docker_import_busybox(booted)
+    booted.snapshot(ON_LOOP)
+    return ON_LOOP
+
 
 @pytest.fixture
-def on_loop(machine: Machine) -> Machine:
-    """Start Docker on loop-lvm."""
-    if not machine.image.release.has_devicemapper:
-        pytest.skip(f"Docker of {machine.image.release.name} has no devicemapper")
-    scenarios.docker_loop_lvm(machine)
-    scenarios.docker_import_busybox(machine)
-    return machine
+def on_loop(booted: Machine, on_loop_kept: str) -> Machine:
+    """Give the machine with Docker on loop-lvm."""
+    booted.restore(on_loop_kept)
+    return booted
 
 
 def test_the_metrics_of_loopback(on_loop: Machine) -> None:

@@ -165,6 +165,7 @@ def an_installation_without_a_python_is_refused(machine: Machine) -> None:
     assert names(machine) == []
 
 
+@pytest.mark.campaign
 def test_an_rpm_below_a_root_of_its_own(
     machine: Machine, newer: Mapping[str, Path], tmp_path: Path
 ) -> None:

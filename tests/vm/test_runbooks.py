@@ -5,6 +5,8 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
+import pytest
+
 from tests.vm import faults, scenarios
 from tests.vm.docked import (
     DEVICE,
@@ -42,6 +44,7 @@ def break_metadata(machine: Machine) -> None:
     )
 
 
+@pytest.mark.campaign
 def test_out_of_space_without_a_disk_left(docked: Machine, guest: Guest) -> None:
     """Writes wait for the disk that is given; none of them fails."""
     plug(docked)
@@ -127,6 +130,7 @@ def test_metadata_that_is_damaged_is_repaired(
     assert "_meta0" not in docked.run("lvs -a docker").stdout
 
 
+@pytest.mark.campaign
 def test_a_pool_of_lvm_s_own_volumes_is_checked_by_lvm(docked: Machine) -> None:
     """It clears the mark by itself, and a file system on the pool is as it was."""
     volumes = "vols/pool"
@@ -210,6 +214,7 @@ def test_a_failed_pool_comes_back_with_its_disk(docked: Machine, guest: Guest) -
     assert kept(docked)
 
 
+@pytest.mark.campaign
 def test_a_read_only_pool_is_written_to_again(docked: Machine, guest: Guest) -> None:
     """Whether it was loaded so, or its metadata is full and its group as well."""
     configure(docked, OBSERVE)
