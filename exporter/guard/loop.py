@@ -139,7 +139,7 @@ class Guard:
         has_new_rules = self._judge.rules is not self._wanted_rules
         self._judge.rules = self._wanted_rules
         self._say_mute()
-        changed, is_moved = self._look(is_all=has_event or is_whole)
+        changed, is_moved = self._look(has_event=has_event, is_whole=is_whole)
         readings = self._collection.readings
         is_stale = has_new_rules or self._view.is_stale(readings)
         is_rebuilt = is_moved or self._is_behind or is_stale
@@ -213,11 +213,12 @@ class Guard:
             return self._judge.rules.interval_seconds  # the first cycle has failed
         return min((self._whole_at, *self._sight.due_times())) - now
 
-    def _look(self, *, is_all: bool) -> tuple[list[SeenPool], bool]:
+    def _look(self, *, has_event: bool, is_whole: bool) -> tuple[list[SeenPool], bool]:
         """Read statuses; the pools that changed, and whether others came or went."""
         try:
+            is_all = has_event or is_whole
             changed = self._sight.look(is_all=is_all)
-            is_moved = is_all and self._sight.list_devices()
+            is_moved = is_all and self._sight.list_devices(has_event=has_event)
         except HostError as error:
             self._is_behind = True
             self._sight.postpone(self._judge.rules.interval_seconds)

@@ -7,7 +7,7 @@ hung command, stands between a pool that fills and the guard that notices.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TypeVar
 
 from msgspec import structs
@@ -19,6 +19,10 @@ from exporter.model import Device, Filling, KernelPool, PoolMode, PoolStatus, Us
 from exporter.sources import device_mapper
 
 NEVER = float("-inf")
+# LVM makes a pool of a device that was another thing a moment ago, often with its name and
+# number: after an event, every device that was no pool is looked at anew. Old kernels tell of
+# no events.
+DOUBT_SECONDS, EVENTLESS_SECONDS = 1.0, 30.0
 
 T = TypeVar("T")
 
@@ -107,7 +111,9 @@ class Sight:
     def __init__(self, kernel: Kernel, clock: Callable[[], float]) -> None:
         self._kernel = kernel
         self._clock = clock
-        self._names: Mapping[str, str] = {}
+        self._names: dict[str, str] = {}
+        self._is_in_doubt = False
+        self._others_asked_at = NEVER
         self.pools: dict[str, SeenPool] = {}
         self.is_complete = False  # whether the devices have been listed at all
         self.looked_at = NEVER
@@ -166,7 +172,9 @@ class Sight:
             if name in self.mute:
                 continue
             raw = self._ask(self._kernel.status, name)
-            if raw and seen.is_same(raw) and seen.take(raw, now):
+            if raw is None or not seen.is_same(raw):
+                self._names.pop(name, None)
+            elif seen.take(raw, now):
                 changed.append(seen)
         return changed
 
@@ -184,18 +192,20 @@ class Sight:
         for seen in self.pools.values():
             seen.due_at = self._clock() + seconds
 
-    def list_devices(self) -> bool:
-        """Find pools that are new, renamed or gone; whether there were any.
+    def list_devices(self, *, has_event: bool = False) -> bool:
+        """Find pools that are new, renamed, made anew or gone; whether there were any.
 
         Raises KernelError, and OvertakenError.
         """
         names = dict(self._kernel.names())
-        gone = [name for name, number in self._names.items() if names.get(name) != number]
-        for name in gone:
-            self.pools.pop(name, None)
-        new = [name for name, number in names.items() if self._names.get(name) != number]
-        before = len(self.pools)
-        for name in new:
+        before = dict(self.pools)
+        for name in before:
+            if name not in names or names[name] != self._names.get(name):
+                del self.pools[name]
+        unknown = [name for name, number in names.items() if self._names.get(name) != number]
+        if self._is_due_to_ask_others(has_event=has_event):
+            unknown = [name for name in names if name not in self.pools]
+        for name in unknown:
             if name in self.mute:
                 del names[name]  # to be found when it answers
                 continue
@@ -205,7 +215,16 @@ class Sight:
             self._add(device)
         self._names = names
         is_first, self.is_complete = not self.is_complete, True
-        return is_first or bool(gone) or len(self.pools) != before
+        return is_first or before != self.pools
+
+    def _is_due_to_ask_others(self, *, has_event: bool) -> bool:
+        self._is_in_doubt |= has_event
+        now = self._clock()
+        wait = DOUBT_SECONDS if self._is_in_doubt else EVENTLESS_SECONDS
+        if now < self._others_asked_at + wait:
+            return False
+        self._is_in_doubt, self._others_asked_at = False, now
+        return True
 
     def kernel_pools(self) -> tuple[KernelPool, ...]:
         """Every live pool as last read; safe in any thread."""

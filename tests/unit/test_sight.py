@@ -127,6 +127,34 @@ def test_a_pool_that_goes_or_becomes_another_is_noticed(after: tuple[DmDevice, .
     assert before not in sight.pools.values()
 
 
+@pytest.mark.parametrize(
+    "earlier",
+    [replace(ROOT, name=POOL.name, number=POOL.number), replace(POOL, uuid="LVM-other-tpool")],
+    ids=["another thing", "another pool"],
+)
+def test_a_pool_in_the_place_of_another_device_is_found(earlier: DmDevice) -> None:
+    """With its name and its number, and with nothing between two listings that tells of it."""
+    kernel, sight, clock = seeing(earlier)
+    kernel.present = [POOL]
+    clock.now += 2
+
+    sight.look(is_all=True)
+
+    assert sight.list_devices(has_event=True)
+    assert [pool.dm_uuid for pool in sight.kernel_pools()] == [POOL.uuid]
+    assert not sight.list_devices(has_event=True)
+
+
+def test_other_devices_are_asked_again_within_bounds() -> None:
+    """A host has hundreds of them, and may have hundreds of events in a second."""
+    kernel, sight, clock = seeing(replace(ROOT, name=POOL.name, number=POOL.number))
+    kernel.present = [POOL]
+
+    assert not sight.list_devices(has_event=True)
+    clock.now += 1
+    assert sight.list_devices()
+
+
 def test_tells_what_has_changed_and_only_that() -> None:
     """By what the status says; a reading that is the same is none."""
     kernel, sight, _ = seeing(POOL)
