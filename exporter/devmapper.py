@@ -1,7 +1,8 @@
 """Device-mapper by ioctl: tables, status without flush, and events; changes nothing.
 
 A status request that flushes makes the kernel commit the pool's metadata, which can
-block for as long as the pool is in trouble; DM_NOFLUSH answers in microseconds.
+block for as long as the pool is in trouble; with DM_NOFLUSH it answers in microseconds,
+unless the pool itself is committing to a disk that hangs: then any waits.
 Source: kernel include/uapi/linux/dm-ioctl.h.
 """
 

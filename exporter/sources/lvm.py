@@ -109,9 +109,9 @@ MONITOR_FIELDS: dict[str, Callable[[str], object]] = {
     "seg_monitor": str,
 }
 
-# LVM notes in a file which devices to look at next time. A command that looks at all of them
-# while somebody gives a VG a disk may note them without it, and for all commands after it a PV
-# is missing then (seen with 2.03.16): ours go by no such notes, and make none.
+# LVM notes in /run/lvm/hints which devices to look at next time. Where these notes lack a disk
+# that a VG was just given (2.03.16, after vgextend beside readings of ours), the VG is partial
+# for every command that goes by them: ours go by none, and make none.
 WITHOUT_HINTS = ("--config", 'devices/hints="none"')
 REPORT_OPTIONS = ("--reportformat", "json", "--units", "b", "--nosuffix", "--binary")
 
