@@ -11,6 +11,12 @@ from exporter.model import PoolGuard, Snapshot
 from exporter.simulation import ManualClock, PoolSpec, SimulatedHost
 
 WORKER_SECONDS = 20.0
+PROGRAMS = Programs(
+    lvm="/sbin/lvm",
+    docker="/usr/bin/docker",
+    lvm_deadline_seconds=30,
+    docker_deadline_seconds=10,
+)
 # What LVM does and no more: on a clock that stands still every change is a burst.
 LVM_RULES = Rules(anticipate=False)
 MIB = 1024 * 1024
@@ -44,12 +50,7 @@ class GuardedHost:
         self.log = FakeLog()
         self.collection = Collection(
             self.host.access(),
-            Programs(
-                lvm="/sbin/lvm",
-                docker="/usr/bin/docker",
-                lvm_deadline_seconds=30,
-                docker_deadline_seconds=10,
-            ),
+            PROGRAMS,
             wall_clock=self.clock,
             clock=self.clock,
         )

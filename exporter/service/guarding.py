@@ -73,8 +73,7 @@ class Guarding:
         )
         self._guard.call(self._hooks)
         self._schedule = Schedule(self._ticks(settings), clock=clocks.monotonic)
-        self._guarding: threading.Thread | None = None
-        self._publishing: threading.Thread | None = None
+        self._threads: dict[str, threading.Thread] = {}
         self._has_published_all = threading.Event()
         self._is_publishing_well = True
 
@@ -86,7 +85,9 @@ class Guarding:
         """Read everything once, but wait for no hung source, and start to guard."""
         self._guard.keep_ready()
         self._start_collecting()
-        self._start_threads(stop)
+        # Published is what the guard has seen: every pool, but for a kernel that waits.
+        self._start_guard(stop).wait(FIRST_READING_SECONDS)
+        self._start_thread("publish", lambda: self._publish(stop))
 
     def watch(self, stop: threading.Event, notifier: Notifier) -> None:
         """Tell systemd how it goes until `stop` is set.
@@ -98,7 +99,7 @@ class Guarding:
         while not stop.wait(HEALTH_SECONDS):
             if self._guard.step_over():
                 self._start_guard(stop)
-            if not all(thread and thread.is_alive() for thread in self._threads):
+            if not all(thread.is_alive() for thread in self._threads.values()):
                 raise ExporterError("a part of the service has died; its log line is above")
             if not has_said_ready and self._has_published_all.is_set():
                 has_said_ready = True
@@ -156,26 +157,15 @@ class Guarding:
         first.join(FIRST_READING_SECONDS)
         self._schedule.start()
 
-    @property
-    def _threads(self) -> tuple[threading.Thread | None, ...]:
-        return self._guarding, self._publishing
-
-    def _start_threads(self, stop: threading.Event) -> None:
-        """Start the guard, and the publisher once the guard has seen every pool."""
-        self._start_guard(stop).wait(FIRST_READING_SECONDS)
-        self._publishing = threading.Thread(
-            target=self._publish, args=(stop,), name="publish", daemon=True
-        )
-        self._publishing.start()
-
     def _start_guard(self, stop: threading.Event) -> threading.Event:
         """Run the guard in a thread of its own; returns what is set once it has cycled."""
         has_cycled = threading.Event()
-        self._guarding = threading.Thread(
-            target=self._guard.run, args=(stop, has_cycled.set), name="guard", daemon=True
-        )
-        self._guarding.start()
+        self._start_thread("guard", lambda: self._guard.run(stop, has_cycled.set))
         return has_cycled
+
+    def _start_thread(self, name: str, run: Callable[[], None]) -> None:
+        self._threads[name] = threading.Thread(target=run, name=name, daemon=True)
+        self._threads[name].start()
 
     def _publish(self, stop: threading.Event) -> None:
         """Make the Snapshot that scrapes get, until `stop` is set."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
-from exporter.collection import Collection, Programs
+from msgspec import structs
+
+from exporter.collection import Collection
 from exporter.command import Output, Running
 from exporter.model import Collector
 from exporter.simulation import ManualClock, PoolSpec, SimulatedHost
-from tests.fakes import MIB
+from tests.fakes import MIB, PROGRAMS
 
 DEADLINE_SECONDS = 20.0
 BEFORE, AFTER = 1000, 1100
@@ -53,20 +55,10 @@ class ReadHost:
         pool = PoolSpec(data_bytes=500 * MIB, metadata_bytes=8 * MIB, chunk_bytes=65536)
         self.host.add_pool("docker/thinpool", pool)
         self.runner = Interrupted(self.host)
-        access = self.host.access()
+        access = structs.replace(self.host.access(), runner=self.runner)
         self.collection = Collection(
-            type(access)(
-                runner=self.runner,
-                kernel=access.kernel,
-                loop_backing=access.loop_backing,
-                dmeventd=access.dmeventd,
-            ),
-            Programs(
-                lvm="/sbin/lvm",
-                docker="/usr/bin/docker",
-                lvm_deadline_seconds=30,
-                docker_deadline_seconds=10,
-            ),
+            access,
+            PROGRAMS,
             wall_clock=self.clock,
             clock=self.clock,
         )

@@ -178,12 +178,10 @@ def test_a_pool_whose_disk_hangs_costs_its_own_figures_alone(pair: Machine) -> N
         pair.run("dmsetup resume pv-one-0")
         for name in (ONE, TWO):
             wait_grown(guest, name)
-        guest.wait_for(
-            PROMPT_SECONDS, "thinpool_collector_success", 1, collector="device_mapper"
-        )
+        guest.wait_for(PROMPT_SECONDS, "thinpool_collector_success", 1, **read)
         pair.stop(writer)
-        assert [event["dm_name"] for event in guest.events("pool_status_waits")]
-        assert [event["dm_name"] for event in guest.events("pool_status_answers")]
+        assert guest.events("pool_status_waits")
+        assert guest.events("pool_status_answers")
 
 
 def test_a_dmeventd_that_does_not_help_is_taken_over(pair: Machine) -> None:
