@@ -21,6 +21,7 @@ from exporter.model import (
     Outcome,
     PoolStatus,
 )
+from exporter.sources.lvm import NO_HINTS
 
 # Without this a plain lvextend starts dmeventd (lvm2: since 2.02.169).
 ENVIRONMENT: Mapping[str, str] = {"LVM_RUN_BY_DMEVENTD": "1"}
@@ -28,18 +29,20 @@ ENVIRONMENT: Mapping[str, str] = {"LVM_RUN_BY_DMEVENTD": "1"}
 MAX_KERNEL_METADATA_BLOCKS = 33161216 // 8
 
 # LVM changes no VG that it cannot archive first: a full root file system would end it.
-WITHOUT_ARCHIVE = ("--config", "backup{archive=0 backup=0}")
+WITHOUT_ARCHIVE = f"{NO_HINTS} backup{{archive=0 backup=0}}"
 
 ReadStatus = Callable[[], "PoolStatus | None"]
 
 
-def argv_lvextend(lvm: str, pool_label: str, decision: Decision) -> tuple[str, ...]:
+def argv_lvextend(
+    lvm: str, pool_label: str, decision: Decision, *, config: str = NO_HINTS
+) -> tuple[str, ...]:
     """Extend a pool's LVs to the decided sizes, in one command as LVM's own policy does.
 
     LVM extends and commits the metadata first. Naming its size also keeps LVM from
     choosing another one by itself.
     """
-    argv = [lvm, "lvextend"]
+    argv = [lvm, "lvextend", "--config", config]
     for extension in decision.extensions:
         if extension.device is Device.DATA:
             argv += ["-l", str(extension.extents)]
@@ -83,12 +86,12 @@ class Extender:
         """
         before = _status(read_status)
         started = self._clock()
-        argv = argv_lvextend(self._lvm, pool_label, decision)
-        output = self._run(argv, on_stuck)
+        output = self._run(argv_lvextend(self._lvm, pool_label, decision), on_stuck)
         outcomes = _outcomes(decision, before, _status(read_status), output)
         is_archived = not all(map(_is_refused, outcomes)) or self._can_archive()
         if not is_archived:
-            output = self._run((*argv[:2], *WITHOUT_ARCHIVE, *argv[2:]), on_stuck)
+            argv = argv_lvextend(self._lvm, pool_label, decision, config=WITHOUT_ARCHIVE)
+            output = self._run(argv, on_stuck)
             outcomes = _outcomes(decision, before, _status(read_status), output)
         return Attempt(
             outcomes=outcomes,

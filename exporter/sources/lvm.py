@@ -111,8 +111,10 @@ MONITOR_FIELDS: dict[str, Callable[[str], object]] = {
 
 # LVM notes in /run/lvm/hints which devices to look at next time. Where these notes lack a disk
 # that a VG was just given (2.03.16, after vgextend beside readings of ours), the VG is partial
-# for every command that goes by them: ours go by none, and make none.
-WITHOUT_HINTS = ("--config", 'devices/hints="none"')
+# for every command that goes by them: ours go by none, and make none. (Bare, without quotes,
+# since 2.02.113.)
+NO_HINTS = "devices/hints=none"
+WITHOUT_HINTS = ("--config", NO_HINTS)
 REPORT_OPTIONS = ("--reportformat", "json", "--units", "b", "--nosuffix", "--binary")
 
 
