@@ -3,7 +3,7 @@
 import os
 import re
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,6 @@ from tests.vm.units import GUARD
 
 READY = "ready"
 UNITS = "units"
-DOCKED = "docked"
 SMALL = Pool(data="400M", metadata="4M")
 _HERE = Path(__file__).parent
 # Covers the first use: building the image and the wheelhouse, and booting.
@@ -118,15 +117,20 @@ def web(served: Machine) -> Guest:
     return Guest(served, GUARD)
 
 
+def kept_with_devicemapper(machine: Machine, name: str, make: Callable[[Machine], None]) -> str:
+    """Make a state that needs Docker's devicemapper, and keep it under this name."""
+    if not machine.image.release.has_devicemapper:
+        pytest.skip(f"Docker of {machine.image.release.name} has no devicemapper")
+    machine.restore(READY)
+    make(machine)
+    machine.snapshot(name)
+    return name
+
+
 @pytest.fixture(scope="session")
 def docked_kept(booted: Machine) -> str:
     """Make Docker's pool, with both units beside it."""
-    if not booted.image.release.has_devicemapper:
-        pytest.skip(f"Docker of {booted.image.release.name} has no devicemapper")
-    booted.restore(READY)
-    docked_host.make(booted)
-    booted.snapshot(DOCKED)
-    return DOCKED
+    return kept_with_devicemapper(booted, "docked", docked_host.make)
 
 
 @pytest.fixture

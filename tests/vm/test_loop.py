@@ -5,23 +5,20 @@ from __future__ import annotations
 import pytest
 
 from tests.vm import scenarios
-from tests.vm.conftest import READY
+from tests.vm.conftest import kept_with_devicemapper
 from tests.vm.guest import check, collect, running
 from tests.vm.machine import Machine
-
-ON_LOOP = "on-loop"
 
 
 @pytest.fixture(scope="module")
 def on_loop_kept(booted: Machine) -> str:
     """Start Docker on loop-lvm, and keep that state."""
-    if not booted.image.release.has_devicemapper:
-        pytest.skip(f"Docker of {booted.image.release.name} has no devicemapper")
-    booted.restore(READY)
-    scenarios.docker_loop_lvm(booted)
-    scenarios.docker_import_busybox(booted)
-    booted.snapshot(ON_LOOP)
-    return ON_LOOP
+
+    def make(machine: Machine) -> None:
+        scenarios.docker_loop_lvm(machine)
+        scenarios.docker_import_busybox(machine)
+
+    return kept_with_devicemapper(booted, "on-loop", make)
 
 
 @pytest.fixture

@@ -8,26 +8,24 @@ import pytest
 
 from tests.prometheus import lint, scraped, scraping
 from tests.vm import scenarios
-from tests.vm.conftest import READY
+from tests.vm.conftest import kept_with_devicemapper
 from tests.vm.guest import CONFIG, check, collect, running
 from tests.vm.machine import Machine
 from tests.vm.scenarios import Pool
 
 POOL = {"vg": "docker", "pool": "thinpool"}
-ON_DOCKER = "on-docker"
 
 
 @pytest.fixture(scope="module")
 def on_docker_kept(booted: Machine) -> str:
     """Run Docker on a small pool that nobody but us protects, and keep that state."""
-    if not booted.image.release.has_devicemapper:
-        pytest.skip(f"Docker of {booted.image.release.name} has no devicemapper")
-    booted.restore(READY)
-    scenarios.mask_dmeventd(booted)
-    scenarios.make_pool(booted, Pool(error_when_full=False))
-    scenarios.docker_direct_lvm(booted)
-    booted.snapshot(ON_DOCKER)
-    return ON_DOCKER
+
+    def make(machine: Machine) -> None:
+        scenarios.mask_dmeventd(machine)
+        scenarios.make_pool(machine, Pool(error_when_full=False))
+        scenarios.docker_direct_lvm(machine)
+
+    return kept_with_devicemapper(booted, "on-docker", make)
 
 
 @pytest.fixture
