@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 from msgspec import Struct, structs
 
 from exporter.command import Output, Runner
 from exporter.devmapper import Kernel
 from exporter.errors import HostError
+from exporter.growth import Growth
 from exporter.model import (
     Collector,
     CollectorState,
@@ -26,8 +28,9 @@ from exporter.model import (
     PoolStatus,
     Snapshot,
 )
-from exporter.snapshot import Readings, build, overlay
-from exporter.sources import device_mapper, docker, lvm, policy
+from exporter.naming import ReadOwners, VolumeNames
+from exporter.snapshot import MAX_VOLUMES, Readings, build, overlay
+from exporter.sources import device_mapper, docker, docker_volumes, lvm, policy
 from exporter.sources.lvm_layout import merge
 
 # Commands have deadlines; the kernel itself waits for a disk for as long as that takes.
@@ -44,6 +47,8 @@ class HostAccess(Struct, frozen=True, kw_only=True):
     dmeventd_activity: Callable[[Dmeventd], Mapping[str, object]] = lambda _: {}
     no_space_timeout: Callable[[], float] = lambda: device_mapper.NO_SPACE_TIMEOUT_SECONDS
     can_archive: Callable[[float], bool] = lambda _: True  # within so many seconds
+    # by name of the device, from the files below Docker's root directory
+    volume_owners: ReadOwners = lambda _root, _names: {}
     close: Callable[[], None] = lambda: None
     is_simulated: bool = False
 
@@ -92,6 +97,9 @@ class Collection:
         self._groups_read_at: dict[str, float] = {}
         self._layout_read_at = float("-inf")
         self._kernel_read_at = float("-inf")
+        self._growth = Growth()
+        self._names = VolumeNames(host.volume_owners, clock)
+        self.max_volumes = MAX_VOLUMES  # of each pool, in a Snapshot
         self.no_space_timeout_seconds = device_mapper.NO_SPACE_TIMEOUT_SECONDS
 
     @property
@@ -107,9 +115,18 @@ class Collection:
         """The last good values as they are, without any merging."""
         return self._readings
 
+    @property
+    def has_volumes(self) -> bool:
+        """Whether there are thin volumes, of which more is known after another look."""
+        return bool(self._readings.kernel and self._readings.kernel.thins)
+
     def snapshot(self, live: LivePools | None = None) -> Snapshot:
         """Merge the last good values, and the guard's view of the pools if it is newer."""
-        readings = self._readings
+        readings = structs.replace(
+            self._readings,
+            growth=self._growth.bytes_per_second,
+            owners=self._names.owners,
+        )
         if live and readings.kernel and live.read_at >= self._kernel_read_at:
             kernel = overlay(readings.kernel, live.pools)
             readings = structs.replace(readings, kernel=kernel)
@@ -118,6 +135,7 @@ class Collection:
             {name: self._state(name) for name in self._states},
             taken_at=self._wall_clock(),
             is_simulated=self._host.is_simulated,
+            max_volumes=self.max_volumes,
         )
 
     def _is_waiting(self, name: Collector) -> bool:
@@ -136,6 +154,18 @@ class Collection:
         """Read every source once; the policy after LVM, which names the profiles."""
         for name in Collector:
             self.refresh(name)
+        self.name_volumes()
+
+    def name_volumes(self) -> None:
+        """Find whose Docker's volumes are, in about the time that Docker itself is given."""
+        kernel, docker_s = self._readings.kernel or KernelReading(), self._readings.docker
+        names = frozenset(thin.dm_name for thin in kernel.thins)
+        root = docker_s.root_directory if docker_s else None
+        self._names.refresh(
+            Path(root) if root else docker_volumes.DEFAULT_ROOT,
+            frozenset(filter(docker_volumes.volume_hash, names)),
+            wait_seconds=self.programs.docker_deadline_seconds,
+        )
 
     def refresh(self, name: Collector, *, is_patient: bool = False) -> bool:
         """Read one source; false when it failed, or is still being read by another.
@@ -220,7 +250,9 @@ class Collection:
     def _read_kernel(self) -> None:
         began = self._clock()
         reading = device_mapper.read(self._host.kernel, self._host.loop_backing)
-        self._take(kernel=reading)
+        self._growth.take(reading, began)
+        with self._swap:
+            self._readings = structs.replace(self._readings, kernel=reading)
         self.no_space_timeout_seconds = self._host.no_space_timeout()
         self._kernel_read_at = began
 
@@ -278,14 +310,12 @@ class Collection:
     def _take(
         self,
         *,
-        kernel: KernelReading | None = None,
         policies: Policies | None = None,
         docker: DockerInfo | None = None,
     ) -> None:
         with self._swap:
             self._readings = structs.replace(
                 self._readings,
-                kernel=kernel or self._readings.kernel,
                 policies=policies or self._readings.policies,
                 docker=docker or self._readings.docker,
             )

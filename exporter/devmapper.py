@@ -15,7 +15,7 @@ import math
 import os
 import select
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Protocol
 
 from msgspec import Struct
@@ -48,7 +48,7 @@ _STATUS_BUFFER_BYTES = 1024
 class DmDevice(Struct, frozen=True, kw_only=True):
     """A device with one thin-pool or thin target: its table and status parameters.
 
-    `status` is None for thin targets, whose status nobody asked for.
+    `status` is None for thin targets where nobody asked for it.
     """
 
     name: str
@@ -87,7 +87,7 @@ class DeviceReader(Protocol):
     """The part of Kernel that lists everything."""
 
     def devices(self) -> tuple[DmDevice, ...]:
-        """Every thin pool and thin volume. Raises KernelError."""
+        """Every thin pool and thin volume, with their statuses. Raises KernelError."""
 
 
 class Kernel(DeviceReader, Protocol):
@@ -114,6 +114,7 @@ class Kernel(DeviceReader, Protocol):
         """One of them by its name, None if it is gone or another kind. Raises KernelError.
 
         Its kind is "" while it has no table yet: LVM creates, then loads, then resumes.
+        A thin volume's status may be left out: the guard, which asks so, has no use for it.
         """
 
     def arm(self) -> None:
@@ -196,18 +197,21 @@ class IoctlKernel:
 
     def devices(self) -> tuple[DmDevice, ...]:
         """See Kernel.devices."""
-        found = (self.device(name) for name, _ in self._entries())
+        found = (self._device(name, TARGET_KINDS) for name, _ in self._entries())
         return tuple(device for device in found if device and device.kind)
 
     def device(self, name: str) -> DmDevice | None:
         """See Kernel.device."""
+        return self._device(name, ("thin-pool",))
+
+    def _device(self, name: str, kinds_with_status: Collection[str]) -> DmDevice | None:
         try:
             header, targets = self._table_status(name, _STATUS_TABLE | _NOFLUSH)
             table = targets[0] if targets else NO_TARGET
             if len(targets) > 1 or table.kind not in {*TARGET_KINDS, NO_TARGET.kind}:
                 return None
             status = None
-            if table.kind == "thin-pool":
+            if table.kind in kinds_with_status:
                 header, targets = self._table_status(name, _NOFLUSH)
                 status = targets[0].parameters if targets else None
         except FileNotFoundError:

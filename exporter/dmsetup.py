@@ -133,7 +133,7 @@ def _device(fields: Sequence[str], table: _Target, status: _Target | None) -> Dm
             kind=table.kind,
             length_sectors=table.length_sectors,
             table=table.parameters,
-            status=status.parameters if status and table.kind == "thin-pool" else None,
+            status=status.parameters if status else None,
         )
     except ValueError as error:
         raise ParseError("dmsetup info", SEPARATOR.join(fields)) from error

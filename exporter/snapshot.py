@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from msgspec import Struct, structs
 
 from exporter import autoextend
+from exporter.dm_names import LVM_UUID_LENGTH, LVM_UUID_PREFIX, lvm_uuid, split_dm_name
+from exporter.growth import VolumeKey
 from exporter.model import (
     Collector,
     CollectorState,
@@ -24,20 +26,25 @@ from exporter.model import (
     Problem,
     Snapshot,
     ThinPool,
+    VolumeOwner,
 )
+from exporter.volumes import Volumes
 
-LVM_UUID_PREFIX = "LVM-"
-LVM_UUID_LENGTH = len(LVM_UUID_PREFIX) + 2 * 32
-POOL_LAYER_SUFFIX = "-tpool"
+MAX_VOLUMES = 10  # of each pool, unless the configuration says otherwise
 
 
 class Readings(Struct, frozen=True, kw_only=True):
-    """The last good value of each source; None until there was one."""
+    """The last good value of each source; None until there was one.
+
+    `growth` is what thin volumes gain, in bytes a second; `owners` are by device.
+    """
 
     kernel: KernelReading | None = None
     lvm: LvmLayout | None = None
     policies: Policies | None = None
     docker: DockerInfo | None = None
+    growth: Mapping[VolumeKey, float] = {}
+    owners: Mapping[str, VolumeOwner] = {}
 
 
 def overlay(reading: KernelReading, live: Iterable[KernelPool]) -> KernelReading:
@@ -53,6 +60,7 @@ def build(
     *,
     taken_at: float,
     is_simulated: bool = False,
+    max_volumes: int = MAX_VOLUMES,
 ) -> Snapshot:
     """Merge the readings; each part may be absent, and the others still count."""
     lvm = readings.lvm or LvmLayout()
@@ -60,7 +68,7 @@ def build(
     return Snapshot(
         taken_at=taken_at,
         is_simulated=is_simulated,
-        pools=tuple(_Merge(readings).pools()),
+        pools=tuple(_Merge(readings, max_volumes).pools()),
         volume_groups=lvm.volume_groups,
         lvm_version=readings.policies.lvm_version if readings.policies else None,
         dmeventd=lvm.dmeventd if readings.lvm else Dmeventd(is_alive=None),
@@ -91,30 +99,15 @@ def _profile_problems(policies: Policies | None) -> Iterable[Problem]:
     )
 
 
-def split_dm_name(dm_name: str) -> tuple[str, str] | None:
-    """Split LVM's device-mapper name into VG and LV: dashes in either are doubled.
-
-    None when it is not of that form. Source: lvm2 libdm/libdm-string.c, dm_build_dm_name.
-    """
-    base = dm_name.removesuffix(POOL_LAYER_SUFFIX)
-    marked = base.replace("--", "\0")
-    group, dash, volume = marked.partition("-")
-    if not dash or not group or not volume or "-" in volume:
-        return None
-    return group.replace("\0", "-"), volume.replace("\0", "-")
-
-
-def lvm_uuid(vg_uuid: str, lv_uuid: str) -> str:
-    """Make the device-mapper UUID, without layer suffix, of an LV."""
-    return LVM_UUID_PREFIX + (vg_uuid + lv_uuid).replace("-", "")
-
-
 class _Merge:
     """Joins pools by the UUID that LVM gives to their device."""
 
-    def __init__(self, readings: Readings) -> None:
+    def __init__(self, readings: Readings, max_volumes: int) -> None:
         self._readings = readings
         self._kernel = readings.kernel or KernelReading()
+        self._volumes = Volumes(
+            self._kernel.thins, readings.growth, readings.owners, limit=max_volumes
+        )
         version = readings.policies.lvm_version if readings.policies else None
         self._rules = autoextend.rules_of(version)
         self._by_uuid = {
@@ -175,6 +168,7 @@ class _Merge:
             monitoring=word,
             thin_volumes=len(sizes),
             virtual_size_bytes=sum(sizes),
+            volumes=self._volumes.of(kernel.device_number) if kernel else (),
         )
 
     def _thin_sizes(self, lvm: LvmPool, kernel: KernelPool | None) -> list[int]:
@@ -200,6 +194,7 @@ class _Merge:
             kernel=kernel,
             thin_volumes=len(sizes),
             virtual_size_bytes=sum(sizes),
+            volumes=self._volumes.of(kernel.device_number),
         )
 
     def _mode(self, lvm: LvmPool, kernel: KernelPool | None) -> PoolMode:

@@ -32,6 +32,7 @@ from exporter.model import (
     Reason,
     Snapshot,
     ThinPool,
+    ThinVolume,
     Usage,
     VolumeGroup,
 )
@@ -145,6 +146,32 @@ def make_pool(**changes: object) -> ThinPool:
         virtual_size_bytes=4 * 10 * 1024**3,
     )
     return replace(pool, **changes)
+
+
+def make_volumes() -> tuple[ThinVolume, ...]:
+    """Return who fills docker/thinpool: an LV, a container, an image, and a hostile one."""
+    docker_s = "docker-253:0-131-" + "5e" * 32
+    gib = 1024**3
+    return (
+        ThinVolume(name="backup", size_bytes=40 * gib, mapped_bytes=21 * gib),
+        ThinVolume(
+            name=docker_s,
+            size_bytes=10 * gib,
+            mapped_bytes=3 * gib,
+            fill_bytes_per_second=12.5 * 1024**2,
+            container="shop",
+            image="registry.example/shop:7",
+        ),
+        ThinVolume(
+            name=docker_s.replace("5e", "b1"),
+            size_bytes=10 * gib,
+            mapped_bytes=gib,
+            image="base",
+        ),
+        ThinVolume(
+            name='na"me', size_bytes=gib, mapped_bytes=0, container="\x1b[31m|é", image="\udcff"
+        ),
+    )
 
 
 def make_numbered_pool(number: int, **changes: object) -> ThinPool:

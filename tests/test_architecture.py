@@ -19,6 +19,10 @@ ORDER = (
     "units",
     "autoextend",
     "fill",
+    "dm_names",
+    "growth",
+    "naming",
+    "volumes",
     "config",
     "command",
     "devmapper",
@@ -52,7 +56,9 @@ PURE = {
     "autoextend": {"model", "errors"},
     "fill": {"model", "errors"},
     "collectors": {"model", "errors"},
-    "snapshot": {"model", "errors", "autoextend"},
+    "snapshot": {"model", "errors", "autoextend", "dm_names", "growth", "volumes"},
+    "volumes": {"model", "errors", "dm_names", "growth"},
+    "growth": {"model", "errors", "fill"},
 }
 IMPURE_MODULES = {"os", "time", "subprocess", "logging", "structlog", "socket", "threading"}
 

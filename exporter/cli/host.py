@@ -12,9 +12,9 @@ from exporter.config import Settings
 from exporter.devmapper import IoctlKernel
 from exporter.dmsetup import DmsetupKernel, FallbackKernel
 from exporter.guard import Clocks
-from exporter.model import Snapshot
+from exporter.model import Collector, Snapshot
 from exporter.service.wiring import programs
-from exporter.sources import archive, device_mapper, dmeventd, loop
+from exporter.sources import archive, device_mapper, dmeventd, docker_volumes, loop
 
 CLOCKS = Clocks(monotonic=time.monotonic, wall=time.time)
 
@@ -36,14 +36,20 @@ def real_host(settings: Settings) -> HostAccess:
         can_archive=lambda seconds: archive.can_archive(
             partial(runner.run, deadline_seconds=seconds), settings.commands.lvm
         ),
+        volume_owners=docker_volumes.read,
         close=runner.close,
     )
 
 
-def collect_once(settings: Settings) -> Snapshot:
-    """Read everything once."""
+def collect_once(settings: Settings, *, watch_seconds: float = 0.0) -> Snapshot:
+    """Read everything once, and the kernel again after so long: what grows needs two looks."""
     collection = Collection(
         real_host(settings), programs(settings), wall_clock=time.time, clock=time.monotonic
     )
+    collection.max_volumes = settings.collect.top_volumes
+    began = time.monotonic()
     collection.refresh_all()
+    if watch_seconds and collection.has_volumes:
+        time.sleep(max(0.0, began + watch_seconds - time.monotonic()))
+        collection.refresh(Collector.DEVICE_MAPPER)
     return collection.snapshot()

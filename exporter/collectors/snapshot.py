@@ -16,11 +16,22 @@ from exporter.collectors import (
     policy,
     pool,
     published,
+    volume,
     volume_group,
 )
 from exporter.model import Snapshot
 
-SUBJECTS = (pool, policy, volume_group, guard, docker, collector, configuration, published)
+SUBJECTS = (
+    pool,
+    volume,
+    policy,
+    volume_group,
+    guard,
+    docker,
+    collector,
+    configuration,
+    published,
+)
 
 
 class SnapshotCollector(Collector):

@@ -13,6 +13,7 @@ from exporter.units import format_duration, parse_duration_seconds, parse_size_b
 
 MIN_SECONDS = 0.01
 MAX_SECONDS = 24 * 3600.0
+MAX_VOLUMES, MAX_DIGITS = 1000, 9
 ANY_POOL = "pools.VG/POOL"
 
 
@@ -68,6 +69,20 @@ def _positive_size(scalar: Scalar) -> int:
     return size_bytes
 
 
+def _volumes(scalar: Scalar) -> int:
+    """Read how many volumes: each is some series in Prometheus, for each pool of each host."""
+    if (
+        not scalar.text.isascii()
+        or not scalar.text.isdecimal()
+        or len(scalar.text) > MAX_DIGITS
+    ):
+        raise ValueError(f"{quoted(scalar.text)} is not a whole number")
+    count = int(scalar.text)
+    if count > MAX_VOLUMES:
+        raise ValueError(f"{quoted(scalar.text)} is more than {MAX_VOLUMES}")
+    return count
+
+
 def _program(scalar: Scalar) -> str:
     # Absolute: a guard that runs as root starts nothing that PATH chooses.
     if not PurePosixPath(scalar.text).is_absolute() or not scalar.text.isprintable():
@@ -91,6 +106,7 @@ KEYS = (
     Key("collect.lvm_deadline", _positive_seconds, "lvm_deadline_seconds"),
     Key("collect.docker_deadline", _positive_seconds, "docker_deadline_seconds"),
     Key("collect.extend_deadline", _positive_seconds, "extend_deadline_seconds"),
+    Key("collect.top_volumes", _volumes, "top_volumes"),
     Key(f"{ANY_POOL}.max_size", _positive_size, "max_size_bytes"),
     Key(f"{ANY_POOL}.mode", _mode, "mode"),
     Key(f"{ANY_POOL}.anticipate", _switch, "anticipate"),

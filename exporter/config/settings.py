@@ -27,6 +27,7 @@ class CollectSettings(Struct, frozen=True, kw_only=True):
     lvm_deadline_seconds: float = 30.0
     docker_deadline_seconds: float = 10.0
     extend_deadline_seconds: float = 60.0
+    top_volumes: int = 10
 
 
 class PoolSettings(Struct, frozen=True, kw_only=True):

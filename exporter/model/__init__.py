@@ -36,8 +36,15 @@ from exporter.model.host import (
     Problem,
     Usage,
     VolumeGroup,
+    VolumeOwner,
 )
-from exporter.model.snapshot import CollectorState, ConfigurationState, Snapshot, ThinPool
+from exporter.model.snapshot import (
+    CollectorState,
+    ConfigurationState,
+    Snapshot,
+    ThinPool,
+    ThinVolume,
+)
 from exporter.model.words import (
     Collector,
     Device,
@@ -88,6 +95,8 @@ __all__ = [
     "Reason",
     "Snapshot",
     "ThinPool",
+    "ThinVolume",
     "Usage",
     "VolumeGroup",
+    "VolumeOwner",
 ]

@@ -77,13 +77,24 @@ class KernelPool(Struct, frozen=True, kw_only=True):
 
 
 class KernelThin(Struct, frozen=True, kw_only=True):
-    """A live thin target."""
+    """A live thin target.
+
+    `mapped_bytes` are those of the pool that it maps, shared with snapshots or not.
+    """
 
     dm_name: str
     dm_uuid: str
     pool_device_number: str
     thin_id: int
     size_bytes: int
+    mapped_bytes: int | None = None
+
+
+class VolumeOwner(Struct, frozen=True, kw_only=True):
+    """Whose a thin volume of Docker's is; without a container it is a layer of an image."""
+
+    container: str | None = None
+    image: str | None = None
 
 
 class KernelReading(Struct, frozen=True, kw_only=True):

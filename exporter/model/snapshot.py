@@ -38,6 +38,21 @@ class ConfigurationState(Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
+class ThinVolume(Struct, frozen=True, kw_only=True):
+    """One live thin volume; `name` is the LV's, else device-mapper's.
+
+    What it maps it may share with snapshots, and with the image that it began as. It gains
+    `fill_bytes_per_second`, None while it gains nothing.
+    """
+
+    name: str
+    size_bytes: int
+    mapped_bytes: int
+    fill_bytes_per_second: float | None = None
+    container: str | None = None
+    image: str | None = None
+
+
 class ThinPool(Struct, frozen=True, kw_only=True):
     """One thin pool: LVM's description, the kernel's figures, and its policy."""
 
@@ -57,6 +72,8 @@ class ThinPool(Struct, frozen=True, kw_only=True):
     monitoring: str | None = None
     thin_volumes: int | None = None
     virtual_size_bytes: int | None = None
+    # Of the live ones those that map most, and those that grow fastest; the largest first.
+    volumes: tuple[ThinVolume, ...] = ()
 
     @property
     def label(self) -> str:

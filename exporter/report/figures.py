@@ -11,6 +11,7 @@ from exporter.report.case import Case
 from exporter.report.room import MANY_STEPS, full_steps, step_words
 from exporter.report.text import listed, percent, short_bytes, shown
 from exporter.report.verdict import over_words
+from exporter.report.volumes import growing, largest
 from exporter.units import format_bytes
 
 MODES = {
@@ -38,6 +39,8 @@ def figures(case: Case) -> Iterator[Figure]:
         ("mode", f"{case.pool.mode}: {MODES[case.pool.mode]}"),
         ("policy", _policy(case)),
         ("volumes", _volumes(case)),
+        ("growing", growing(case.pool)),
+        ("largest", largest(case.pool)),
         ("chunks", _chunks(case)),
         ("VG", _group(case)),
         ("next step", listed(step_words(step) for step in reversed(case.steps))),

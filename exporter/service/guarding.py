@@ -23,6 +23,7 @@ from exporter.service.wiring import intervals, make_extender, make_hooks, progra
 from exporter.watch import FilesWatch, backup_files, configuration_files
 
 WATCH_SECONDS = 2.0
+NAMES_SECONDS = 5.0  # a container that has just been started is soon known by its name
 FIRST_READING_SECONDS = 3.0
 WORKER_GRACE_SECONDS = 1.0
 
@@ -61,6 +62,7 @@ class Guarding:
             # What the guard has changed, it reads at once: no reason to read all again.
             on_group=self._groups.know,
         )
+        self._collection.max_volumes = settings.collect.top_volumes
         self._extender = make_extender(host, settings, self._collection, clocks=clocks)
         self._hooks = make_hooks(host, settings, clocks=clocks, log=log)
         self._guard = Guard(
@@ -130,6 +132,7 @@ class Guarding:
             raise ConfigError(fixed)
         settings = self._reloading.permit(settings)
         self._collection.programs = programs(settings)
+        self._collection.max_volumes = settings.collect.top_volumes
         self._extender.deadline_seconds = settings.collect.extend_deadline_seconds
         self._hooks.use(settings.hook.command, settings.hook.deadline_seconds)
         self._schedule.follow(intervals(settings))
@@ -201,7 +204,10 @@ class Guarding:
             for name, seconds in intervals(settings).items()
         )
         watch = Tick(name="watch", interval_seconds=WATCH_SECONDS, run=self._look_at_files)
-        return (*sources, watch)
+        names = Tick(
+            name="names", interval_seconds=NAMES_SECONDS, run=self._collection.name_volumes
+        )
+        return (*sources, watch, names)
 
     def _reader(self, name: Collector) -> Callable[[], object]:
         return lambda: self._collection.refresh(name)

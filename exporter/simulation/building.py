@@ -144,7 +144,15 @@ class HostBuilder:
             lv.pool_name, lv.share = pool.name, share
             vg.seqno += 1
 
-    def add_docker_thin(self, label: str, *, size_bytes: int = 10 * GIB) -> None:
+    def add_docker_thin(
+        self,
+        label: str,
+        *,
+        size_bytes: int = 10 * GIB,
+        share: float = 0.25,
+        container: str | None = None,
+        image: str = "busybox",
+    ) -> None:
         """Make a thin device as Docker does for a container: LVM does not know of it."""
         with self._present() as state:
             pool = state.pools[label]
@@ -159,6 +167,9 @@ class HostBuilder:
                 minor=minor,
                 thin_id=thin_id,
                 size_bytes=size_bytes,
+                share=share,
+                container=container,
+                image=image,
             )
             state.docker_thins.append(thin)
 

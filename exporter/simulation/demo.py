@@ -62,8 +62,18 @@ def _add_docker(host: SimulatedHost) -> None:
         profile="docker-thinpool",
     )
     host.add_pool("docker/thinpool", spec)
-    for _ in range(3):
-        host.add_docker_thin("docker/thinpool", size_bytes=40 * GIB)
+    for container, image, share in (
+        ("shop-db", "postgres:13", 0.3),
+        ("shop-web", "nginx:1.21", 0.1),
+        ("ci-runner", "runner", 0.55),
+    ):
+        host.add_docker_thin(
+            "docker/thinpool",
+            size_bytes=70 * GIB,
+            share=share,
+            container=container,
+            image=image,
+        )
 
 
 def _add_ci(host: SimulatedHost) -> None:
@@ -80,8 +90,10 @@ def _add_ci(host: SimulatedHost) -> None:
         profile="docker-thinpool",
     )
     host.add_pool("ci/pool", spec)
-    for _ in range(2):
-        host.add_docker_thin("ci/pool", size_bytes=60 * GIB)
+    for container in ("build-1", "build-2"):
+        host.add_docker_thin(
+            "ci/pool", size_bytes=60 * GIB, share=0.45, container=container, image="builder"
+        )
 
 
 def _add_registry(host: SimulatedHost) -> None:
@@ -137,5 +149,5 @@ def _add_loop(host: SimulatedHost) -> None:
         backing_cleanup=Sawtooth(at_bytes=57 * GIB, to_bytes=37 * GIB),
     )
     host.add_loop_pool(LOOP_POOL, spec)
-    for _ in range(2):
-        host.add_docker_thin(LOOP_POOL)
+    for container, share in (("metrics", 0.3), ("logs", 0.45)):
+        host.add_docker_thin(LOOP_POOL, share=share, container=container, image=container)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from exporter.collection import HostAccess
 from exporter.command import Output, Running
 from exporter.devmapper import DmDevice, DmStatus, status_of
 from exporter.errors import CommandFailedError, CommandMissingError, CommandStuckError
-from exporter.model import Dmeventd, LoopBacking
+from exporter.model import Dmeventd, LoopBacking, VolumeOwner
 from exporter.simulation import kernel
 from exporter.simulation.arguments import FAILED
 from exporter.simulation.controls import HostControls
@@ -61,6 +61,7 @@ class SimulatedHost(HostControls):
             kernel=self,
             loop_backing=self.loop_backing,
             dmeventd=self.dmeventd,
+            volume_owners=self.volume_owners,
             close=self.close,
             is_simulated=True,
         )
@@ -109,6 +110,16 @@ class SimulatedHost(HostControls):
         with self._present():
             self.calls.append((tuple(argv), dict(environment)))
         return Output(argv=tuple(argv), status=0, stdout="", stderr="")
+
+    def volume_owners(self, root: Path, names: Iterable[str]) -> Mapping[str, VolumeOwner]:
+        """Tell whose these devices are: there are no files of Docker's here."""
+        del root
+        with self._present() as state:
+            owners = {
+                thin.name: VolumeOwner(container=thin.container, image=thin.image)
+                for thin in state.docker_thins
+            }
+        return {name: owners[name] for name in names if name in owners}
 
     def devices(self) -> tuple[DmDevice, ...]:
         """See Kernel.devices."""

@@ -84,8 +84,17 @@ def _thin_devices(pool: Pool) -> Iterator[DmDevice]:
             kind="thin",
             length_sectors=lv.extents * pool.vg.extent_bytes // SECTOR_BYTES,
             table=_thin_table(pool, thin_id),
-            status=None,
+            status=_thin_status(pool, lv.share, lv.extents * pool.vg.extent_bytes),
         )
+
+
+def _thin_status(pool: Pool, share: float, size_bytes: int) -> str:
+    """Give the status' parameters: sectors mapped, and the highest one; dm-thin.c as above."""
+    if pool.has_failed:
+        return "Fail"
+    chunks = min(int(pool.used_chunks * share), size_bytes // pool.spec.chunk_bytes)
+    sectors = chunks * pool.spec.chunk_bytes // SECTOR_BYTES
+    return f"{sectors} {sectors - 1}" if sectors else "0 -"
 
 
 def _thin_table(pool: Pool, thin_id: int) -> str:
@@ -103,5 +112,5 @@ def _docker_device(thin: DockerThin) -> DmDevice:
         kind="thin",
         length_sectors=thin.size_bytes // SECTOR_BYTES,
         table=_thin_table(thin.pool, thin.thin_id),
-        status=None,
+        status=_thin_status(thin.pool, thin.share, thin.size_bytes),
     )

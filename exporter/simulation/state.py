@@ -15,13 +15,19 @@ from exporter.simulation.storage import Vg
 
 @dataclass(kw_only=True)
 class DockerThin:
-    """A thin device that Docker made: LVM does not know it, and it has no UUID."""
+    """A thin device that Docker made: LVM does not know it, and it has no UUID.
+
+    `share` is its part of what the pool has in use; without a container it is an image's.
+    """
 
     name: str
     pool: Pool
     minor: int
     thin_id: int
     size_bytes: int
+    share: float
+    container: str | None
+    image: str
 
 
 @dataclass(kw_only=True)

@@ -5,6 +5,7 @@ The kernel's block counts are the truth about usage; LVM's percentages derive fr
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +33,7 @@ _DISCARDS = frozenset({"ignore_discard", "no_discard_passdown", "discard_passdow
 _NO_SPACE = {"queue_if_no_space": True, "error_if_no_space": False}
 _UNUSABLE = frozenset({"Fail", "Error"})
 _FIXED_WORDS = 4
+_SECTORS = re.compile(r"[0-9]{1,19}", re.ASCII)  # the kernel counts in 64 bits
 
 NO_SPACE_TIMEOUT_SECONDS = 60.0  # dm-thin.c, NO_SPACE_TIMEOUT_SECS
 NO_SPACE_TIMEOUT_FILE = Path("/sys/module/dm_thin_pool/parameters/no_space_timeout")
@@ -143,6 +145,22 @@ def _usage(text: str, block_bytes: int) -> Usage:
     return usage
 
 
+def parse_thin_status(text: str) -> int | None:
+    """Read the bytes that a thin volume maps; None where the kernel does not tell.
+
+    Shape: `MAPPED HIGHEST|-`, or `Fail`, `Error` or `-` alone.
+    Units: MAPPED in 512-byte sectors, whole chunks of the pool.
+    Raises ParseError holding the text.
+    Source: kernel admin-guide/device-mapper/thin-provisioning.rst, "thin", "Status".
+    """
+    words = text.split()
+    if not words or words[0] in {*_UNUSABLE, "-"}:
+        return None
+    if not _SECTORS.fullmatch(words[0]):
+        raise ParseError("the thin status", text)
+    return int(words[0]) * SECTOR_BYTES
+
+
 def _kernel_thin(device: DmDevice) -> KernelThin:
     """Make a record of a thin device; its table is `POOL_DEV THIN_ID [ORIGIN]`."""
     try:
@@ -153,6 +171,7 @@ def _kernel_thin(device: DmDevice) -> KernelThin:
             pool_device_number=pool_device,
             thin_id=int(thin_id),
             size_bytes=device.length_sectors * SECTOR_BYTES,
+            mapped_bytes=parse_thin_status(device.status or ""),
         )
     except ValueError as error:
         raise ParseError(f"the table of {device.name}", device.table) from error

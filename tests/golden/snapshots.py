@@ -35,6 +35,7 @@ from tests.factories import (
     make_status,
     make_usage,
     make_volume_group,
+    make_volumes,
 )
 
 HOSTILE = 'a"b\\c\nd\te{f="g"} é \udcff'
@@ -192,6 +193,11 @@ def hostile() -> Snapshot:
     )
 
 
+def filled() -> Snapshot:
+    """Return a host that tells who fills its pool."""
+    return make_snapshot(pools=(make_pool(volumes=make_volumes()),))
+
+
 def many() -> Snapshot:
     """Return a host with several pools."""
     return make_large_snapshot(5)
@@ -210,5 +216,6 @@ SNAPSHOTS: dict[str, Callable[[], Snapshot]] = {
         kernel_mute,
         hostile,
         many,
+        filled,
     )
 }

@@ -100,7 +100,7 @@ MakeKernel = Callable[[FakeIoctl], IoctlKernel]
 
 
 def test_reads_pools_and_thins_and_nothing_else(make_kernel: MakeKernel) -> None:
-    """Table and status for a pool, the table alone for a thin volume."""
+    """Table and status of each."""
     kernel = make_kernel(FakeIoctl(pool=POOL, root=LINEAR, thin=THIN))
 
     pool, thin = kernel.devices()
@@ -116,7 +116,18 @@ def test_reads_pools_and_thins_and_nothing_else(make_kernel: MakeKernel) -> None
         table=POOL_TABLE,
         status=POOL_STATUS,
     )
-    assert (thin.name, thin.kind, thin.table, thin.status) == ("thin", "thin", THIN[1], None)
+    assert (thin.name, thin.kind, thin.table, thin.status) == ("thin", "thin", *THIN[1:])
+
+
+def test_a_single_thin_volume_is_not_asked_for_its_status(make_kernel: MakeKernel) -> None:
+    """The guard looks at every unknown device so, and goes by the pools alone."""
+    ioctl = FakeIoctl(thin=THIN)
+
+    found = make_kernel(ioctl).device("thin")
+
+    assert found is not None
+    assert found.status is None
+    assert len(ioctl.flags) == 1
 
 
 def test_never_flushes(make_kernel: MakeKernel) -> None:

@@ -51,6 +51,7 @@ from tests.factories import (
     make_status,
     make_usage,
     make_volume_group,
+    make_volumes,
 )
 from tests.golden.snapshots import SNAPSHOTS, failed, inactive, kernel_mute, loopback
 
@@ -102,6 +103,12 @@ def monitored(pool: ThinPool) -> ThinPool:
 def healthy_guard() -> Host:
     """Return a host whose guard has room enough."""
     return host(RUNNING, pools=(pool_used(0.42),), **roomy())
+
+
+def filled() -> Host:
+    """Return a host that tells who fills its pool."""
+    pool = replace(pool_used(0.42), volumes=make_volumes())
+    return host(RUNNING, pools=(pool,), **roomy())
 
 
 def healthy_dmeventd() -> Host:
@@ -288,6 +295,7 @@ HOSTS: dict[str, tuple[Callable[[], Host], Severity]] = {
     make.__name__: (make, severity)
     for make, severity in (
         (healthy_guard, Severity.OK),
+        (filled, Severity.OK),
         (healthy_dmeventd, Severity.OK),
         (article, Severity.WARNING),
         (article_guarded, Severity.WARNING),

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from exporter.dm_names import split_dm_name
 from exporter.model import (
     Collector,
     CollectorState,
@@ -20,7 +21,7 @@ from exporter.model import (
     Snapshot,
     ThinPool,
 )
-from exporter.snapshot import Readings, build, split_dm_name
+from exporter.snapshot import Readings, build
 from tests.factories import (
     make_kernel_pool,
     make_lvm_pool,

@@ -1,0 +1,93 @@
+"""When the names of Docker's volumes are read, and what a disk that hangs costs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from exporter.model import VolumeOwner
+from exporter.naming import RENAMED_SECONDS, VolumeNames
+from exporter.simulation import ManualClock
+from tests.waiting import eventually
+
+ROOT = Path("/var/lib/docker")
+A, B = frozenset({"a"}), frozenset({"a", "b"})
+
+
+class Files:
+    """Gives each device an owner, counts the readings, and can be held up."""
+
+    def __init__(self) -> None:
+        self.readings = 0
+        self.container = "web"
+        self.flow = threading.Event()
+        self.flow.set()
+
+    def read(self, root: Path, names: Iterable[str]) -> Mapping[str, VolumeOwner]:
+        """See docker_volumes.read."""
+        assert root == ROOT
+        self.readings += 1
+        assert self.flow.wait(20)
+        return {name: VolumeOwner(container=self.container) for name in names}
+
+
+class Naming:
+    """Names over such files, on a clock of the test's."""
+
+    def __init__(self) -> None:
+        self.files = Files()
+        self.clock = ManualClock()
+        self.names = VolumeNames(self.files.read, self.clock)
+
+    def refresh(self, devices: frozenset[str], *, wait_seconds: float = 20) -> None:
+        """Refresh as the collection does."""
+        self.names.refresh(ROOT, devices, wait_seconds=wait_seconds)
+
+
+def test_reads_where_a_device_is_new_and_not_otherwise() -> None:
+    """A container that was started is named at once; an idle host costs nothing."""
+    naming = Naming()
+
+    for devices in (A, A, B, B, A):
+        naming.refresh(devices)
+
+    assert naming.files.readings == 3
+    assert naming.names.owners == {"a": VolumeOwner(container="web")}
+
+
+def test_a_container_that_is_renamed_is_read_again() -> None:
+    """After a minute."""
+    naming = Naming()
+    naming.refresh(A)
+    naming.files.container = "shop"
+
+    naming.clock.now += RENAMED_SECONDS
+    naming.refresh(A)
+
+    assert naming.names.owners["a"].container == "shop"
+
+
+def test_without_dockers_volumes_no_file_is_read() -> None:
+    """Most hosts have none."""
+    naming = Naming()
+
+    naming.refresh(frozenset())
+
+    assert naming.files.readings == 0
+    assert naming.names.owners == {}
+
+
+def test_a_disk_that_hangs_costs_one_thread() -> None:
+    """Nobody waits for it, and nobody asks again, until it answers."""
+    naming = Naming()
+    naming.refresh(A)
+    naming.files.flow.clear()
+
+    naming.refresh(B, wait_seconds=0.01)
+    naming.refresh(A, wait_seconds=0.01)
+
+    assert naming.files.readings == 2
+    assert naming.names.owners == {"a": VolumeOwner(container="web")}
+    naming.files.flow.set()
+    assert eventually(lambda: "b" in naming.names.owners)
