@@ -86,7 +86,7 @@ def dashboard() -> str:
             Row(title="Now", panels=host_pools.now()),
             Row(title="Data", panels=host_pools.data()),
             Row(title="Metadata", panels=host_pools.metadata()),
-            # "Who fills it" comes here once thinpool_volume_mapped_bytes is exported.
+            Row(title="Who fills it", panels=host_pools.volumes()),
             Row(title="Guard", panels=host_program.guard()),
             Row(title="Docker's own view", panels=host_program.docker()),
             Row(title="Collectors and exporter", panels=host_program.exporter()),

@@ -188,6 +188,63 @@ def metadata() -> Panels:
     )
 
 
+def volumes() -> Panels:
+    """Show the thin volumes that map most, and those that grow: those that are exported."""
+    return (
+        _by_volume(
+            Text(
+                title="Mapped by volume",
+                description="What each thin volume maps of the pool, shared with snapshots and "
+                "images or not; those that map most or grow fastest, by container where they "
+                "are Docker's.",
+            ),
+            "thinpool_volume_mapped_bytes",
+            "bytes",
+        ),
+        _by_volume(
+            Text(
+                title="Growth by volume",
+                description="What each thin volume takes of the pool in a second, as measured "
+                "at that moment.",
+            ),
+            "thinpool_volume_fill_bytes_per_second",
+            "binBps",
+        ),
+        _gains(),
+    )
+
+
+def _by_volume(text: Text, metric: str, unit: str) -> Panel:
+    queries = (
+        Query(expr=f'{metric}{{{POOL}, container!=""}}', legend=f"{NAME} {{{{container}}}}"),
+        Query(expr=f'{metric}{{{POOL}, container=""}}', legend=f"{NAME} {{{{volume}}}}"),
+    )
+    return graph(text, queries, Look(unit=unit))
+
+
+def _gains() -> Panel:
+    by = "by (vg, pool, container, volume)"
+    mapped = f"thinpool_volume_mapped_bytes{{{POOL}}}"
+    return rows(
+        Text(
+            title="Gained in the last hour",
+            description="Thin volumes that have taken most of their pool in the last hour: "
+            "whom to ask when it fills.",
+        ),
+        (f"topk(10, sum {by} (delta({mapped}[1h])) > 0)",),
+        (
+            Column(of="vg", name="VG"),
+            Column(of="pool", name="Pool"),
+            Column(of="container", name="Container"),
+            Column(of="volume", name="Volume"),
+            Column(of="Value", name="Gained", unit="bytes"),
+        ),
+        sort="Gained",
+        is_descending=True,
+        size=(24, 6),
+    )
+
+
 def _device(device: str, threshold: str) -> Panel:
     size = f"thinpool_{device}_size_bytes{{{POOL}}}"
     panel = graph(

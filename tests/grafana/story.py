@@ -57,8 +57,8 @@ def _docker_host(clock: Clock, spec: PoolSpec, *, vg_gib: float) -> SimulatedHos
     host.set_profile("docker-thinpool", threshold=80, percent=20)
     host.add_vg("docker", extents=int(vg_gib * EXTENTS_PER_GIB))
     host.add_pool(POOL, spec)
-    for _ in range(3):
-        host.add_docker_thin(POOL, size_bytes=40 * GIB)
+    for container, share in (("builder", 0.5), ("db", 0.3), ("www", 0.1)):
+        host.add_docker_thin(POOL, size_bytes=90 * GIB, share=share, container=container)
     host.set_docker(POOL)
     return host
 
@@ -264,7 +264,7 @@ def _crowded() -> Plan:
         for name in ("left", "right"):
             spec = _spec(40, 24, 0.2, profile=None)
             host.add_pool(f"shared/{name}", spec)
-            host.add_thin(f"shared/{name}", f"{name}-www", size_bytes=20 * GIB, share=1.0)
+            host.add_thin(f"shared/{name}", f"{name}-www", size_bytes=20 * GIB, share=0.5)
         return host
 
     return Plan(name="twin-10", make=make)

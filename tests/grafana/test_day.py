@@ -24,6 +24,8 @@ ELSEWHERE = {
     ("Extension failed", ""): "edge-6:10128",
     ("Metadata extended", ""): "registry-2:10128",  # its metadata is extended
     ("Data, as Docker says", "E"): "old-9:10128",  # on sparse files
+    ("Mapped by volume", "B"): "twin-10:10128",  # LVM's own thin volumes
+    ("Growth by volume", "B"): "twin-10:10128",
 }
 RULE_SECONDS = 60.0
 
