@@ -6,6 +6,7 @@
 `python -m tests.bench abuse` measures scrapes under abuse beside other exporters, and
 `python -m tests.bench start` how long the program takes to begin and to end; `python -m
 tests.bench units` does that, and weighs both processes, under the units in the machine.
+`python -m tests.bench volumes` times a reading of a thousand thin volumes.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from tests.bench.fleet import fleet
 from tests.bench.guard import figures
 from tests.bench.guard.table import table
 from tests.bench.host import yardstick_seconds
+from tests.bench.volumes import volumes
 from tests.vm import payload, scenarios
 from tests.vm.image import cached_image, missing_tools
 from tests.vm.machine import Machine
@@ -33,6 +35,7 @@ ALONE: dict[str, Callable[[], bool]] = {
     "fleet": fleet.measure,
     "start": start.measure,
     "units": units.measure,
+    "volumes": volumes.measure,
 }
 
 

@@ -52,8 +52,8 @@ def make_host(change: Callable[[SimulatedHost], None], *, vg_bytes: int) -> Simu
         metadata_bytes_per_second=64 * KIB,
     )
     host.add_pool(POOL, spec)
-    for _ in range(3):
-        host.add_docker_thin(POOL, size_bytes=60 * GIB)
+    for number in range(3):
+        host.add_docker_thin(POOL, size_bytes=60 * GIB, container=f"web-{number}")
     host.set_docker(POOL)
     change(host)
     return host
