@@ -178,8 +178,8 @@ def article_vg() -> SimulatedHost:
 def lvm_thins() -> SimulatedHost:
     """Make LVM's own thin volumes."""
     host = small()
-    for name in ("one", "two"):
-        host.add_thin(POOL, name, size_bytes=GIB, share=0.5)
+    for name, share in (("one", 1.0), ("two", 0.0)):
+        host.add_thin(POOL, name, size_bytes=GIB, share=share)
     host.fill(POOL, 480)
     return host
 
