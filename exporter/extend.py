@@ -21,7 +21,7 @@ from exporter.model import (
     Outcome,
     PoolStatus,
 )
-from exporter.sources.lvm import NO_HINTS
+from exporter.sources.lvm_dialect import NO_HINTS
 
 # Without this a plain lvextend starts dmeventd (lvm2: since 2.02.169).
 ENVIRONMENT: Mapping[str, str] = {"LVM_RUN_BY_DMEVENTD": "1"}
