@@ -104,6 +104,8 @@ def parse_named(
 def _named_row(line: str) -> RawRow | None:
     """Cut a line where fields begin; None where that leaves anything unclear."""
     marks = list(PAIR.finditer(line))
+    if not marks:
+        return None
     ends = [*(mark.start() for mark in marks[1:]), len(line)]
     values = [line[mark.end() : end] for mark, end in zip(marks, ends, strict=True)]
     row = {mark[1].lower(): value[:-1] for mark, value in zip(marks, values, strict=True)}

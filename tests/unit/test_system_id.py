@@ -68,7 +68,7 @@ def test_an_older_lvm_is_asked_in_its_own_way(
 def test_a_failure_of_another_kind_is_one() -> None:
     """Only a key that LVM does not know means that there is nothing."""
     lvm = Lvm("one", None)
-    lvm.status = 3
+    lvm.status = 4
 
     with pytest.raises(CommandFailedError):
         system_id.read(lvm, LVM)
