@@ -181,7 +181,7 @@ def argv_report(
     """Ask one of LVM's reporters for these fields."""
     return (
         *(lvm, command),
-        *(WITHOUT_HINTS if dialect.has_config else ()),
+        *(WITHOUT_HINTS if dialect.has_hints else ()),
         *(JSON if dialect.has_json else NAMED),
         *SIZES,
         *(BINARY if dialect.has_binary else ()),
@@ -272,8 +272,14 @@ def _ask(
 ) -> tuple[Dialect, str]:
     """Run a reporter in LVM's dialect, which its refusal may be the first to show."""
     dialect = dialects.current
+
+    def noting(argv: Sequence[str]) -> Output:
+        output = run(argv)
+        dialects.note(output)
+        return output
+
     try:
-        return dialect, _run_partial(run, argv_of(dialect), problems)
+        return dialect, _run_partial(noting, argv_of(dialect), problems)
     except CommandFailedError as error:
         if not (is_refusal(error) and dialects.revise(run, lvm, dialect, WANTED)):
             raise

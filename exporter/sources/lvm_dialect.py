@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from exporter.command import Output
 from exporter.errors import CommandFailedError, HostError
@@ -26,9 +26,11 @@ LVM_FAILED = 5  # tools/errors.h: ECMD_FAILED
 
 # LVM notes in /run/lvm/hints which devices to look at next time. Where these notes lack a disk
 # that a VG was just given (2.03.16, after vgextend beside readings of ours), the VG is partial
-# for every command that goes by them: ours go by none, and make none. (Bare, without quotes,
-# since 2.02.113.)
-NO_HINTS = "devices/hints=none"
+# for every command that goes by them: ours go by none, and make none. An LVM without such notes
+# (before 2.03.03) warns of the setting in every command, or takes none without quotes (before
+# 2.02.113).
+HINTS = "devices/hints"
+NO_HINTS = f"{HINTS}=none"
 WITHOUT_HINTS = ("--config", NO_HINTS)
 JSON = ("--reportformat", "json")
 BINARY = ("--binary",)
@@ -36,20 +38,22 @@ THIN_POOLS = ("--select", "segtype=thin-pool")
 
 
 class Dialect(Struct, frozen=True, kw_only=True):
-    """`fields`: what the reporters know, by command; empty means all that we ask for.
+    """What LVM understands.
 
-    `has_config`: takes settings without quotes; `has_binary`: prints flags as 1, 0 and -1.
+    `fields`: what the reporters know, by command; empty means all that we ask for.
+    `has_hints`: goes by notes on devices, unless told not to.
+    `has_binary`: prints flags as 1, 0 and -1.
     """
 
     fields: Mapping[str, frozenset[str]] = {}
-    has_config: bool = True
+    has_hints: bool = True
     has_json: bool = True
     has_binary: bool = True
     has_selection: bool = True
 
     @property
     def is_full(self) -> bool:
-        """Whether everything can be asked for, as of 2.02.179 and later."""
+        """Whether everything can be asked for, as of 2.03.03 and later."""
         return self == FULL
 
     def knows(self, command: str, field: str) -> bool:
@@ -74,6 +78,12 @@ class Dialects:
         with self._lock:
             self._asked_at = float("-inf")
             self.current = FULL
+
+    def note(self, output: Output) -> None:
+        """Ask no more for what an answer warns of."""
+        with self._lock:
+            if self.current.has_hints and warns_of_hints(output):
+                self.current = structs.replace(self.current, has_hints=False)
 
     def revise(
         self, run: Run, lvm: str, refused: Dialect, wanted: Mapping[str, Sequence[str]]
@@ -102,6 +112,11 @@ def is_refusal(error: CommandFailedError) -> bool:
     return error.status == LVM_FAILED and not error.stdout.strip()
 
 
+def warns_of_hints(output: Output) -> bool:
+    """Whether LVM has done what it was asked to, but knows nothing of hints."""
+    return HINTS in output.stderr
+
+
 def argv_help(lvm: str, command: str) -> tuple[str, ...]:
     """Ask a reporter for its fields; it looks at no device for that."""
     return (lvm, command, "-o", "help")
@@ -123,7 +138,7 @@ def ask(run: Run, lvm: str, wanted: Mapping[str, Sequence[str]]) -> Dialect:
     has_all = all(set(wanted[command]) <= fields[command] for command in REPORTERS)
     return Dialect(
         fields={} if has_all else fields,
-        has_config=_takes(run, lvm, WITHOUT_HINTS),
+        has_hints=_takes(run, lvm, WITHOUT_HINTS),
         has_json=_takes(run, lvm, JSON),
         has_binary=_takes(run, lvm, BINARY),
         has_selection=_takes(run, lvm, THIN_POOLS),
@@ -141,9 +156,9 @@ def _all_output(run: Run, argv: Sequence[str]) -> str:
 
 def _takes(run: Run, lvm: str, options: Sequence[str]) -> bool:
     try:
-        run(argv_trial(lvm, options))
+        output = run(argv_trial(lvm, options))
     except CommandFailedError as error:
         if error.status != INVALID_COMMAND_LINE:
             raise
         return False
-    return True
+    return not warns_of_hints(output)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
+from msgspec import structs
 
 from exporter.command import Output
 from exporter.errors import CommandFailedError, CommandStuckError
@@ -119,7 +120,7 @@ def test_it_is_asked_once() -> None:
 
     assert [argv[1] for argv in lvm.asked] == ["lvs", "vgs", "pvs"]
     assert not dialects.current.is_full
-    assert dialects.current.has_config
+    assert dialects.current.has_hints
 
 
 def test_one_that_lacks_nothing_is_asked_nothing() -> None:
@@ -130,6 +131,23 @@ def test_one_that_lacks_nothing_is_asked_nothing() -> None:
 
     assert [argv[1] for argv in lvm.asked] == ["lvs", "vgs", "pvs"]
     assert lvm.asked[0] == argv_lvs("lvm")
+
+
+def test_an_lvm_without_hints_is_not_told_to_go_by_none() -> None:
+    """Before 2.03.03 it warns of the setting, and syslog gets that of every command."""
+    asked: list[Sequence[str]] = []
+    lvm = OldLvm("--config", "--select", "--binary", "--reportformat", lacks=set())
+
+    def run(argv: Sequence[str]) -> Output:
+        asked.append(argv)
+        is_told = "devices/hints=none" in argv
+        warning = '  Configuration setting "devices/hints" unknown.\n' if is_told else ""
+        return structs.replace(lvm(argv), stderr=warning)
+
+    layout = read_layout(run, "lvm")
+
+    assert [pool.name for pool in layout.pools] == ["thinpool"]
+    assert ["devices/hints=none" in argv for argv in asked] == [True, False, False]
 
 
 def test_after_an_upgrade_it_may_be_asked_everything() -> None:

@@ -53,6 +53,8 @@ CONFIGURE = (
 )
 # Today's compilers and C library take nothing of 2012 otherwise.
 CFLAGS = "-O0 -w -fcommon -D_GNU_SOURCE -include sys/sysmacros.h"
+# Of the libraries that its own libraries need as well: the guest has others of that name.
+RPATH = "-Wl,--disable-new-dtags,-rpath,{0}/lib:{0}/lib/device-mapper"
 STANDARDS = {"v2_02": "gnu89", "v2_03": "gnu99"}
 GUEST_SCRIPT = "/root/old_lvm_guest.py"
 THRESHOLD, CONFIGURED_STEP, PROFILED_STEP = 80, 20, 50
@@ -122,7 +124,7 @@ class OldLvm:
                 cwd=Path(name),
             )
             flags = f"{CFLAGS} -std={STANDARDS[self.tag[:5]]}"
-            environment = {"CFLAGS": flags, "LDFLAGS": f"-Wl,-rpath,{self.prefix}/lib"}
+            environment = {"CFLAGS": flags, "LDFLAGS": RPATH.format(self.prefix)}
             _sh("./configure", f"--prefix={self.prefix}", *CONFIGURE, cwd=tree, env=environment)
             _sh("make", cwd=tree)
             _sh("make", "install", f"DESTDIR={out}", cwd=tree)
