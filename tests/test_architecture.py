@@ -31,6 +31,7 @@ ORDER = (
     "snapshot",
     "collection",
     "policy",
+    "manner",
     "extend",
     "hooks",
     "guard",

@@ -37,6 +37,7 @@ def real_host(settings: Settings) -> HostAccess:
             partial(runner.run, deadline_seconds=seconds), settings.commands.lvm
         ),
         volume_owners=docker_volumes.read,
+        has_devices_of_dmeventd=dmeventd.has_devices,
         close=runner.close,
     )
 

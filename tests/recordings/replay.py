@@ -18,6 +18,7 @@ from exporter.errors import CommandFailedError, CommandStuckError, HostError
 from exporter.model import Dmeventd, LoopBacking, LvmLayout
 from exporter.snapshot import Readings
 from exporter.sources import device_mapper, docker, lvm, policy
+from exporter.sources.lvm_dialect import WITHOUT_HINTS
 
 T = TypeVar("T")
 HERE = Path(__file__).parent
@@ -190,4 +191,4 @@ def recordings(pattern: str = "*/*", *, has_host: bool = True) -> list[Recording
 
 def _plain(line: str) -> str:
     """Take off where LVM is to look: it does not change what it prints."""
-    return line.replace(f"{shlex.join(lvm.WITHOUT_HINTS)} ", "")
+    return line.replace(f"{shlex.join(WITHOUT_HINTS)} ", "")
