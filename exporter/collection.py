@@ -123,6 +123,11 @@ class Collection:
         """Whether there are thin volumes, of which more is known after another look."""
         return bool(self._readings.kernel and self._readings.kernel.thins)
 
+    def has_stale_hints(self, vg_name: str) -> bool:
+        """Whether commands that go by LVM's hints miss a disk of this VG."""
+        groups = self._readings.lvm.volume_groups if self._readings.lvm else ()
+        return any(group.name == vg_name and group.has_stale_hints for group in groups)
+
     @property
     def dialect(self) -> Dialect:
         """What the host's LVM understands."""

@@ -26,6 +26,7 @@ from exporter.model import (
 # Above this the kernel uses less of a metadata LV than its size says.
 MAX_KERNEL_METADATA_BLOCKS = 33161216 // 8
 
+NO_VG = ""
 ReadStatus = Callable[[], "PoolStatus | None"]
 
 
@@ -57,7 +58,7 @@ class Extender:
         deadline_seconds: float,
         clock: Callable[[], float],
         can_archive: Callable[[], bool] = lambda: True,
-        manner: Callable[[], Manner] = lambda: USUAL,
+        manner: Callable[[str], Manner] = lambda _: USUAL,
     ) -> None:
         self._runner = runner
         self._can_archive = can_archive
@@ -83,7 +84,7 @@ class Extender:
         """
         before = _status(read_status)
         started = self._clock()
-        manner = self._manner()
+        manner = self._manner(pool_label.partition("/")[0])
         output = self._run(pool_label, decision, manner, on_stuck)
         outcomes = _outcomes(decision, before, _status(read_status), output)
         is_archived = not all(map(_is_refused, outcomes)) or self._can_archive()
@@ -101,7 +102,7 @@ class Extender:
     def keep_ready(self) -> None:
         """Have lvextend begin at once when it is next needed; costs nothing while it would."""
         with contextlib.suppress(HostError):  # then it begins as any command does
-            self._runner.keep_ready(self._lvm, environment=self._manner().environment)
+            self._runner.keep_ready(self._lvm, environment=self._manner(NO_VG).environment)
 
     def _run(
         self,

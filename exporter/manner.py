@@ -14,7 +14,8 @@ import msgspec
 from msgspec import Struct
 
 from exporter.model import Dmeventd
-from exporter.sources.lvm_dialect import NO_HINTS, Dialect
+from exporter.sources.lvm_dialect import Dialect
+from exporter.sources.lvm_hints import NO_HINTS
 
 ENVIRONMENT: Mapping[str, str] = {"LVM_RUN_BY_DMEVENTD": "1"}
 UNMONITORED = "activation{monitoring=0}"
@@ -27,7 +28,7 @@ class Manner(Struct, frozen=True, kw_only=True):
     """What lvextend is given beside the sizes."""
 
     environment: Mapping[str, str] = msgspec.field(default_factory=lambda: dict(ENVIRONMENT))
-    settings: tuple[str, ...] = (NO_HINTS,)
+    settings: tuple[str, ...] = ()
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -43,16 +44,20 @@ USUAL = Manner()
 
 
 def choose(
-    dialect: Dialect, *, dmeventd: Callable[[], Dmeventd], has_devices_of_dmeventd: bool
+    dialect: Dialect,
+    *,
+    dmeventd: Callable[[], Dmeventd],
+    has_devices_of_dmeventd: bool,
+    has_stale_hints: bool = False,
 ) -> Manner:
-    """Choose by what this LVM understands, and by what dmeventd has.
+    """Choose by what this LVM understands, by what dmeventd has, and by LVM's hints.
 
     Beside a live dmeventd monitoring stays as it is configured: lvextend unregisters the
     pool while it is suspended, and without monitoring would not register it again.
     """
+    settings = [NO_HINTS] if has_stale_hints else []
     if dialect.is_full and not has_devices_of_dmeventd:
-        return USUAL
-    settings = [NO_HINTS] if dialect.is_full else []
+        return Manner(settings=tuple(settings))
     if not dmeventd().is_alive:
         settings.append(UNMONITORED)
     if has_devices_of_dmeventd:

@@ -170,7 +170,8 @@ class PhysicalVolume(Struct, frozen=True, kw_only=True):
 class VolumeGroup(Struct, frozen=True, kw_only=True):
     """A VG with its PVs. `spare_extents` is the size of the pool metadata spare LV.
 
-    `is_foreign`: its system ID is another host's.
+    `is_foreign`: its system ID is another host's. `has_stale_hints`: a command that goes by
+    LVM's hints misses a disk that is there.
     """
 
     name: str
@@ -187,6 +188,7 @@ class VolumeGroup(Struct, frozen=True, kw_only=True):
     is_clustered: bool = False
     system_id: str | None = None
     is_foreign: bool = False
+    has_stale_hints: bool = False
     spare_extents: int = 0
     largest_metadata_extents: int = 0
     physical_volumes: tuple[PhysicalVolume, ...] = ()

@@ -64,8 +64,9 @@ def make_extender(
         deadline_seconds=settings.collect.extend_deadline_seconds,
         clock=clocks.monotonic,
         can_archive=lambda: host.can_archive(collection.programs.lvm_deadline_seconds),
-        manner=lambda: manner.choose(
+        manner=lambda vg_name: manner.choose(
             collection.dialect,
+            has_stale_hints=collection.has_stale_hints(vg_name),
             dmeventd=host.dmeventd,
             has_devices_of_dmeventd=host.has_devices_of_dmeventd(),
         ),

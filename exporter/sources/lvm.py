@@ -21,12 +21,12 @@ from exporter.sources.lvm_dialect import (
     JSON,
     LVM_FAILED,
     THIN_POOLS,
-    WITHOUT_HINTS,
     Dialect,
     Dialects,
     is_refusal,
 )
-from exporter.sources.lvm_layout import make_layout
+from exporter.sources.lvm_hints import without_hints
+from exporter.sources.lvm_layout import make_layout, merge
 from exporter.sources.lvm_report import (
     SEPARATOR,
     Converters,
@@ -181,7 +181,6 @@ def argv_report(
     """Ask one of LVM's reporters for these fields."""
     return (
         *(lvm, command),
-        *(WITHOUT_HINTS if dialect.has_hints else ()),
         *(JSON if dialect.has_json else NAMED),
         *SIZES,
         *(BINARY if dialect.has_binary else ()),
@@ -243,7 +242,36 @@ def read_layout(
 ) -> LvmLayout:
     """Read VGs, PVs and thin pools, of these VGs alone if any is named. Raises HostError."""
     known = dialects or Dialects()
-    names = tuple(vg_names)
+    layout = _read(run, lvm, tuple(vg_names), known)
+    layout = _with_doubted_read_again(run, lvm, layout, known)
+    if not any(group.system_id for group in layout.volume_groups):
+        return layout
+    return _with_foreign_marked(run, lvm, layout)
+
+
+def _with_doubted_read_again(
+    run: Run, lvm: str, layout: LvmLayout, dialects: Dialects
+) -> LvmLayout:
+    """Read partial VGs without LVM's hints: these may be all that makes them so."""
+    names = dialects.doubts.doubted(layout.volume_groups)
+    if not names or not dialects.has_hints():
+        return layout
+    try:
+        again = _read(lambda argv: run(without_hints(argv)), lvm, names, dialects)
+    except HostError:
+        return layout  # a device that holds up whoever reads it; the hints left it out
+    if not dialects.has_hints():
+        return layout  # as its answer has just shown
+    dialects.doubts.note(again.volume_groups)
+    groups = tuple(
+        structs.replace(group, has_stale_hints=not group.is_partial)
+        for group in again.volume_groups
+    )
+    again = structs.replace(again, volume_groups=groups, problems=layout.problems)
+    return merge(layout, again, keep=lambda name: name not in names)
+
+
+def _read(run: Run, lvm: str, names: Sequence[str], known: Dialects) -> LvmLayout:
     problems: list[Problem] = []
 
     def read(report: Report, argv_of: Callable[[Dialect], Sequence[str]]) -> list[Row]:
@@ -257,10 +285,7 @@ def read_layout(
     # Of one VG alone is asked so that no other one's lock is waited for.
     unlocked = (UNLOCKED,) if names else ()
     pvs = read(PVS, lambda dialect: argv_pvs(lvm, *unlocked, dialect=dialect))
-    layout = make_layout(lvs, vgs, pvs, problems)
-    if not any(group.system_id for group in layout.volume_groups):
-        return layout
-    return _with_foreign_marked(run, lvm, layout)
+    return make_layout(lvs, vgs, pvs, problems)
 
 
 def _ask(

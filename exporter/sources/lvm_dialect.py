@@ -14,6 +14,7 @@ from msgspec import Struct, structs
 
 from exporter.command import Output
 from exporter.errors import CommandFailedError, HostError
+from exporter.sources.lvm_hints import SETTING, WITHOUT_HINTS, Doubts
 from exporter.sources.lvm_report import names_in_help
 
 Run = Callable[[Sequence[str]], Output]
@@ -24,14 +25,6 @@ ASK_AGAIN_SECONDS = 300.0
 INVALID_COMMAND_LINE = 3  # tools/errors.h
 LVM_FAILED = 5  # tools/errors.h: ECMD_FAILED
 
-# LVM notes in /run/lvm/hints which devices to look at next time. Where these notes lack a disk
-# that a VG was just given (2.03.16, after vgextend beside readings of ours), the VG is partial
-# for every command that goes by them: ours go by none, and make none. An LVM without such notes
-# (before 2.03.03) warns of the setting in every command, or takes none without quotes (before
-# 2.02.113).
-HINTS = "devices/hints"
-NO_HINTS = f"{HINTS}=none"
-WITHOUT_HINTS = ("--config", NO_HINTS)
 JSON = ("--reportformat", "json")
 BINARY = ("--binary",)
 THIN_POOLS = ("--select", "segtype=thin-pool")
@@ -41,7 +34,8 @@ class Dialect(Struct, frozen=True, kw_only=True):
     """What LVM understands.
 
     `fields`: what the reporters know, by command; empty means all that we ask for.
-    `has_hints`: goes by notes on devices, unless told not to.
+    `has_hints`: goes by hints, unless told not to; one without hints (before 2.03.03) warns of
+    the setting, or takes none without quotes (before 2.02.113).
     `has_binary`: prints flags as 1, 0 and -1.
     """
 
@@ -72,6 +66,11 @@ class Dialects:
         self._lock = threading.Lock()
         self._asked_at = float("-inf")
         self.current = FULL
+        self.doubts = Doubts(clock)
+
+    def has_hints(self) -> bool:
+        """Whether LVM goes by hints, so far as is known now."""
+        return self.current.has_hints
 
     def forget(self) -> None:
         """Take for granted again that LVM understands everything: it has been exchanged."""
@@ -114,7 +113,7 @@ def is_refusal(error: CommandFailedError) -> bool:
 
 def warns_of_hints(output: Output) -> bool:
     """Whether LVM has done what it was asked to, but knows nothing of hints."""
-    return HINTS in output.stderr
+    return SETTING in output.stderr
 
 
 def argv_help(lvm: str, command: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from exporter.errors import CommandFailedError, CommandStuckError, HostError
 from exporter.model import Dmeventd, LoopBacking, LvmLayout
 from exporter.snapshot import Readings
 from exporter.sources import device_mapper, docker, lvm, policy
-from exporter.sources.lvm_dialect import WITHOUT_HINTS
+from exporter.sources.lvm_hints import WITHOUT_HINTS
 
 T = TypeVar("T")
 HERE = Path(__file__).parent

@@ -19,6 +19,7 @@ from exporter import dmsetup
 from exporter.command import CHILD_ENVIRONMENT
 from exporter.manner import ENVIRONMENT
 from exporter.sources import docker, lvm, policy
+from exporter.sources.lvm_hints import without_hints
 from tests.vm import payload, scenarios
 from tests.vm.image import cached_image
 from tests.vm.machine import Hardware, Machine
@@ -68,9 +69,17 @@ class Recorder:
         self._directory = directory
 
     def state(
-        self, name: str, *, has_docker: bool = False, asks_dmeventd: bool | None = None
+        self,
+        name: str,
+        *,
+        has_docker: bool = False,
+        asks_dmeventd: bool | None = None,
+        doubted: str = "",
     ) -> None:
-        """Record every command that is parsed; seg_monitor only while dmeventd lives."""
+        """Record every command that is parsed; seg_monitor only while dmeventd lives.
+
+        A VG that is partial (`doubted`) is read again, without LVM's hints.
+        """
         if asks_dmeventd is None:
             asks_dmeventd = scenarios.dmeventd_pid(self.machine) is not None
         folder = self._emptied(name)
@@ -94,6 +103,13 @@ class Recorder:
         if has_docker:
             commands["docker_info_json"] = docker.argv_info_json(DOCKER)
             commands["docker_info_text"] = docker.argv_info_text(DOCKER)
+        if doubted:
+            again = {
+                "lvs": lvm.argv_lvs(LVM, (doubted,)),
+                "vgs": lvm.argv_vgs(LVM, (doubted,)),
+                "pvs": lvm.argv_pvs(LVM, lvm.UNLOCKED),
+            }
+            commands |= {f"{key}-{doubted}": without_hints(argv) for key, argv in again.items()}
         if asks_dmeventd:
             commands["monitoring"] = lvm.argv_monitoring(LVM)
         self._run_all(folder, commands)
@@ -414,7 +430,7 @@ def partial(recorder: Recorder) -> None:
     scenarios.make_pool(machine, Pool(lv="safe", data="100M", metadata="4M"))
     name = machine.run(("readlink", "-f", machine.disk("data1"))).stdout.strip()
     machine.run(f"echo 1 > /sys/block/{Path(name).name}/device/delete; udevadm settle")
-    recorder.state("partial_vg")
+    recorder.state("partial_vg", doubted="docker")
     recorder.lvextend("partial_vg", "-l", "+1", "docker/safe")
 
 
