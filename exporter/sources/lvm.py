@@ -256,8 +256,13 @@ def _with_doubted_read_again(
     names = dialects.doubts.doubted(layout.volume_groups)
     if not names or not dialects.has_hints():
         return layout
+
+    def unhinted(argv: Sequence[str]) -> Output:
+        # The first answer may show that this LVM has none.
+        return run(without_hints(argv) if dialects.has_hints() else argv)
+
     try:
-        again = _read(lambda argv: run(without_hints(argv)), lvm, names, dialects)
+        again = _read(unhinted, lvm, names, dialects)
     except HostError:
         return layout  # a device that holds up whoever reads it; the hints left it out
     if not dialects.has_hints():

@@ -107,8 +107,6 @@ def test_both_sizes_are_absolute_and_go_in_one_command() -> None:
     assert argv_lvextend("/sbin/lvm", "docker/thinpool", BOTH) == (
         "/sbin/lvm",
         "lvextend",
-        "--config",
-        "devices/hints=none",
         "--poolmetadatasize",
         "12582912b",
         "-l",
@@ -229,9 +227,8 @@ def test_where_lvm_cannot_archive_it_extends_without() -> None:
     )
 
     first, second = (argv for argv, _ in lvextend.started)
-    assert first[2:4] == ("--config", "devices/hints=none")
-    config = "devices/hints=none backup{archive=0 backup=0}"  # LVM takes the option once
-    assert second == (*first[:3], config, *first[4:])
+    config = ("--config", "backup{archive=0 backup=0}")
+    assert second == (*first[:2], *config, *first[2:])
     assert not attempt.failures
     assert not attempt.is_archived
     assert attempt.exit_status == 0

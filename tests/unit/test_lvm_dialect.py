@@ -137,17 +137,25 @@ def test_an_lvm_without_hints_is_not_told_to_go_by_none() -> None:
     """Before 2.03.03 it warns of the setting, and syslog gets that of every command."""
     asked: list[Sequence[str]] = []
     lvm = OldLvm("--config", "--select", "--binary", "--reportformat", lacks=set())
+    dialects = Dialects()
 
     def run(argv: Sequence[str]) -> Output:
         asked.append(argv)
         is_told = "devices/hints=none" in argv
         warning = '  Configuration setting "devices/hints" unknown.\n' if is_told else ""
-        return structs.replace(lvm(argv), stderr=warning)
+        output = lvm(argv)
+        stdout = output.stdout.replace('"vg_partial": "0"', '"vg_partial": "1"')
+        assert argv[1] != "vgs" or stdout != output.stdout
+        return structs.replace(output, stdout=stdout, stderr=warning)
 
-    layout = read_layout(run, "lvm")
+    layouts = [read_layout(run, "lvm", dialects=dialects) for _ in range(2)]
 
-    assert [pool.name for pool in layout.pools] == ["thinpool"]
-    assert ["devices/hints=none" in argv for argv in asked] == [True, False, False]
+    for layout in layouts:
+        assert [pool.name for pool in layout.pools] == ["thinpool"]
+        assert [(vg.is_partial, vg.has_stale_hints) for vg in layout.volume_groups] == [
+            (True, False)
+        ]
+    assert [argv[1] for argv in asked if "devices/hints=none" in argv] == ["lvs"]
 
 
 def test_after_an_upgrade_it_may_be_asked_everything() -> None:

@@ -16,6 +16,8 @@ OVER_MIB = faults.USED_MIB - BELOW_MIB
 EXTENDS = "thinpool_guard_extends_total"
 FAILURES = "thinpool_guard_extend_failures_total"
 STATE = "thinpool_guard_state"
+LVM_READ_AT = "thinpool_collector_last_success_timestamp_seconds"
+HINTS = "/run/lvm/hints"
 PROMPT_SECONDS = 40
 # The brackets keep a pattern from matching the command line that it stands in.
 ANY_LVM = "[l]vm (lvs|vgs|pvs|lvextend|/proc)"
@@ -93,6 +95,48 @@ def test_a_held_lock_holds_up_its_own_vg_alone(pair: Machine) -> None:
 
         pair.stop(holder)
         wait_grown(guest, ONE)
+
+
+def test_a_thin_volume_whose_pool_is_suspended_holds_up_nobody(pair: Machine) -> None:
+    """Whoever reads it waits; LVM does not, as it goes by its hints on where its disks are."""
+    configure(pair, collect="lvm_interval: 2s, lvm_deadline: 10s")
+    with running(pair) as guest:
+        pair.run(faults.suspended(ONE))
+        guest.wait_for(PROMPT_SECONDS, STATE, 1, reason="suspended", **labels(ONE))
+        push_over(pair, TWO)
+
+        wait_grown(guest, TWO)
+        read_at = guest.metrics().value(LVM_READ_AT, collector="lvm") or 0
+        later = guest.scrape_until(
+            lambda metrics: (metrics.value(LVM_READ_AT, collector="lvm") or 0) > read_at,
+            seconds=PROMPT_SECONDS,
+        )
+
+        assert (later.value(LVM_READ_AT, collector="lvm") or 0) > read_at
+        assert later.value("thinpool_collector_success", collector="lvm") == 1
+        pair.run(f"dmsetup resume {faults.dm_name(ONE)}")
+
+
+def test_a_disk_that_hints_lack_is_found(pair: Machine) -> None:
+    """By them the VG is partial, and LVM refuses to extend anything in it."""
+    disk = faults.Disk(pair, "data1")
+    faults.run(
+        pair,
+        disk.group("three", 37),  # no extent is left beside the pool and its metadata
+        faults.pool("three/pool"),
+        faults.filled("three/pool"),
+        disk.cut("more"),
+        "pvcreate -qq /dev/mapper/pv-more",
+        "lvs >/dev/null",
+        f"cp -p {HINTS} /run/hints",
+        "vgextend -qq three /dev/mapper/pv-more",
+        f"cp -p /run/hints {HINTS}",
+    )
+    partial = pair.run("vgs --noheadings -o vg_partial three 2>/dev/null").stdout.strip()
+    assert partial == "partial", "the fault is not there"
+
+    with running(pair) as guest:
+        wait_grown(guest, "three/pool")
 
 
 def test_a_lock_held_before_the_guard_starts_is_no_different(pair: Machine) -> None:
