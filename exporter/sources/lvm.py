@@ -33,6 +33,7 @@ from exporter.sources.lvm_report import (
     RawRow,
     Row,
     convert,
+    is_report,
     parse_json,
     parse_named,
 )
@@ -346,7 +347,7 @@ def _run_partial(run: Run, argv: Sequence[str], problems: list[Problem]) -> str:
         problems.append(Problem(subject=argv[1], message=str(error)))
         return text
     except CommandFailedError as error:
-        if error.status != LVM_FAILED or not error.stdout.strip():
+        if error.status != LVM_FAILED or not is_report(error.stdout):
             raise
         problems.append(Problem(subject=argv[1], message=str(error)))
         return error.stdout

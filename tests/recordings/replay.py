@@ -21,6 +21,7 @@ from exporter.sources import device_mapper, docker, lvm, policy
 from exporter.sources.lvm_hints import WITHOUT_HINTS
 
 T = TypeVar("T")
+ANY_RELEASE = "[!l]*/*"  # but no lvm-VERSION, where LVM alone was asked
 HERE = Path(__file__).parent
 LVM, DMSETUP, DOCKER = "/sbin/lvm", "/sbin/dmsetup", "/usr/bin/docker"
 
@@ -141,6 +142,10 @@ class Recording:
         """Run as the sources do."""
         return self.run(argv, deadline_seconds=1)
 
+    def read_profile(self, path: Path) -> str:
+        """Give a profile's file that was read; see policy.read_profile."""
+        return policy.read_profile(self.directory / path.name)
+
     def _layout(self) -> LvmLayout:
         layout = lvm.read_layout(self.ask, LVM)
         monitoring, problems = lvm.read_monitoring(self.ask, LVM, self.dmeventd())
@@ -179,7 +184,7 @@ class Recording:
         return readings, errors
 
 
-def recordings(pattern: str = "*/*", *, has_host: bool = True) -> list[Recording]:
+def recordings(pattern: str = ANY_RELEASE, *, has_host: bool = True) -> list[Recording]:
     """Find the recordings of whole states, or those of single commands."""
     found = sorted(HERE.glob(f"{pattern}/commands.json"))
     return [
@@ -187,6 +192,26 @@ def recordings(pattern: str = "*/*", *, has_host: bool = True) -> list[Recording
         for file in found
         if (file.parent / "host.json").exists() == has_host
     ]
+
+
+# What an older LVM does not tell; then it is unknown, or nothing.
+UNTOLD = {
+    "pools": {"needs_check", "when_full", "profile", "health"},
+    "volume_groups": {"profile"},
+    "thins": set[str](),
+}
+
+
+def differences(layout: Mapping[str, Any], reference: Mapping[str, Any]) -> list[str]:
+    """Compare what two LVMs told of one host; what the first left open is no difference."""
+    found = []
+    for kind, untold in UNTOLD.items():
+        for ours, theirs in zip(layout[kind], reference[kind], strict=True):
+            for key in ours:
+                is_open = ours[key] is None and key in untold
+                if ours[key] != theirs[key] and not is_open:
+                    found.append(f"{ours['name']}: {key} {ours[key]!r}, not {theirs[key]!r}")
+    return found
 
 
 def _plain(line: str) -> str:

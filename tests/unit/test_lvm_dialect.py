@@ -56,7 +56,9 @@ class OldLvm:
             return self._output(argv, "  LVM version: 2.02.98(2)\n")
         names = argv[argv.index("-o") + 1].split(",")
         if names == ["help"] or self.lacks & set(names):
-            raise CommandFailedError(argv, 5, self._help())
+            # As 2.02.166 does: a report of no section at all, and the list beside it.
+            nothing = '{"report": []}' if "--reportformat" in argv else ""
+            raise CommandFailedError(argv, 5, self._help(), stdout=nothing)
         return self._output(argv, self._report(argv, names))
 
     def _refuse_options(self, argv: Sequence[str]) -> None:
