@@ -25,7 +25,6 @@ from exporter.model.host import (
     KernelPool,
     KernelReading,
     KernelThin,
-    LoopBacking,
     LvmLayout,
     LvmPool,
     LvmThin,
@@ -37,6 +36,7 @@ from exporter.model.host import (
     Usage,
     VolumeGroup,
 )
+from exporter.model.loop import LoopBacking, LoopFile
 from exporter.model.snapshot import CollectorState, ConfigurationState, Snapshot, ThinPool
 from exporter.model.words import (
     Collector,
@@ -71,6 +71,7 @@ __all__ = [
     "KernelReading",
     "KernelThin",
     "LoopBacking",
+    "LoopFile",
     "LvmLayout",
     "LvmPool",
     "LvmThin",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from exporter.model.loop import LoopBacking
 from exporter.model.words import PoolMode
 
 SECTOR_BYTES = 512
@@ -52,14 +53,6 @@ class PoolStatus(Struct, frozen=True, kw_only=True):
     needs_check: bool | None = None
     is_suspended: bool = False
     event_number: int = 0
-
-
-class LoopBacking(Struct, frozen=True, kw_only=True):
-    """The file under a loop device; free bytes are those of the file's file system."""
-
-    device: str
-    file: str | None
-    free_bytes: int | None
 
 
 class KernelPool(Struct, frozen=True, kw_only=True):

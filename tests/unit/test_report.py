@@ -41,6 +41,7 @@ from tests.factories import (
     make_failed_state,
     make_guard_report,
     make_kernel_pool,
+    make_loop,
     make_lvm_pool,
     make_metadata_usage,
     make_physical_volume,
@@ -554,8 +555,7 @@ def test_a_full_file_system_under_the_loop_file_is_critical() -> None:
     snapshot = loopback()
     pool = snapshot.pools[0]
     assert pool.kernel is not None
-    assert pool.kernel.loop is not None
-    short = replace(pool.kernel, loop=replace(pool.kernel.loop, free_bytes=1_000_000))
+    short = replace(pool.kernel, loop=make_loop(free_bytes=1_000_000))
     text = summary(replace(snapshot, pools=(replace(pool, kernel=short),)))
 
     assert text.startswith(
@@ -740,8 +740,7 @@ def test_an_unknown_file_system_under_a_loop_file_is_no_alarm(free_bytes: int | 
     snapshot = loopback()
     pool = snapshot.pools[0]
     assert pool.kernel is not None
-    assert pool.kernel.loop is not None
-    loop = replace(pool.kernel.loop, free_bytes=free_bytes, file=None)
+    loop = make_loop(free_bytes=free_bytes, file=None)
     changed = replace(pool, kernel=replace(pool.kernel, loop=loop))
 
     assert summary(replace(snapshot, pools=(changed,))).startswith("WARNING: ")
