@@ -21,6 +21,9 @@ T = TypeVar("T")
 Row = Mapping[str, Any]
 Segments = Mapping[tuple[str, str], Row]
 
+# What a cached LV lies on, by how LVM names it: an extension goes there.
+# Source: lvm2 lib/metadata/lv_manip.c, _get_resizable_layer_lv (since 2.03.12).
+UNDER_CACHE = {"cache": "_corig", "writecache": "_wcorig"}
 # Segment types whose areas do not all add to the size: how many are parity.
 PARITY_AREAS = {"raid4": 1, "raid5": 1, "raid6": 2}
 
@@ -28,8 +31,13 @@ PARITY_AREAS = {"raid4": 1, "raid5": 1, "raid6": 2}
 def make_layout(
     lvs: Sequence[Row], vgs: Iterable[Row], pvs: Iterable[Row], problems: Iterable[Problem]
 ) -> LvmLayout:
-    """Join the three reports; `lvs` has a row for each segment, hidden LVs included."""
+    """Join the three reports; `lvs` has a row for each segment, hidden LVs included.
+
+    Of VGs that share a name, none is among the VGs: LVM changes neither by that name.
+    """
     last = _last_segments(lvs)
+    vgs = list(vgs)
+    shared = _shared_names(vgs)
     metadata = _metadata_sizes(lvs)
     volumes = defaultdict(list)
     for row in pvs:
@@ -38,9 +46,27 @@ def make_layout(
         pools=tuple(_pool(row, last) for row in lvs if row["segtype"] == "thin-pool"),
         thins=tuple(_thin(row) for row in lvs if row["segtype"] == "thin"),
         volume_groups=tuple(
-            _volume_group(row, volumes[row["vg_name"]], metadata[row["vg_name"]]) for row in vgs
+            _volume_group(row, volumes[row["vg_name"]], metadata[row["vg_name"]])
+            for row in vgs
+            if row["vg_name"] not in shared
         ),
-        problems=tuple(problems),
+        problems=(*problems, *(_ambiguous(name, uuids) for name, uuids in shared.items())),
+    )
+
+
+def _shared_names(vgs: Iterable[Row]) -> Mapping[str, Sequence[str]]:
+    """Find the names that several VGs have, with their UUIDs."""
+    uuids = defaultdict(list)
+    for row in vgs:
+        uuids[row["vg_name"]].append(row["vg_uuid"])
+    return {name: found for name, found in uuids.items() if len(found) > 1}
+
+
+def _ambiguous(name: str, uuids: Sequence[str]) -> Problem:
+    return Problem(
+        subject=f"VG {name}",
+        message=f"{len(uuids)} VGs have this name, so LVM changes none of them: vgrename one "
+        f"by its UUID ({', '.join(uuids)})",
     )
 
 
@@ -55,7 +81,7 @@ def _last_segments(lvs: Iterable[Row]) -> Segments:
 
 
 def _pool(row: Row, last: Segments) -> LvmPool:
-    data = last.get((row["vg_name"], row["data_lv"]), {})
+    data = _under_caches(row["vg_name"], row["data_lv"], last)
     metadata = last.get((row["vg_name"], row["metadata_lv"]), {})
     return LvmPool(
         vg_name=row["vg_name"],
@@ -85,6 +111,15 @@ def _pool(row: Row, last: Segments) -> LvmPool:
         metadata_segment_type=metadata.get("segtype"),
         metadata_areas=_areas(metadata),
     )
+
+
+def _under_caches(vg_name: str, lv_name: str, last: Segments) -> Row:
+    """Find the segment that an extension continues, whatever caches lie over it."""
+    segment = last.get((vg_name, lv_name), {})
+    while suffix := UNDER_CACHE.get(segment.get("segtype", "")):
+        lv_name += suffix
+        segment = last.get((vg_name, lv_name), {})
+    return segment
 
 
 def _areas(segment: Row) -> int:
