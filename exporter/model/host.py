@@ -92,7 +92,8 @@ class LvmPool(Struct, frozen=True, kw_only=True):
 
     Sizes are those of the LVs; `data_stripes` and `data_areas` describe the last
     segment of the data LV: areas is the number of PVs that one extension step needs
-    at the same time, stripes how many of these add to the size.
+    at the same time (none where the data takes nothing of the VG), stripes how many of
+    these add to the size.
     """
 
     vg_name: str

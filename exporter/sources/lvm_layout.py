@@ -24,6 +24,7 @@ Segments = Mapping[tuple[str, str], Row]
 # What a cached LV lies on, by how LVM names it: an extension goes there.
 # Source: lvm2 lib/metadata/lv_manip.c, _get_resizable_layer_lv (since 2.03.12).
 UNDER_CACHE = {"cache": "_corig", "writecache": "_wcorig"}
+VDO = "vdo"  # lvm2 lib/vdo/vdo.c: a virtual segment, as large as one likes
 # Segment types whose areas do not all add to the size: how many are parity.
 PARITY_AREAS = {"raid4": 1, "raid5": 1, "raid6": 2}
 
@@ -106,7 +107,7 @@ def _pool(row: Row, last: Segments) -> LvmPool:
         health=row["lv_health_status"],
         data_segment_type=data.get("segtype"),
         data_stripes=_stripes(data),
-        data_areas=_areas(data),
+        data_areas=_data_areas(data),
         data_stripe_bytes=data.get("stripe_size", 0),
         metadata_segment_type=metadata.get("segtype"),
         metadata_areas=_areas(metadata),
@@ -120,6 +121,11 @@ def _under_caches(vg_name: str, lv_name: str, last: Segments) -> Row:
         lv_name += suffix
         segment = last.get((vg_name, lv_name), {})
     return segment
+
+
+def _data_areas(segment: Row) -> int:
+    """Count the PVs of the data's next step; a VDO volume takes nothing of the VG for it."""
+    return 0 if segment.get("segtype") == VDO else _areas(segment)
 
 
 def _areas(segment: Row) -> int:
