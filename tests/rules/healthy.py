@@ -109,6 +109,7 @@ POOL: Mapping[str, Value] = {
     'thinpool_next_extend_possible_bytes{device="metadata"}': GIB,
     "thinpool_loopback": 0,
     "thinpool_loopback_backing_free_bytes": None,
+    "thinpool_loopback_backing_promised_bytes": None,
 }
 # So many minutes, and what is different in them.
 Phase = tuple[int, Mapping[str, Value]]
