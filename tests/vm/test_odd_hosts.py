@@ -16,6 +16,7 @@ from tests.vm import faults, odd, scenarios
 from tests.vm.conftest import READY
 from tests.vm.guest import CONFIG, Guest, Metrics, check, collect, running
 from tests.vm.machine import Machine
+from tests.vm.runbook import Runbook
 from tests.vm.test_faults_states import labels, sections
 
 SETTLE_SECONDS = 180.0
@@ -45,7 +46,7 @@ GROWN: Mapping[str, int] = {
 RAW = ("containerd-pool", "raw-parts", "raw-on-lvs")
 TWINS = ("twin/one", "twin/two")
 ON_FILES = ("containerd-pool", "onfile/pool", "onpart/pool", "gone/pool", "memory/pool")
-MOVED, RENAMED = "moved/pool", "moved/renamed"
+ON_FILE, RENAMED = "onfile/pool", "moved/renamed"
 
 
 class Seen(NamedTuple):
@@ -61,6 +62,7 @@ class Seen(NamedTuple):
     free_bytes: Mapping[str, int]  # of the file systems under files
     promised_bytes: Mapping[str, int]  # of the files
     renamed: Metrics
+    off_files: Metrics
     events: list[dict[str, object]]
 
 
@@ -130,6 +132,7 @@ def seen(booted: Machine) -> Seen:
         status, report = check(booted)
         statuses = scenarios.dm_status(booted)
         renamed = rename(booted, guest)
+        off_files = move_off_file(booted, guest)
         events = guest.events()
     return Seen(
         wanted=wanted,
@@ -142,6 +145,7 @@ def seen(booted: Machine) -> Seen:
         free_bytes=free,
         promised_bytes=promised,
         renamed=renamed,
+        off_files=off_files,
         events=events,
     )
 
@@ -193,6 +197,20 @@ def rename(machine: Machine, guest: Guest) -> Metrics:
         f"count={faults.USED_MIB} oflag=direct status=none",
     )
     return guest.scrape_until(lambda now: grown(now, RENAMED) == 1, seconds=SETTLE_SECONDS)
+
+
+def move_off_file(machine: Machine, guest: Guest) -> Metrics:
+    """Move a pool of LVM's from a file to a disk, as its runbook says."""
+    vg, pool = ON_FILE.split("/")
+    book = Runbook(machine, "ThinPoolOnLoopback", vg=vg, pool=pool)
+    (device,) = machine.run(f"pvs --noheadings -o pv_name -S vg_name={vg}").stdout.split()
+    words = {"DEVICE": device, "NEW_DISK": machine.disk("data1")}
+    heading = "Move the disks, if the pool is LVM's"
+    book.follow(heading, NEW_DISK=words["NEW_DISK"])
+    book.follow(heading, 1, **words)
+    return guest.scrape_until(
+        lambda now: now.value("thinpool_loopback", **of(ON_FILE)) == 0, seconds=SETTLE_SECONDS
+    )
 
 
 @pytest.mark.parametrize("pool", GROWN)
@@ -297,6 +315,16 @@ def test_check_tells_what_files_mean(seen: Seen) -> None:
     assert "direct-lvm" not in seen.sections["containerd-pool"]
     assert re.search("pvmove /dev/loop[0-9]", seen.sections["onfile/pool"])
     assert "pvmove /dev/LOOP_PV" in seen.sections["onpart/pool"]
+
+
+def test_a_pool_of_lvms_is_moved_off_its_file(seen: Seen) -> None:
+    """By what the runbook says; it keeps its size and its guard."""
+    value = seen.off_files.value
+
+    assert value("thinpool_loopback", **of(ON_FILE)) == 0
+    assert value("thinpool_loopback_backing_free_bytes", **of(ON_FILE)) is None
+    assert value("thinpool_data_size_bytes", **of(ON_FILE)) == 39 * MIB
+    assert value("thinpool_guard_responsible", **of(ON_FILE)) == 1
 
 
 def test_metadata_at_the_cap_of_lvm(seen: Seen) -> None:
