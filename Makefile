@@ -95,7 +95,7 @@ faults: $(READY) ## the fault catalogue (tests/README.md), in the virtual machin
 	  tests/vm/test_faults_lvm.py tests/vm/test_faults_host.py
 
 runbooks: $(READY) ## every command of every runbook, in the virtual machine (half an hour)
-	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/pytest -q --durations=10 --vm tests/vm/test_paging.py tests/vm/test_runbooks*.py
+	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/pytest -q --durations=10 --vm tests/vm/test_odd_hosts.py tests/vm/test_paging.py tests/vm/test_runbooks*.py
 
 pressure: $(READY) ## a host without memory, with slow disks, and what locking is good for (ten minutes)
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/pytest -q -s --vm tests/vm/test_pressure.py

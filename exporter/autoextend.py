@@ -36,6 +36,7 @@ class Rules(Struct, frozen=True, kw_only=True):
     `grows_metadata_with_data`: to 64 bytes a chunk, and the metadata spare with it.
     `rounds_up_exactly`: ceil() instead of a sum that is 1 % short where the ceiling is
     needed for less than 1/100 %; from the same version on, metadata gains 1 % more.
+    `caps_metadata`: metadata that follows data stops at the largest that is of use.
     `counts_percent_as_extents`: with data in one go, metadata gains N extents, not N %.
     """
 
@@ -45,6 +46,7 @@ class Rules(Struct, frozen=True, kw_only=True):
     grows_metadata_with_data: bool = True
     rounds_up_exactly: bool = True
     counts_percent_as_extents: bool = False
+    caps_metadata: bool = True
     max_metadata_bytes: int = MAX_METADATA_BYTES
 
 
@@ -74,6 +76,7 @@ def rules_of(version: LvmVersion | None) -> Rules:
         grows_metadata_with_data=_is_since(version, old=185, new=3),
         rounds_up_exactly=_is_since(version, old=188, new=11),
         counts_percent_as_extents=_is_since(version, old=187, new=7) and version < (2, 3, 17),
+        caps_metadata=has_crop,
         max_metadata_bytes=MAX_METADATA_BYTES if has_crop else CROPPED_METADATA_BYTES,
     )
 
@@ -208,7 +211,10 @@ def metadata_extents_for(
     data_sectors = data_extents * (extent_bytes // 512)
     per_sector = (chunk_bytes // 512) * (512 // METADATA_BYTES_PER_CHUNK)
     sectors = data_sectors // per_sector
-    return -(-sectors // (extent_bytes // 512))
+    follows = -(-sectors // (extent_bytes // 512))
+    # From some 16 TiB in chunks of 64 KiB on, there is more than the kernel could use.
+    largest = max_metadata_extents(extent_bytes, rules=rules)
+    return min(follows, largest) if rules.caps_metadata else follows
 
 
 def max_metadata_extents(extent_bytes: int, *, rules: Rules = NEWEST) -> int:

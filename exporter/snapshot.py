@@ -127,6 +127,15 @@ class _Merge:
             self._lvm_thins[volume.vg_name, volume.pool_name].append(volume.size_bytes)
 
     def pools(self) -> Iterable[ThinPool]:
+        """Join them; of several that share VG and name, the one that lives stands for all."""
+        found: dict[tuple[str, str], ThinPool] = {}
+        for pool in self._all_pools():
+            key = (pool.vg_name, pool.name)
+            if key not in found or not found[key].kernel:
+                found[key] = pool
+        return found.values()
+
+    def _all_pools(self) -> Iterable[ThinPool]:
         known = set()
         for lvm in (self._readings.lvm or LvmLayout()).pools:
             kernel = self._by_uuid.get(lvm_uuid(lvm.vg_uuid, lvm.lv_uuid))

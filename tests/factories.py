@@ -21,6 +21,8 @@ from exporter.model import (
     GuardReport,
     Histogram,
     KernelPool,
+    LoopBacking,
+    LoopFile,
     LvmPool,
     NextStep,
     PhysicalVolume,
@@ -78,6 +80,14 @@ def make_status(**changes: object) -> PoolStatus:
         needs_check=False,
     )
     return replace(status, **changes)
+
+
+def make_loop(**changes: object) -> LoopBacking:
+    """Return what lies under a pool on one sparse file, with 50 GiB left."""
+    file = LoopFile(
+        device="/dev/loop0", file="/srv/data", file_system="259:1", free_bytes=50 * 1024**3
+    )
+    return LoopBacking(files=(replace(file, **changes),))
 
 
 def make_kernel_pool(**changes: object) -> KernelPool:

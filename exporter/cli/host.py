@@ -29,7 +29,7 @@ def real_host(settings: Settings) -> HostAccess:
             IoctlKernel(os.environ.get("DM_DEV_DIR", "/dev")),
             DmsetupKernel(runner, settings.commands.dmsetup),
         ),
-        loop_backing=loop.read,
+        loop_backing=loop.LoopFiles().read,
         dmeventd=dmeventd.read,
         dmeventd_activity=dmeventd.activity,
         no_space_timeout=device_mapper.no_space_timeout,

@@ -112,14 +112,21 @@ DOCKER: tuple[Row[DockerInfo], ...] = (
 LOOP: tuple[Row[KernelPool], ...] = (
     Row(
         "thinpool_loopback",
-        "1 if the pool's devices are loop devices over files, else 0; from the kernel.",
+        "1 if the pool lies on loop devices over files, itself or by its disks, else 0; from "
+        "the kernel.",
         lambda kernel: kernel.loop is not None,
     ),
     Row(
         "thinpool_loopback_backing_free_bytes",
         "Free bytes of the file system that holds the file under a pool on loop devices: a "
-        "sparse file may promise more. From statvfs.",
+        "sparse file may promise more. From statvfs; of several, the tightest.",
         lambda kernel: kernel.loop.free_bytes if kernel.loop else None,
+    ),
+    Row(
+        "thinpool_loopback_backing_promised_bytes",
+        "Bytes that the sparse files under the pool may still take from that file system; "
+        "from stat.",
+        lambda kernel: kernel.loop.promised_bytes if kernel.loop else None,
     ),
 )
 

@@ -25,7 +25,6 @@ from exporter.model.host import (
     KernelPool,
     KernelReading,
     KernelThin,
-    LoopBacking,
     LvmLayout,
     LvmPool,
     LvmThin,
@@ -38,6 +37,7 @@ from exporter.model.host import (
     VolumeGroup,
     VolumeOwner,
 )
+from exporter.model.loop import LoopBacking, LoopFile
 from exporter.model.snapshot import (
     CollectorState,
     ConfigurationState,
@@ -78,6 +78,7 @@ __all__ = [
     "KernelReading",
     "KernelThin",
     "LoopBacking",
+    "LoopFile",
     "LvmLayout",
     "LvmPool",
     "LvmThin",

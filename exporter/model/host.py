@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from exporter.model.loop import LoopBacking
 from exporter.model.words import PoolMode
 
 SECTOR_BYTES = 512
@@ -54,14 +55,6 @@ class PoolStatus(Struct, frozen=True, kw_only=True):
     event_number: int = 0
 
 
-class LoopBacking(Struct, frozen=True, kw_only=True):
-    """The file under a loop device; free bytes are those of the file's file system."""
-
-    device: str
-    file: str | None
-    free_bytes: int | None
-
-
 class KernelPool(Struct, frozen=True, kw_only=True):
     """A live thin-pool target: its table and its status."""
 
@@ -110,7 +103,8 @@ class LvmPool(Struct, frozen=True, kw_only=True):
 
     Sizes are those of the LVs; `data_stripes` and `data_areas` describe the last
     segment of the data LV: areas is the number of PVs that one extension step needs
-    at the same time, stripes how many of these add to the size.
+    at the same time (none where the data takes nothing of the VG), stripes how many of
+    these add to the size.
     """
 
     vg_name: str

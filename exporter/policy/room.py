@@ -10,6 +10,8 @@ from exporter import autoextend
 from exporter.autoextend import NEWEST, Rules
 from exporter.model import Device, Extension, LvmPool, VolumeGroup
 
+NO_LIMIT = 2**32  # LVM counts extents in 32 bits
+
 
 class Limits(Struct, frozen=True, kw_only=True):
     """What the user allows: the pool's largest data size, what stays free in each VG."""
@@ -142,6 +144,8 @@ class Room(Struct, frozen=True, kw_only=True):
             free[number] = max(0, extents - taken)
             taken = max(0, taken - extents)
         areas = self.pool.data_areas
+        if not areas:
+            return NO_LIMIT
         return _largest(0, sum(free), lambda length: _spread(free, length) >= areas * length)
 
     def is_at_max_size(self, extension: Extension) -> bool:

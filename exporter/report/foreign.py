@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from exporter.model import LoopBacking
 from exporter.report.case import Case
 from exporter.report.finding import Finding, Line, Remedy, Severity, run, say
+from exporter.report.loopback import loop_findings
 from exporter.report.policy import profile_file
 from exporter.report.room import NEW_DISK
-from exporter.report.state import NEARLY_FULL_PERCENT
 from exporter.report.text import operand, shown
-from exporter.units import format_bytes
 
 VG_NAME = "docker"
 # The usual 95 %VG leaves no room for a single step of 20 %; from 60 % two steps fit.
@@ -23,7 +21,7 @@ def foreign_findings(case: Case) -> Iterator[Finding]:
     """Find what makes a pool one that LVM cannot extend."""
     loop = case.pool.kernel.loop if case.pool.kernel else None
     if loop:
-        yield _loopback(case, loop)
+        yield from loop_findings(case, loop, docker=direct_lvm(case))
     elif not case.is_lvm:
         yield _foreign(case)
 
@@ -40,37 +38,6 @@ def _foreign(case: Case) -> Finding:
             run("dmsetup", "status", *operand(case.dm_name)),
         ),
     )
-
-
-def _loopback(case: Case, loop: LoopBacking) -> Finding:
-    file = loop.file or (case.docker.data_loop_file if case.docker else None)
-    is_short = is_backing_short(case, loop)
-    return Finding(
-        severity=Severity.CRITICAL if is_short else Severity.WARNING,
-        brief="file system under the loop file nearly full" if is_short else "on a loop file",
-        text=f"the pool lies on {shown(loop.device)} over {_file(file)}: good for tests alone. "
-        f"{_backing(loop)}",
-        remedy=direct_lvm(case),
-    )
-
-
-def _file(file: str | None) -> str:
-    return f"the sparse file {shown(file)}" if file else "a sparse file"
-
-
-def _backing(loop: LoopBacking) -> str:
-    if loop.free_bytes is None:
-        return "How much its file system has left is unknown"
-    return f"Its file system has {format_bytes(loop.free_bytes)} left, whatever the pool says"
-
-
-def is_backing_short(case: Case, loop: LoopBacking) -> bool:
-    """Whether the pool is as good as full because the file system under it is."""
-    usage = case.pool.data
-    if usage is None or loop.free_bytes is None:
-        return False
-    left = min(usage.total_bytes - usage.used_bytes, loop.free_bytes)
-    return 100 * usage.used_bytes >= NEARLY_FULL_PERCENT * (usage.used_bytes + left)
 
 
 def direct_lvm(case: Case) -> Remedy:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from exporter.devmapper import DmDevice
-from exporter.model import SECTOR_BYTES, LoopBacking
+from exporter.model import SECTOR_BYTES, LoopBacking, LoopFile
 from exporter.simulation.figures import dm_name
 from exporter.simulation.pool import DM_MAJOR, Pool
 from exporter.simulation.state import DockerThin, HostState
@@ -14,6 +14,7 @@ from exporter.simulation.storage import Lv, Vg
 # LVM marks a pool's target so whether or not it is layered: dev_manager.c,
 # "New thin-pool is regular LV with -tpool UUID suffix".
 POOL_UUID_SUFFIX = "-tpool"
+BACKING_NUMBER = "259:1"  # of the file system under the sparse files
 
 
 def devices(state: HostState) -> Iterator[DmDevice]:
@@ -36,11 +37,13 @@ def loop_backing(state: HostState, device_number: str) -> LoopBacking | None:
     for loop in state.loops.values():
         files = {"7:0": "data", "7:1": "metadata"}
         if device_number in files:
-            return LoopBacking(
+            file = LoopFile(
                 device=f"/dev/loop{device_number[-1]}",
                 file=f"{loop.spec.directory}/{files[device_number]}",
+                file_system=BACKING_NUMBER,
                 free_bytes=loop.free_bytes,
             )
+            return LoopBacking(files=(file,))
     return None
 
 

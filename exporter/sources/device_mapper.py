@@ -92,8 +92,13 @@ def kernel_pool(device: DmDevice, loop_backing: LoopReader) -> KernelPool:
         chunk_bytes=chunk_bytes,
         low_water_mark_blocks=low_water_blocks,
         status=pool_status(status_of(device), chunk_bytes),
-        loop=loop_backing(data_device) or loop_backing(metadata_device),
+        loop=_loop_backing(loop_backing, data_device, metadata_device),
     )
+
+
+def _loop_backing(read_loop: LoopReader, data: str, metadata: str) -> LoopBacking | None:
+    below_data, below_metadata = read_loop(data), read_loop(metadata)
+    return below_data.joined(below_metadata) if below_data else below_metadata
 
 
 def pool_status(seen: DmStatus, chunk_bytes: int) -> PoolStatus:

@@ -1,36 +1,246 @@
-"""The file under a loop device, and the free space of its file system."""
+"""The files under a device's loop devices, however far below, and what their file systems have.
+
+A pool may be made on loop devices, or on what lies on them: a PV, a partition, LUKS.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import os
+import stat
+import struct
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from exporter.model import LoopBacking
+from msgspec import structs
+
+from exporter.model import LoopBacking, LoopFile
 
 LOOP_MAJOR = "7"  # kernel admin-guide/devices.txt
+SYS, MOUNTS = Path("/sys"), Path("/proc/self/mountinfo")
+DELETED = " (deleted)"  # behind the name that a file had
+# linux/loop.h: struct loop_info64 begins with the file's device and inode.
+LOOP_GET_STATUS64 = 0x4C05
+LOOP_INFO = struct.Struct("=QQ216x")
+BLOCK_BYTES = 512  # of st_blocks, whatever the file system's blocks are
+PATIENCE_SECONDS = 2.0
+MOST_DEVICES = 1000  # below one pool; a real host has a dozen
+
+Look = Callable[[LoopFile], LoopFile]
 
 
-def read(device_number: str, sys_directory: Path = Path("/sys")) -> LoopBacking | None:
-    """Describe the loop device with this number, None if it is no loop device.
+class Identity(NamedTuple):
+    """Device and inode of a file, as stat gives them."""
 
-    Free bytes are f_bfree times f_frsize, as Docker counts them: dockerd is root and may
-    use the reserved blocks. None where the file cannot be reached.
+    device: int
+    inode: int
+
+
+class LoopFiles:
+    """Reads what lies under devices. A file that does not answer costs its own figures alone.
+
+    On a server that is away (NFS) stat waits, for ever and unkillable: one thread does.
     """
-    major, _, minor = device_number.partition(":")
-    if major != LOOP_MAJOR:
+
+    def __init__(
+        self,
+        look: Look | None = None,
+        *,
+        sys_directory: Path = SYS,
+        patience_seconds: float = PATIENCE_SECONDS,
+    ) -> None:
+        self._look = look or look_at
+        self._sys = sys_directory
+        self._patience_seconds = patience_seconds
+        self._waiting: dict[str, threading.Thread] = {}
+
+    def read(self, device_number: str) -> LoopBacking | None:
+        """Describe the loop devices under the device of this number, None without any."""
+        files = tuple(self._with_figures(file) for file in below(device_number, self._sys))
+        return LoopBacking(files=files) if files else None
+
+    def join(self) -> None:
+        """Wait until every file that has been asked for has answered."""
+        for thread in self._waiting.values():
+            thread.join()
+
+    def _with_figures(self, file: LoopFile) -> LoopFile:
+        before = self._waiting.get(file.device)
+        if before and before.is_alive():
+            return file
+        found: list[LoopFile] = []
+        thread = threading.Thread(
+            target=lambda: found.append(self._look(file)), name="loop-file", daemon=True
+        )
+        self._waiting[file.device] = thread
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads: unknown, until there are
+            del self._waiting[file.device]
+            return file
+        thread.join(self._patience_seconds)
+        return found[0] if found else file
+
+
+def below(device_number: str, sys_directory: Path = SYS) -> Iterator[LoopFile]:
+    """Find the loop devices that a device lies on, itself included, by name of their files."""
+    waiting, known = [device_number], {device_number}
+    while waiting:
+        number = waiting.pop()
+        if number.partition(":")[0] == LOOP_MAJOR:
+            yield _loop_file(number, sys_directory)
+            continue
+        more = sorted(_next_below(sys_directory / "dev" / "block" / number) - known)
+        known.update(more)
+        if len(known) > MOST_DEVICES:
+            return
+        waiting += reversed(more)
+
+
+def _next_below(device: Path) -> set[str]:
+    """Read the numbers of a device's slaves, or of the disk that a partition is of."""
+    if (device / "partition").exists():
+        return _numbers([device.resolve().parent])
+    try:
+        return _numbers((device / "slaves").iterdir())
+    except OSError:
+        return set()
+
+
+def _numbers(devices: Iterable[Path]) -> set[str]:
+    found = set()
+    for device in devices:
+        try:
+            found.add((device / "dev").read_text().strip())
+        except OSError:
+            continue  # it has just gone
+    return found
+
+
+def _loop_file(number: str, sys_directory: Path) -> LoopFile:
+    directory = sys_directory / "dev" / "block" / number
+    device = f"/dev/{_name(directory)}"
+    try:
+        path = directory / "loop" / "backing_file"
+        text = path.read_text(errors="surrogateescape").removesuffix("\n")
+    except OSError:
+        return LoopFile(device=device)
+    return LoopFile(
+        device=device, file=text.removesuffix(DELETED), is_deleted=text.endswith(DELETED)
+    )
+
+
+def _name(directory: Path) -> str:
+    """Name a loop device: its number is not always the minor one, by which it is listed."""
+    name = directory.resolve().name
+    return name if name.startswith("loop") else f"loop{name.partition(':')[2]}"
+
+
+def look_at(
+    file: LoopFile,
+    *,
+    identify: Callable[[str], Identity | None] | None = None,
+    mounts: Path = MOUNTS,
+) -> LoopFile:
+    """Add the figures of a file and its file system, as far as they can be known.
+
+    The name is the one that the file had for whoever made the loop device. Here (in a
+    container, or where /tmp is private) it may be another file's, or nobody's: the device
+    and inode that the kernel keeps decide. Then its file system may still be mounted here.
+    Free bytes are f_bfree times f_frsize, as Docker counts them: dockerd is root and may
+    use the reserved blocks.
+    """
+    identity = (identify or identified)(file.device)
+    figures = None if file.is_deleted or file.file is None else _stat(file.file)
+    if figures and identity and (figures.st_dev, figures.st_ino) != identity:
+        figures = None
+    device = figures.st_dev if figures else identity.device if identity else None
+    if device is None:
+        return file
+    mount = _mount(device, mounts)
+    place = file.file if figures else mount.place if mount else None
+    return structs.replace(
+        file,
+        file_system=numbered(device),
+        file_system_type=mount.kind if mount else None,
+        free_bytes=_free_bytes(place) if place else None,
+        promised_bytes=_promised_bytes(figures) if figures else None,
+    )
+
+
+def identified(device: str) -> Identity | None:
+    """Ask the kernel which file is under a loop device; None where it cannot be asked."""
+    try:
+        descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
         return None
-    directory = sys_directory / "dev" / "block" / device_number / "loop"
     try:
-        # A deleted file keeps its name with this suffix.
-        file = (directory / "backing_file").read_text().rstrip("\n").removesuffix(" (deleted)")
+        answer = fcntl.ioctl(descriptor, LOOP_GET_STATUS64, bytes(LOOP_INFO.size))
     except OSError:
-        return LoopBacking(device=f"/dev/loop{minor}", file=None, free_bytes=None)
-    return LoopBacking(device=f"/dev/loop{minor}", file=file, free_bytes=_free_bytes(file))
+        return None
+    finally:
+        os.close(descriptor)
+    return Identity(*LOOP_INFO.unpack(answer))
 
 
-def _free_bytes(file: str) -> int | None:
+def _stat(file: str) -> os.stat_result | None:
     try:
-        figures = os.statvfs(file)
-    except OSError:
+        return Path(file).stat()
+    except (OSError, ValueError):
+        return None
+
+
+def _promised_bytes(figures: os.stat_result) -> int | None:
+    """Count what a file may still take: what it lacks of its size. Unknown of a disk."""
+    if not stat.S_ISREG(figures.st_mode):
+        return None
+    return max(0, figures.st_size - figures.st_blocks * BLOCK_BYTES)
+
+
+def _free_bytes(place: str) -> int | None:
+    try:
+        figures = os.statvfs(place)
+    except (OSError, ValueError):
         return None
     return figures.f_bfree * figures.f_frsize
+
+
+class _Mount(NamedTuple):
+    place: str
+    kind: str
+
+
+def _mount(device: int, mounts: Path) -> _Mount | None:
+    """Find where a file system can be reached here: not where another is mounted over it.
+
+    Shape: `ID PARENT MAJOR:MINOR ROOT PLACE OPTIONS [FIELD…] - TYPE SOURCE OPTIONS`, with
+    octal escapes. Source: proc(5), /proc/pid/mountinfo.
+    """
+    number = numbered(device)
+    try:
+        lines = mounts.read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return None
+    for line in lines:
+        words, _, rest = line.partition(" - ")
+        fields = words.split(" ")
+        if len(fields) <= 4 or fields[2] != number:  # noqa: PLR2004 - see the shape
+            continue
+        mount = _Mount(_unescaped(fields[4]), rest.partition(" ")[0])
+        figures = _stat(mount.place)
+        if figures and figures.st_dev == device:
+            return mount
+    return None
+
+
+def numbered(device: int) -> str:
+    """Write a device number as the kernel does."""
+    return f"{os.major(device)}:{os.minor(device)}"
+
+
+def _unescaped(word: str) -> str:
+    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        word = word.replace(code, character)
+    return word

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -21,6 +21,10 @@ T = TypeVar("T")
 Row = Mapping[str, Any]
 Segments = Mapping[tuple[str, str], Row]
 
+# What a cached LV lies on, by how LVM names it: an extension goes there.
+# Source: lvm2 lib/metadata/lv_manip.c, _get_resizable_layer_lv (since 2.03.12).
+UNDER_CACHE = {"cache": "_corig", "writecache": "_wcorig"}
+VDO = "vdo"  # lvm2 lib/vdo/vdo.c: a virtual segment, as large as one likes
 # Segment types whose areas do not all add to the size: how many are parity.
 PARITY_AREAS = {"raid4": 1, "raid5": 1, "raid6": 2}
 
@@ -30,13 +34,10 @@ def make_layout(
 ) -> LvmLayout:
     """Join the three reports; `lvs` has a row for each segment, hidden LVs included.
 
-    Of VGs that share a name nothing is taken: LVM is told by name what to extend.
+    Of VGs that share a name, none is among the VGs: LVM changes neither by that name.
     """
     vgs = _unrepeated(vgs, "vg_uuid")
     shared = _shared_names(vgs)
-    lvs, vgs, pvs = (
-        [row for row in rows if row["vg_name"] not in shared] for rows in (lvs, vgs, pvs)
-    )
     last = _last_segments(lvs)
     metadata = _metadata_sizes(lvs)
     volumes = defaultdict(list)
@@ -46,15 +47,33 @@ def make_layout(
         pools=tuple(_pool(row, last) for row in _of_type(lvs, "thin-pool")),
         thins=tuple(_thin(row) for row in _of_type(lvs, "thin")),
         volume_groups=tuple(
-            _volume_group(row, volumes[row["vg_name"]], metadata[row["vg_name"]]) for row in vgs
+            _volume_group(row, volumes[row["vg_name"]], metadata[row["vg_name"]])
+            for row in vgs
+            if row["vg_name"] not in shared
         ),
-        problems=(*problems, *(_shared_name(name) for name in sorted(shared))),
+        problems=(*problems, *(_ambiguous(name, uuids) for name, uuids in shared.items())),
+    )
+
+
+def _shared_names(vgs: Iterable[Row]) -> Mapping[str, Sequence[str]]:
+    """Find the names that several VGs have, with their UUIDs."""
+    uuids = defaultdict(list)
+    for row in vgs:
+        uuids[row["vg_name"]].append(row["vg_uuid"])
+    return {name: found for name, found in uuids.items() if len(found) > 1}
+
+
+def _ambiguous(name: str, uuids: Sequence[str]) -> Problem:
+    return Problem(
+        subject=f"VG {name}",
+        message=f"{len(uuids)} VGs have this name, so LVM changes none of them: vgrename one "
+        f"by its UUID ({', '.join(uuids)})",
     )
 
 
 def _of_type(lvs: Iterable[Row], segment_type: str) -> list[Row]:
     rows = (row for row in lvs if row["segtype"] == segment_type)
-    return _unrepeated(rows, "vg_name", "lv_name")
+    return _unrepeated(rows, "vg_uuid", "lv_name")
 
 
 def _unrepeated(rows: Iterable[Row], *key: str) -> list[Row]:
@@ -63,16 +82,6 @@ def _unrepeated(rows: Iterable[Row], *key: str) -> list[Row]:
     for row in rows:
         firsts.setdefault(tuple(row[name] for name in key), row)
     return list(firsts.values())
-
-
-def _shared_names(vgs: Iterable[Row]) -> set[str]:
-    """Find the names that several VGs bear, as when a disk was copied."""
-    counts = Counter(row["vg_name"] for row in vgs)
-    return {name for name, count in counts.items() if count > 1}
-
-
-def _shared_name(name: str) -> Problem:
-    return Problem(subject=name, message="several VGs have this name; vgrename one by its UUID")
 
 
 def _last_segments(lvs: Iterable[Row]) -> Segments:
@@ -86,7 +95,7 @@ def _last_segments(lvs: Iterable[Row]) -> Segments:
 
 
 def _pool(row: Row, last: Segments) -> LvmPool:
-    data = last.get((row["vg_name"], row["data_lv"]), {})
+    data = _under_caches(row["vg_name"], row["data_lv"], last)
     metadata = last.get((row["vg_name"], row["metadata_lv"]), {})
     return LvmPool(
         vg_name=row["vg_name"],
@@ -111,11 +120,25 @@ def _pool(row: Row, last: Segments) -> LvmPool:
         health=row["lv_health_status"],
         data_segment_type=data.get("segtype"),
         data_stripes=_stripes(data),
-        data_areas=_areas(data),
+        data_areas=_data_areas(data),
         data_stripe_bytes=data.get("stripe_size", 0),
         metadata_segment_type=metadata.get("segtype"),
         metadata_areas=_areas(metadata),
     )
+
+
+def _under_caches(vg_name: str, lv_name: str, last: Segments) -> Row:
+    """Find the segment that an extension continues, whatever caches lie over it."""
+    segment = last.get((vg_name, lv_name), {})
+    while suffix := UNDER_CACHE.get(segment.get("segtype", "")):
+        lv_name += suffix
+        segment = last.get((vg_name, lv_name), {})
+    return segment
+
+
+def _data_areas(segment: Row) -> int:
+    """Count the PVs of the data's next step; a VDO volume takes nothing of the VG for it."""
+    return 0 if segment.get("segtype") == VDO else _areas(segment)
 
 
 def _areas(segment: Row) -> int:

@@ -68,7 +68,7 @@ def measure_collection(rounds: int) -> None:
         HostAccess(
             runner=recorder,
             kernel=IoctlKernel(),
-            loop_backing=loop.read,
+            loop_backing=loop.LoopFiles().read,
             dmeventd=dmeventd.read,
         ),
         Programs(

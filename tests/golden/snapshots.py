@@ -11,7 +11,6 @@ from exporter.model import (
     DockerInfo,
     Failure,
     GuardMode,
-    LoopBacking,
     PoolMode,
     PoolSource,
     Reason,
@@ -27,6 +26,7 @@ from tests.factories import (
     make_histogram,
     make_kernel_pool,
     make_large_snapshot,
+    make_loop,
     make_lvm_pool,
     make_policy,
     make_pool,
@@ -49,10 +49,12 @@ def article() -> Snapshot:
 
 def loopback() -> Snapshot:
     """Return the article's host before its move: Docker on sparse files."""
-    loop = LoopBacking(
-        device="/dev/loop0",
+    loop = make_loop(
         file="/var/lib/docker/devicemapper/devicemapper/data",
+        file_system="253:0",
+        file_system_type="xfs",
         free_bytes=41_520_000_000,
+        promised_bytes=106_413_948_928,
     )
     usage = make_usage(used_blocks=14_652, total_blocks=1_638_400, block_bytes=65_536)
     kernel = make_kernel_pool(

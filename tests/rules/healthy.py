@@ -111,6 +111,7 @@ POOL: Mapping[str, Value] = {
     "thinpool_loopback_backing_free_bytes": None,
     'thinpool_volume_mapped_bytes{volume="docker-253:0-131-5e5e",container="shop"}': None,
     'thinpool_volume_mapped_bytes{volume="data",container=""}': None,
+    "thinpool_loopback_backing_promised_bytes": None,
 }
 # So many minutes, and what is different in them.
 Phase = tuple[int, Mapping[str, Value]]

@@ -3,10 +3,40 @@
 from __future__ import annotations
 
 from tests.rules.case import Case
-from tests.rules.cases import BELOW, DATA, METADATA
+from tests.rules.cases import BACKING, BELOW, DATA, METADATA
 from tests.rules.healthy import CLOCK, GIB, Brief, Ramp
 
 MORE = (
+    # LVM's, on a PV that is a file: it is extended like any other, if somebody does it.
+    Case(
+        alert="ThinPoolNotProtected",
+        severity="warning",
+        bad={"thinpool_guard_responsible": 0, 'thinpool_guard_mode{mode="observe"}': 1},
+        enough={
+            "thinpool_guard_responsible": 0,
+            "thinpool_monitored": 1,
+            "thinpool_dmeventd_up": 1,
+        },
+        always={"thinpool_loopback": 1},
+        quiet=14,
+        fires=16,
+        ends=1,
+    ),
+    # Files that were written in full when they were made take nothing more.
+    Case(
+        alert="ThinPoolLoopBackingFillingUp",
+        severity="critical",
+        bad={"thinpool_loopback_backing_free_bytes": Ramp(100 * GIB, -0.375 * GIB)},
+        enough={
+            "thinpool_loopback_backing_free_bytes": Ramp(100 * GIB, -0.375 * GIB),
+            "thinpool_loopback_backing_promised_bytes": 0,
+        },
+        always=BACKING,
+        quiet=45,
+        fires=75,
+        ends=20,
+        before=65,
+    ),
     Case(
         alert="ThinPoolGuardStale",
         severity="critical",

@@ -275,6 +275,19 @@ def test_older_lvm_leaves_metadata_when_data_grows(
     )
 
 
+@pytest.mark.parametrize(("version", "gib"), [((2, 3, 11), 512), ((2, 3, 12), 16), (None, 16)])
+def test_metadata_follows_data_as_far_as_it_is_of_use(
+    version: tuple[int, int, int] | None, gib: int
+) -> None:
+    """512 TiB in chunks of 64 KiB would want 512 GiB; LVM stops at 15.875 GiB since 2.03.12."""
+    rules = rules_of(version)
+    data, extent = 512 * 1024, 1024**3
+
+    follows = metadata_extents_for(data, extent_bytes=extent, chunk_bytes=65536, rules=rules)
+
+    assert follows == gib
+
+
 @pytest.mark.parametrize(
     ("version", "size"),
     [

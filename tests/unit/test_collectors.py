@@ -12,7 +12,6 @@ from exporter.model import (
     DeviceCounters,
     Dmeventd,
     Failure,
-    LoopBacking,
     PoolMode,
     Snapshot,
 )
@@ -24,6 +23,7 @@ from tests.factories import (
     make_guard_report,
     make_histogram,
     make_kernel_pool,
+    make_loop,
     make_lvm_pool,
     make_physical_volume,
     make_policy,
@@ -267,11 +267,12 @@ def test_warns_of_loopback(
 
 def test_loop_devices_show_what_is_under_them() -> None:
     """A pool on loop devices has the free space of the file system below."""
-    loop = LoopBacking(device="/dev/loop0", file=None, free_bytes=0)
+    loop = make_loop(free_bytes=0, promised_bytes=7)
     snapshot = of_pool(kernel=make_kernel_pool(loop=loop))
 
     assert values(snapshot, "thinpool_loopback") == [1]
     assert values(snapshot, "thinpool_loopback_backing_free_bytes") == [0]
+    assert values(snapshot, "thinpool_loopback_backing_promised_bytes") == [7]
 
 
 def test_counters_are_there_from_the_start() -> None:

@@ -7,8 +7,9 @@ from msgspec.structs import replace
 
 from exporter.devmapper import DmDevice
 from exporter.errors import KernelError, ParseError
-from exporter.model import LoopBacking, PoolMode, PoolStatus, Usage
+from exporter.model import PoolMode, PoolStatus, Usage
 from exporter.sources.device_mapper import parse_pool_status, read
+from tests.factories import make_loop
 
 CHUNK = 65536
 
@@ -176,12 +177,16 @@ def test_one_pool_that_makes_no_sense_does_not_hide_the_others() -> None:
 
 
 def test_a_loop_device_below_is_found_on_either_device() -> None:
-    """Data and metadata are looked up by their numbers."""
-    backing = LoopBacking(device="/dev/loop1", file="/f", free_bytes=1)
+    """Data and metadata are looked up by their numbers; what both lie on counts once."""
+    one, both = make_loop(), make_loop(device="/dev/loop1")
 
-    reading = read(Devices(POOL), {"253:2": backing}.get)
+    alone = read(Devices(POOL), {"253:2": one}.get)
+    together = read(Devices(POOL), {"253:2": both, "253:3": both.joined(one)}.get)
 
-    assert reading.pools[0].loop == backing
+    assert alone.pools[0].loop == one
+    loop = together.pools[0].loop
+    assert loop is not None
+    assert [file.device for file in loop.files] == ["/dev/loop1", "/dev/loop0"]
 
 
 def test_a_kernel_that_refuses_is_an_error() -> None:

@@ -1,4 +1,4 @@
-"""What is read from files: loop devices, dmeventd's process, LVM's configuration, the lock."""
+"""What is read from files: dmeventd's process, LVM's configuration, the lock."""
 
 from __future__ import annotations
 
@@ -16,49 +16,10 @@ from exporter.errors import ExporterError
 from exporter.guard.lock import GuardLock, GuardRunningError, running_guard
 from exporter.guard.rules import PoolRule, Rules
 from exporter.model import Dmeventd, GuardMode, GuardNote
-from exporter.sources import dmeventd, loop
+from exporter.sources import dmeventd
 from exporter.textfile import write_atomically
 from exporter.watch import FilesWatch, backup_files, configuration_files
 from tests.factories import make_pool
-
-
-def make_loop(directory: Path, number: str, backing: str) -> None:
-    """Make a loop device in a copy of /sys."""
-    path = directory / "dev" / "block" / number / "loop"
-    path.mkdir(parents=True)
-    (path / "backing_file").write_text(f"{backing}\n")
-
-
-def test_a_loop_device_has_its_file_and_the_space_below(tmp_path: Path) -> None:
-    """Free space as statvfs gives it to root."""
-    file = tmp_path / "data"
-    file.write_bytes(b"")
-    make_loop(tmp_path, "7:3", str(file))
-
-    backing = loop.read("7:3", tmp_path)
-
-    figures = os.statvfs(file)
-    assert backing is not None
-    assert (backing.device, backing.file) == ("/dev/loop3", str(file))
-    assert backing.free_bytes is not None
-    assert abs(backing.free_bytes - figures.f_bfree * figures.f_frsize) < 64 * 1024**2
-
-
-def test_other_devices_are_no_loop_devices(tmp_path: Path) -> None:
-    """Major 7 alone is."""
-    assert loop.read("253:3", tmp_path) is None
-
-
-def test_what_is_not_known_of_a_loop_device_is_none(tmp_path: Path) -> None:
-    """No entry in /sys, or a file that cannot be reached or was deleted."""
-    make_loop(tmp_path, "7:4", f"{tmp_path}/gone (deleted)")
-
-    unknown, deleted = loop.read("7:1", tmp_path), loop.read("7:4", tmp_path)
-
-    assert unknown is not None
-    assert (unknown.file, unknown.free_bytes) == (None, None)
-    assert deleted is not None
-    assert (deleted.file, deleted.free_bytes) == (f"{tmp_path}/gone", None)
 
 
 def process(name: str, status: str = psutil.STATUS_SLEEPING, pid: int = 7) -> psutil.Process:

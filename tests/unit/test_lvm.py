@@ -202,6 +202,35 @@ def test_areas_that_add_to_the_size(
     assert (pool.data_stripes, pool.data_areas) == expected
 
 
+@pytest.mark.parametrize(
+    ("kind", "suffix"),
+    [("cache", "_corig"), ("cache+METADATA2", ""), ("writecache", "_wcorig")],
+)
+def test_a_cache_over_the_data_is_looked_through(kind: str, suffix: str) -> None:
+    """LVM extends what lies below; a kind that nobody knows is taken as it is."""
+    rows = [
+        LV,
+        hidden("thinpool_tdata", segtype=kind, stripes="1"),
+        hidden(f"thinpool_tdata{suffix or '_corig'}", segtype="striped", stripes="3"),
+    ]
+
+    (pool,) = read_layout(Lvm(lvs=report("lv", rows)), "/sbin/lvm").pools
+
+    assert (pool.data_segment_type, pool.data_areas) == (
+        ("striped", 3) if suffix else (kind, 1)
+    )
+
+
+def test_vgs_of_one_name_are_a_problem() -> None:
+    """LVM takes names, and then changes neither: what they can give is unknown."""
+    other = VG | {"vg_uuid": "other"}
+    layout = read_layout(Lvm(vgs=report("vg", [VG, other])), "/sbin/lvm")
+
+    assert layout.volume_groups == ()
+    (problem,) = layout.problems
+    assert (problem.subject, "vgrename" in problem.message) == ("VG docker", True)
+
+
 def test_what_lvm_does_not_say_is_unknown() -> None:
     """An inactive or failed pool has no percentages, and -1 is neither yes nor no."""
     row = LV | {"data_percent": "", "metadata_percent": "", "lv_check_needed": "-1"}

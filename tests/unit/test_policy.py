@@ -219,6 +219,20 @@ def test_a_striped_pool_takes_whole_stripes_from_enough_pvs() -> None:
     assert extension.extents - extension.from_extents == 20
 
 
+def test_data_on_vdo_takes_nothing_of_the_vg() -> None:
+    """LVM makes the VDO volume larger, which costs no extents, even where none are free."""
+    pool = make_pool(
+        kernel=pool_used(data=0.9).kernel,
+        lvm=make_lvm_pool(data_segment_type="vdo", data_areas=0),
+    )
+
+    decision = decide(pool, group_with(0), Limits())
+
+    assert decision.reason is Reason.EXTEND
+    extension = by_device(decision)[Device.DATA]
+    assert extension.extents - extension.from_extents == 973
+
+
 def test_pvs_that_may_not_be_used_do_not_count() -> None:
     """Not allocatable or missing PVs give nothing, whatever is free on them."""
     volumes = (

@@ -20,7 +20,7 @@ STATES = recordings()
 EXTENDS = recordings("*/lvextend_*", has_host=False)
 UPDATE = os.environ.get("UPDATE_GOLDEN") == "1"
 # In these states something cannot be read, and the program has to say so.
-WITH_PROBLEMS = {"no_pools", "docker_down", "profile_missing"}
+WITH_PROBLEMS = {"no_pools", "docker_down", "profile_missing", "vgs_of_one_name"}
 # In these the kernel does not use what LVM has committed, or has nothing in use.
 UNHEALTHY = {"failed", "needs_check_extended"}
 ROUNDING = 0.0101  # lvs prints two digits, and neither 0.00 nor 100.00 before it is true

@@ -24,6 +24,7 @@ from exporter.model import (
     Dmeventd,
     GuardMode,
     GuardNote,
+    LoopBacking,
     PoolMode,
     PoolSource,
     Problem,
@@ -41,6 +42,7 @@ from tests.factories import (
     make_failed_state,
     make_guard_report,
     make_kernel_pool,
+    make_loop,
     make_lvm_pool,
     make_metadata_usage,
     make_physical_volume,
@@ -573,8 +575,7 @@ def test_a_full_file_system_under_the_loop_file_is_critical() -> None:
     snapshot = loopback()
     pool = snapshot.pools[0]
     assert pool.kernel is not None
-    assert pool.kernel.loop is not None
-    short = replace(pool.kernel, loop=replace(pool.kernel.loop, free_bytes=1_000_000))
+    short = replace(pool.kernel, loop=make_loop(free_bytes=1_000_000))
     text = summary(replace(snapshot, pools=(replace(pool, kernel=short),)))
 
     assert text.startswith(
@@ -759,8 +760,7 @@ def test_an_unknown_file_system_under_a_loop_file_is_no_alarm(free_bytes: int | 
     snapshot = loopback()
     pool = snapshot.pools[0]
     assert pool.kernel is not None
-    assert pool.kernel.loop is not None
-    loop = replace(pool.kernel.loop, free_bytes=free_bytes, file=None)
+    loop = make_loop(free_bytes=free_bytes, file=None)
     changed = replace(pool, kernel=replace(pool.kernel, loop=loop))
 
     assert summary(replace(snapshot, pools=(changed,))).startswith("WARNING: ")
@@ -781,3 +781,76 @@ def test_unlisted_pools_of_lvm_are_unknown() -> None:
 
     assert text.startswith("UNKNOWN: docker/thinpool: protection unknown")
     assert "policy     unknown (no profile)" in text
+
+
+def on_files(loop: LoopBacking, **changes: object) -> Host:
+    """Return the article's pool with a PV that lies on files."""
+    volume = make_physical_volume(name="/dev/loop0")
+    kernel = make_kernel_pool(loop=loop)
+    group = make_volume_group(physical_volumes=(volume,))
+    return host(RUNNING, pools=(make_pool(kernel=kernel, **changes),), volume_groups=(group,))
+
+
+def test_a_pool_of_lvms_is_moved_off_its_file_by_lvm() -> None:
+    """While it is in use; not Docker's way, which loses everything."""
+    text = printed(*on_files(make_loop(promised_bytes=1024**3)))
+
+    assert "the disks of the pool are /dev/loop0 over the sparse file /srv/data" in text
+    assert "50.00 GiB left; the pool may still take 1.00 GiB of it\n" in text
+    assert "pvmove /dev/loop0" in text
+    assert "vgreduce docker /dev/loop0" in text
+    assert "daemon.json" not in text
+
+
+def test_a_file_that_has_what_it_was_promised_needs_no_more() -> None:
+    """However full its file system is."""
+    text = printed(*on_files(make_loop(promised_bytes=0, free_bytes=0)))
+
+    assert text.startswith("WARNING: ")
+    assert "over the file /srv/data" in text
+    assert "of which it needs no more" in text
+
+
+def test_what_lies_between_the_pool_and_its_file_is_the_readers_to_find() -> None:
+    """A PV on LUKS over a loop device has another name."""
+    text = printed(*on_files(make_loop(device="/dev/loop7")))
+
+    assert "pvmove /dev/LOOP_PV" in text
+
+
+def test_a_deleted_file_is_critical() -> None:
+    """Nothing is wrong with the pool, until the host boots."""
+    text = printed(*on_files(make_loop(is_deleted=True)))
+
+    assert text.startswith("CRITICAL: docker/thinpool: ")
+    assert "the file under /dev/loop0 has been deleted" in text
+
+
+def test_a_file_in_memory_is_told() -> None:
+    """Its file system is gone with the next boot."""
+    text = printed(*on_files(make_loop(file_system_type="tmpfs", file=None)))
+
+    assert "over a sparse file" in text
+    assert "and is memory (tmpfs), lost at the next boot, whatever the pool says" in text
+
+
+def test_many_files_are_not_all_named() -> None:
+    """The tightest is, with some others."""
+    loop = make_loop()
+    for number in range(1, 7):
+        loop = loop.joined(make_loop(device=f"/dev/loop{number}"))
+    text = printed(*on_files(loop))
+
+    assert "/dev/loop3 over the sparse file /srv/data and 3 more: good" in text
+
+
+def test_a_pool_that_neither_docker_nor_lvm_made_is_its_makers() -> None:
+    """As containerd's documentation makes them: nothing of Docker's would help."""
+    snapshot = loopback()
+    (pool,) = snapshot.pools
+    other = replace(pool, name="containerd-pool")
+    text = printed(replace(snapshot, pools=(other,), docker=None))
+
+    assert "best as a pool of LVM's" in text
+    assert "du -h /var/lib/docker/devicemapper/devicemapper/data" in text
+    assert "daemon.json" not in text

@@ -13,16 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.collectors.families import printable
-from exporter.model import LoopBacking, PoolMode, PoolSource, Snapshot, ThinPool
+from exporter.model import PoolMode, PoolSource, Snapshot, ThinPool
 from exporter.report.text import shown
 from exporter.web.message import Request, Response
 from exporter.web.runbook import Runbooks, packaged_runbooks
 from tests import runbooks
-from tests.factories import make_kernel_pool, make_policy, make_pool, make_snapshot
+from tests.factories import make_kernel_pool, make_loop, make_policy, make_pool, make_snapshot
 from tests.unit.test_status import Document, viewer
 
 RULES = packaged_runbooks().parent
-LOOP = LoopBacking(device="/dev/loop0", file="/var/lib/docker/a file", free_bytes=1)
+LOOP = make_loop(file="/var/lib/docker/a file", free_bytes=1)
 ALERTS = sorted(set(re.findall(r"- alert: (\w+)", (RULES / "alerts.yaml").read_text())))
 POOL = "vg=docker&pool=thinpool"
 # Words in capitals that belong to a command's own language, or to what it prints.

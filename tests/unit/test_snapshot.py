@@ -138,6 +138,14 @@ def test_a_pool_of_others_keeps_its_device_name() -> None:
     assert pools[1].source is PoolSource.DEVICE_MAPPER
 
 
+def test_of_two_pools_of_one_name_the_live_one_stands() -> None:
+    """A disk of another host has brought a VG of this one's name: one label, one pool."""
+    cloned = make_lvm_pool(vg_uuid="other", is_active=False)
+
+    for pools in ((cloned, make_lvm_pool()), (make_lvm_pool(), cloned)):
+        assert only_pool(merge(lvm=replace(LAYOUT, pools=pools))).mode is PoolMode.RW
+
+
 def test_thin_volumes_are_lvms_and_the_live_ones_of_others() -> None:
     """LVM's count even when inactive, and are not counted twice when active."""
     own = LvmThin(

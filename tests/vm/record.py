@@ -20,7 +20,7 @@ from exporter.command import CHILD_ENVIRONMENT
 from exporter.manner import ENVIRONMENT
 from exporter.sources import docker, lvm, policy
 from exporter.sources.lvm_hints import without_hints
-from tests.vm import payload, scenarios
+from tests.vm import faults, odd, payload, scenarios
 from tests.vm.image import cached_image
 from tests.vm.machine import Hardware, Machine
 from tests.vm.scenarios import Pool
@@ -54,7 +54,8 @@ from exporter.devmapper import IoctlKernel
 from exporter.sources import dmeventd, loop
 devices = IoctlKernel().devices()
 numbers = {word for device in devices for word in device.table.split()[:2] if ":" in word}
-loops = {number: loop.read(number) for number in sorted(numbers)}
+files = loop.LoopFiles()
+loops = {number: files.read(number) for number in sorted(numbers)}
 seen = {"dmeventd": dmeventd.read(), "loops": {n: l for n, l in loops.items() if l},
         "ioctl": devices}
 print(json.dumps(msgspec.to_builtins(seen), indent=1))
@@ -434,11 +435,40 @@ def partial(recorder: Recorder) -> None:
     recorder.lvextend("partial_vg", "-l", "+1", "docker/safe")
 
 
+def odd_hosts(recorder: Recorder) -> None:
+    """Record caches, thick snapshots and an external origin; then two VGs of one name."""
+    machine = recorder.machine
+    odd.prepared(machine)
+    disk = faults.Disk(machine)
+    made = (*odd.cached(disk, "cached", "cache"), *odd.cached(disk, "wcached", "writecache"))
+    faults.run(machine, *made, *odd.beside(disk))
+    recorder.state("odd_layouts")
+    machine.restore(READY)
+    odd.prepared(machine)
+    faults.run(machine, *odd.twins(faults.Disk(machine)))
+    recorder.state("vgs_of_one_name")
+
+
+def raw_pools(recorder: Recorder) -> None:
+    """Record pools that LVM does not own, and PVs that are files, one of them deleted."""
+    machine = recorder.machine
+    odd.prepared(machine)
+    disk = faults.Disk(machine)
+    faults.run(machine, *odd.file_systems(machine.disk("data1")), *odd.containerd())
+    faults.run(machine, *odd.on_partitions(machine.disk("data2")))
+    faults.run(machine, *odd.on_logical_volumes(disk))
+    faults.run(machine, *odd.on_file_partition("onpart", f"{odd.FILES}/disk"))
+    gone = f"{odd.FILES}/gone"
+    faults.run(machine, *odd.on_file("gone", gone), f"rm {gone}; sync -f {odd.FILES}")
+    recorder.state("raw_pools")
+
+
 WALKS: dict[str, Callable[[Recorder], None]] = {
     walk.__name__: walk
     for walk in (
         *(no_pools, loop, article, lvextend, profile_missing, inactive, full, full_error),
         *(metadata, needs_check, failed, groups, thins, layouts, partial),
+        *(odd_hosts, raw_pools),
     )
 }
 

@@ -34,7 +34,8 @@ def _pool_values(case: Case) -> Iterator[tuple[str, str | None]]:
     yield "DM_NAME", device_name(pool)
     loop = pool.kernel.loop if pool.kernel else None
     if loop:
-        yield "LOOP_FILE", loop.file or (case.docker.data_loop_file if case.docker else None)
+        docker = case.docker.data_loop_file if case.docker else None
+        yield "LOOP_FILE", loop.tightest.file or docker
     if not case.is_lvm:
         return
     yield "VG", pool.vg_name

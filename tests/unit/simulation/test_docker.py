@@ -23,7 +23,7 @@ def test_loop_pool_is_known_to_the_kernel_alone(host: SimulatedHost) -> None:
     assert (device.uuid, device.table.split()[:2]) == ("", ["7:1", "7:0"])
     assert len(rows(host, "lvs", "lv_name")) == 1
     assert backing is not None
-    assert (backing.device, backing.free_bytes) == ("/dev/loop0", 5 * GIB)
+    assert (backing.tightest.device, backing.free_bytes) == ("/dev/loop0", 5 * GIB)
     assert host.loop_backing("253:0") is None
 
 
