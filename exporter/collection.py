@@ -44,6 +44,8 @@ class HostAccess(Struct, frozen=True, kw_only=True):
     dmeventd_activity: Callable[[Dmeventd], Mapping[str, object]] = lambda _: {}
     no_space_timeout: Callable[[], float] = lambda: device_mapper.NO_SPACE_TIMEOUT_SECONDS
     can_archive: Callable[[float], bool] = lambda _: True  # within so many seconds
+    # GET /info at Docker's socket, within so many seconds; None where there is no socket
+    docker_socket: Callable[[float], str | None] = lambda _: None
     close: Callable[[], None] = lambda: None
     is_simulated: bool = False
 
@@ -263,7 +265,13 @@ class Collection:
         self._take(policies=policies)
 
     def _read_docker(self) -> None:
-        self._take(docker=docker.read(self._run_docker, self.programs.docker))
+        deadline_seconds = self.programs.docker_deadline_seconds
+        found = docker.read(
+            self._run_docker,
+            self.programs.docker,
+            lambda: self._host.docker_socket(deadline_seconds),
+        )
+        self._take(docker=found)
 
     def _profiles(self) -> set[str]:
         layout = self._readings.lvm or LvmLayout()

@@ -15,6 +15,7 @@ from exporter.guard import Clocks
 from exporter.model import Snapshot
 from exporter.service.wiring import programs
 from exporter.sources import archive, device_mapper, dmeventd, loop
+from exporter.sources.docker_socket import DockerSocket, sockets_of
 
 CLOCKS = Clocks(monotonic=time.monotonic, wall=time.time)
 
@@ -23,6 +24,7 @@ def real_host(settings: Settings) -> HostAccess:
     """Reach the host that this process runs on."""
     # Docker's client is nothing that a pool depends on; LVM's programs are.
     runner = HostRunner(expendable={settings.commands.docker})
+    docker_socket = DockerSocket(sockets_of(os.environ.get("DOCKER_HOST")))
     return HostAccess(
         runner=runner,
         kernel=FallbackKernel(
@@ -36,6 +38,7 @@ def real_host(settings: Settings) -> HostAccess:
         can_archive=lambda seconds: archive.can_archive(
             partial(runner.run, deadline_seconds=seconds), settings.commands.lvm
         ),
+        docker_socket=docker_socket.info,
         close=runner.close,
     )
 
