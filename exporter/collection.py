@@ -25,6 +25,7 @@ from exporter.model import (
     Policies,
     PoolStatus,
     Snapshot,
+    StorageReading,
 )
 from exporter.snapshot import Readings, build, overlay
 from exporter.sources import device_mapper, docker, lvm, policy
@@ -46,6 +47,8 @@ class HostAccess(Struct, frozen=True, kw_only=True):
     can_archive: Callable[[float], bool] = lambda _: True  # within so many seconds
     # GET /info at Docker's socket, within so many seconds; None where there is no socket
     docker_socket: Callable[[float], str | None] = lambda _: None
+    # where engines keep their data, by what Docker said last
+    storage: Callable[[DockerInfo | None], StorageReading] = lambda _: StorageReading()
     close: Callable[[], None] = lambda: None
     is_simulated: bool = False
 
@@ -266,12 +269,16 @@ class Collection:
 
     def _read_docker(self) -> None:
         deadline_seconds = self.programs.docker_deadline_seconds
-        found = docker.read(
-            self._run_docker,
-            self.programs.docker,
-            lambda: self._host.docker_socket(deadline_seconds),
-        )
-        self._take(docker=found)
+        try:
+            found = docker.read(
+                self._run_docker,
+                self.programs.docker,
+                lambda: self._host.docker_socket(deadline_seconds),
+            )
+            self._take(docker=found)
+        finally:
+            # Where its data lies can be told of a Docker that is silent, too.
+            self._take(storage=self._host.storage(self._readings.docker))
 
     def _profiles(self) -> set[str]:
         layout = self._readings.lvm or LvmLayout()
@@ -289,6 +296,7 @@ class Collection:
         kernel: KernelReading | None = None,
         policies: Policies | None = None,
         docker: DockerInfo | None = None,
+        storage: StorageReading | None = None,
     ) -> None:
         with self._swap:
             self._readings = structs.replace(
@@ -296,4 +304,5 @@ class Collection:
                 kernel=kernel or self._readings.kernel,
                 policies=policies or self._readings.policies,
                 docker=docker or self._readings.docker,
+                storage=storage or self._readings.storage,
             )

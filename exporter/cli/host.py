@@ -14,7 +14,7 @@ from exporter.dmsetup import DmsetupKernel, FallbackKernel
 from exporter.guard import Clocks
 from exporter.model import Snapshot
 from exporter.service.wiring import programs
-from exporter.sources import archive, device_mapper, dmeventd, loop
+from exporter.sources import archive, device_mapper, dmeventd, loop, storage_root
 from exporter.sources.docker_socket import DockerSocket, sockets_of
 
 CLOCKS = Clocks(monotonic=time.monotonic, wall=time.time)
@@ -39,6 +39,7 @@ def real_host(settings: Settings) -> HostAccess:
             partial(runner.run, deadline_seconds=seconds), settings.commands.lvm
         ),
         docker_socket=docker_socket.info,
+        storage=storage_root.read,
         close=runner.close,
     )
 
