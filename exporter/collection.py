@@ -32,7 +32,10 @@ from exporter.sources import device_mapper, docker, lvm, policy
 from exporter.sources.lvm_layout import merge
 
 # Commands have deadlines; the kernel itself waits for a disk for as long as that takes.
-WAITING_SECONDS = {Collector.DEVICE_MAPPER: 10.0}
+KERNEL_PATIENCE_SECONDS = 10.0
+# Docker's client is asked twice where it knows no JSON; beyond that it is a file system
+# that hangs, in which a data root's links were to be followed.
+DOCKER_PATIENCE_DEADLINES = 3
 
 
 class HostAccess(Struct, frozen=True, kw_only=True):
@@ -128,13 +131,21 @@ class Collection:
     def _is_waiting(self, name: Collector) -> bool:
         """Whether a source has been asked for so long that it counts as failed."""
         since = self._reading_since.get(name)
-        patience = WAITING_SECONDS.get(name)
+        patience = self._patience_seconds(name)
         return since is not None and patience is not None and self._clock() > since + patience
+
+    def _patience_seconds(self, name: Collector) -> float | None:
+        """For how long a source may be read; None where its commands see to that."""
+        if name is Collector.DEVICE_MAPPER:
+            return KERNEL_PATIENCE_SECONDS
+        if name is Collector.DOCKER:
+            return DOCKER_PATIENCE_DEADLINES * self.programs.docker_deadline_seconds
+        return None
 
     def _state(self, name: Collector) -> CollectorState:
         if not self._is_waiting(name):
             return self._states[name]
-        error = f"no answer for {WAITING_SECONDS[name]:g} s and more"
+        error = f"no answer for {self._patience_seconds(name):g} s and more"
         return structs.replace(self._states[name], is_ok=False, error=error)
 
     def refresh_all(self) -> None:
