@@ -25,6 +25,11 @@ def real_host(settings: Settings) -> HostAccess:
     # Docker's client is nothing that a pool depends on; LVM's programs are.
     runner = HostRunner(expendable={settings.commands.docker})
     docker_socket = DockerSocket(sockets_of(os.environ.get("DOCKER_HOST")))
+
+    def close() -> None:
+        runner.close()
+        docker_socket.close()
+
     return HostAccess(
         runner=runner,
         kernel=FallbackKernel(
@@ -40,7 +45,7 @@ def real_host(settings: Settings) -> HostAccess:
         ),
         docker_socket=docker_socket.info,
         storage=storage_root.read,
-        close=runner.close,
+        close=close,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import select
 import socket
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -52,47 +53,52 @@ class DockerSocket:
         self._max_bytes = max_bytes
         self._clock = clock
         self._unanswered: _Request | None = None
+        self._last: _Request | None = None
+        self._in_use = threading.Lock()
+        self._is_closed = False
 
     def info(self, deadline_seconds: float) -> str | None:
         """Ask for /info: its JSON, or None where there is no socket.
 
         Raises ServiceError, which says whether Docker lives although it does not answer.
         """
-        began = self._clock()
-        request = self._pending() or self._ask(INFO, began + deadline_seconds)
+        with self._in_use:
+            return self._info(deadline_seconds)
+
+    def _info(self, deadline_seconds: float) -> str | None:
+        ends_at = self._clock() + deadline_seconds
+        request = self._pending() or self._ask(INFO, ends_at)
         if request is None:
             return None
-        if not request.wait(began + deadline_seconds * (1 - PING_SHARE)):
-            self._unanswered = request
-            raise ServiceError(request.name, self._silence(request, began, deadline_seconds))
+        self._unanswered = request
+        if not request.wait(ends_at - deadline_seconds * PING_SHARE):
+            is_alive = self._is_alive(ends_at)
+            if not request.wait(ends_at):
+                waited = max(deadline_seconds, self._clock() - request.asked_at)
+                raise ServiceError(request.name, _silence(waited, is_alive=is_alive))
         self._unanswered = None
         with contextlib.closing(request):
-            answer = request.read(began + deadline_seconds)
+            answer = request.read(ends_at)
         if answer.status != OK:
             raise ServiceError(request.name, f"status {answer.status}: {answer.text}")
         return answer.text
 
     def close(self) -> None:
-        """Wait for no answer any more."""
-        if self._unanswered:
-            self._unanswered.close()
-            self._unanswered = None
+        """Wait for no answer any more, and let who waits in another thread know."""
+        self._is_closed = True
+        for request in (self._unanswered, self._last):
+            if request:
+                request.end()
+        with self._in_use:
+            if self._unanswered:
+                self._unanswered.close()
 
     def _pending(self) -> _Request | None:
         """Give the request that waits; what was answered while nobody looked is too old."""
         if self._unanswered and self._unanswered.wait(self._clock()):
-            self.close()
+            self._unanswered.close()
+            self._unanswered = None
         return self._unanswered
-
-    def _silence(self, request: _Request, began: float, deadline_seconds: float) -> str:
-        """Tell a Docker whose storage hangs from one that is dead, for people."""
-        waited = max(deadline_seconds, self._clock() - request.asked_at)
-        lives = self._is_alive(began + deadline_seconds)
-        if lives:
-            why = f"its daemon lives ({PING} is answered): what it waits for is its storage"
-        else:
-            why = f"{PING} is not answered either: its daemon is stopped or dead"
-        return f"no answer within {waited:.0f} s; {why}"
 
     def _is_alive(self, ends_at: float) -> bool:
         """Whether /_ping is answered, for which Docker needs no storage; in any way."""
@@ -107,9 +113,12 @@ class DockerSocket:
 
     def _ask(self, path: str, ends_at: float) -> _Request | None:
         """Send a request to the first socket at which somebody listens."""
+        if self._is_closed:
+            raise ServiceError(f"GET {path}", "the program is ending")
         refused = None
         for file in self._paths:
             request = _Request(file, path, max_bytes=self._max_bytes, clock=self._clock)
+            self._last = request
             try:
                 request.send(ends_at)
             except FileNotFoundError:
@@ -124,6 +133,15 @@ class DockerSocket:
         if refused:
             raise refused
         return None
+
+
+def _silence(waited_seconds: float, *, is_alive: bool) -> str:
+    """Tell a Docker whose storage hangs from one that is dead, for people."""
+    if is_alive:
+        why = f"its daemon lives ({PING} is answered): what it waits for is its storage"
+    else:
+        why = f"{PING} is not answered either: its daemon is stopped or dead"
+    return f"no answer within {waited_seconds:.0f} s; {why}"
 
 
 class _Request:
@@ -141,6 +159,11 @@ class _Request:
 
     def close(self) -> None:
         self._socket.close()
+
+    def end(self) -> None:
+        """Let it be over for who waits for it."""
+        with contextlib.suppress(OSError):  # it is over already
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def send(self, ends_at: float) -> None:
         """Connect and ask. Raises OSError; also where too many wait to be let in already."""

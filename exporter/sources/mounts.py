@@ -5,6 +5,7 @@ A file system that hangs, of the network above all, is not touched.
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -16,6 +17,8 @@ SEPARATOR = "-"
 FIXED_WORDS = 6
 ROOT = "/"
 MAX_LINKS = 40  # as the kernel has it
+# What reading a link says of what is none, or is not there.
+NO_LINK = frozenset({errno.EINVAL, errno.ENOENT, errno.ENOTDIR})
 NETWORK = frozenset(
     {
         *("nfs", "nfs4", "cifs", "smb3", "ceph", "9p", "virtiofs", "afs", "lustre", "gfs2"),
@@ -36,8 +39,8 @@ class MountLine(Struct, frozen=True, kw_only=True):
     options: dict[str, str] = {}
 
 
-class LinkLoopError(Exception):
-    """A path leads through more symbolic links than the kernel follows."""
+class UnresolvedPathError(Exception):
+    """A path's symbolic links cannot be followed; the text says why."""
 
 
 def parse_mountinfo(text: str) -> tuple[MountLine, ...]:
@@ -101,11 +104,14 @@ class Mounts:
             ),
             None,
         )
+        crossed = set[str]()
         while here is not None:
+            crossed.add(here.mount_id)
             below = [
                 line
                 for line in self._lines
-                if line.parent_id == here.mount_id != line.mount_id
+                if line.parent_id == here.mount_id
+                and line.mount_id not in crossed
                 and _is_within(path, line.mount_point)
             ]
             if not below:
@@ -116,7 +122,7 @@ class Mounts:
     def resolved(self, path: str) -> str:
         """Follow symbolic links as far as the path exists, but not on the network.
 
-        Raises LinkLoopError.
+        Raises UnresolvedPathError.
         """
         done, rest = PurePosixPath(ROOT), list(PurePosixPath(path).parts[1:])
         links = 0
@@ -131,7 +137,7 @@ class Mounts:
                 continue
             links += 1
             if links > MAX_LINKS:
-                raise LinkLoopError(path)
+                raise UnresolvedPathError(f"{path}: too many symbolic links")
             to = PurePosixPath(target)
             done = PurePosixPath(ROOT) if to.is_absolute() else done
             rest = [one for one in to.parts if one != ROOT] + rest
@@ -144,8 +150,10 @@ class Mounts:
             return None
         try:
             return str(Path(self.root + path).readlink())
-        except OSError:
-            return None
+        except OSError as error:
+            if error.errno in NO_LINK:
+                return None
+            raise UnresolvedPathError(f"{path}: {error.strerror}") from error
 
 
 def _is_within(path: str, directory: str) -> bool:

@@ -34,7 +34,7 @@ from exporter.sources.engine_files import (
     parse_daemon_json,
     parse_storage_conf,
 )
-from exporter.sources.mounts import LinkLoopError, Mounts, parse_mountinfo
+from exporter.sources.mounts import Mounts, UnresolvedPathError, parse_mountinfo
 
 T = TypeVar("T")
 
@@ -207,7 +207,7 @@ def _placed(
         return root
     try:
         mount = _mount_of(root.path, mounts, devices, is_ours=is_ours)
-    except (UnknownDeviceError, LinkLoopError) as error:
+    except (UnknownDeviceError, UnresolvedPathError) as error:
         return structs.replace(root, unknown=str(error))
     return structs.replace(root, mount=mount)
 

@@ -230,6 +230,29 @@ def test_a_docker_that_was_replaced_is_asked_anew(daemon: Daemon) -> None:
     assert daemon.asked.count("/info") == 2
 
 
+def test_who_waits_is_let_go_at_the_end(daemon: Daemon) -> None:
+    """Another thread ends the program: nobody waits for the deadline."""
+    del daemon.answers["/info"]
+    asked = asking(daemon)
+    caught: list[ServiceError] = []
+
+    def wait() -> None:
+        try:
+            asked.info(3 * LONG_SECONDS)
+        except ServiceError as error:
+            caught.append(error)
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    assert eventually(lambda: daemon.asked == ["/info"])
+    asked.close()
+
+    waiting.join(LONG_SECONDS)
+    assert "closed without an answer" in str(caught[0])
+    with pytest.raises(ServiceError, match="the program is ending"):
+        asked.info(LONG_SECONDS)
+
+
 def test_without_a_socket_there_is_no_answer(tmp_path: Path) -> None:
     """So that the client is asked, which may know another way."""
     assert DockerSocket([tmp_path / "docker.sock"]).info(LONG_SECONDS) is None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.sources.mounts import LinkLoopError, Mounts, parse_mountinfo
+from exporter.sources.mounts import Mounts, UnresolvedPathError, parse_mountinfo
 
 TABLE = r"""22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw
 30 22 253:5 /sub /srv/docker rw,relatime shared:7 master:1 - xfs /dev/mapper/vg-docker rw,attr2
@@ -89,8 +89,14 @@ def test_links_that_never_end_are_an_error(mounts: Mounts, tmp_path: Path) -> No
     """As the kernel has it."""
     (tmp_path / "loop").symlink_to("/loop")
 
-    with pytest.raises(LinkLoopError):
+    with pytest.raises(UnresolvedPathError, match="too many symbolic links"):
         mounts.resolved("/loop")
+
+
+def test_a_link_that_cannot_be_read_is_an_error(mounts: Mounts) -> None:
+    """It might lead anywhere."""
+    with pytest.raises(UnresolvedPathError, match="File name too long"):
+        mounts.resolved(f"/{'x' * 300}/docker")
 
 
 LINES = st.lists(
