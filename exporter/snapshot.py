@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct, structs
 
-from exporter import autoextend
+from exporter import autoextend, placement
 from exporter.dm_names import LVM_UUID_LENGTH, LVM_UUID_PREFIX, lvm_uuid, split_dm_name
 from exporter.growth import VolumeKey
 from exporter.model import (
@@ -25,6 +25,7 @@ from exporter.model import (
     PoolSource,
     Problem,
     Snapshot,
+    StorageReading,
     ThinPool,
     VolumeOwner,
 )
@@ -45,6 +46,7 @@ class Readings(Struct, frozen=True, kw_only=True):
     docker: DockerInfo | None = None
     growth: Mapping[VolumeKey, float] = {}
     owners: Mapping[str, VolumeOwner] = {}
+    storage: StorageReading | None = None
 
 
 def overlay(reading: KernelReading, live: Iterable[KernelPool]) -> KernelReading:
@@ -65,10 +67,12 @@ def build(
     """Merge the readings; each part may be absent, and the others still count."""
     lvm = readings.lvm or LvmLayout()
     kernel = readings.kernel or KernelReading()
+    storage = readings.storage
+    pools = tuple(_Merge(readings, max_volumes).pools())
     return Snapshot(
         taken_at=taken_at,
         is_simulated=is_simulated,
-        pools=tuple(_Merge(readings, max_volumes).pools()),
+        pools=pools,
         volume_groups=lvm.volume_groups,
         lvm_version=readings.policies.lvm_version if readings.policies else None,
         dmeventd=lvm.dmeventd if readings.lvm else Dmeventd(is_alive=None),
@@ -79,7 +83,9 @@ def build(
             *kernel.problems,
             *lvm.problems,
             *_profile_problems(readings.policies),
+            *(storage.problems if storage else ()),
         ),
+        storage=placement.places(storage, pools, is_kernel_known=readings.kernel is not None),
     )
 
 

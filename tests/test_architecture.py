@@ -23,6 +23,7 @@ ORDER = (
     "growth",
     "naming",
     "volumes",
+    "placement",
     "config",
     "command",
     "devmapper",
@@ -57,9 +58,13 @@ PURE = {
     "autoextend": {"model", "errors"},
     "fill": {"model", "errors"},
     "collectors": {"model", "errors"},
-    "snapshot": {"model", "errors", "autoextend", "dm_names", "growth", "volumes"},
     "volumes": {"model", "errors", "dm_names", "growth"},
     "growth": {"model", "errors", "fill"},
+    "placement": {"model"},
+    "snapshot": {
+        *("model", "errors", "autoextend", "placement"),
+        *("dm_names", "growth", "volumes"),
+    },
 }
 IMPURE_MODULES = {"os", "time", "subprocess", "logging", "structlog", "socket", "threading"}
 

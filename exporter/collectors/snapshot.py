@@ -16,21 +16,15 @@ from exporter.collectors import (
     policy,
     pool,
     published,
+    storage,
     volume,
     volume_group,
 )
 from exporter.model import Snapshot
 
 SUBJECTS = (
-    pool,
-    volume,
-    policy,
-    volume_group,
-    guard,
-    docker,
-    collector,
-    configuration,
-    published,
+    *(pool, volume, policy, volume_group, guard, docker, storage),
+    *(collector, configuration, published),
 )
 
 

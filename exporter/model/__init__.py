@@ -45,9 +45,11 @@ from exporter.model.snapshot import (
     ThinPool,
     ThinVolume,
 )
+from exporter.model.storage import Mount, StoragePlace, StorageReading, StorageRoot
 from exporter.model.words import (
     Collector,
     Device,
+    Engine,
     Failure,
     GuardMode,
     PoolMode,
@@ -67,6 +69,7 @@ __all__ = [
     "DeviceCounters",
     "Dmeventd",
     "DockerInfo",
+    "Engine",
     "Extension",
     "Failure",
     "Filling",
@@ -82,6 +85,7 @@ __all__ = [
     "LvmLayout",
     "LvmPool",
     "LvmThin",
+    "Mount",
     "NextStep",
     "Outcome",
     "PastExtension",
@@ -95,6 +99,9 @@ __all__ = [
     "Problem",
     "Reason",
     "Snapshot",
+    "StoragePlace",
+    "StorageReading",
+    "StorageRoot",
     "ThinPool",
     "ThinVolume",
     "Usage",
