@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from exporter import __version__
-from exporter.errors import ExporterError
+from exporter.errors import ExporterError, quote
 from exporter.model import Snapshot
 from exporter.textfile import write_atomically
 
@@ -101,7 +101,7 @@ class SnapshotReader:
         if len(raw) > MAX_BYTES:
             raise PublishedError(self._path, f"larger than {MAX_BYTES} bytes")
         header = self._parse(raw, _Header)
-        by = f"written by version {header.program} in format {header.format}"
+        by = f"written by version {quote(header.program)} in format {header.format}"
         if header.format != FORMAT:
             here = f"this is version {__version__}, which reads format {FORMAT}"
             raise PublishedError(self._path, f"{by}, and {here}: restart both sides")
@@ -114,7 +114,7 @@ class SnapshotReader:
             what = (
                 f"{by}, and not understood by version {__version__}" if by else "not a Snapshot"
             )
-            raise PublishedError(self._path, f"{what}: {error}") from error
+            raise PublishedError(self._path, f"{what}: {quote(str(error))}") from error
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:

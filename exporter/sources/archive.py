@@ -27,8 +27,8 @@ def parse_archive(text: str) -> Path | None:
 
     Source: lvmconfig(8).
     """
-    directory = re.search(r'^\s*archive_dir="(.+)"$', text, re.MULTILINE)
-    is_off = re.search(r"^\s*archive=0$", text, re.MULTILINE)
+    directory = re.search(r'^[ \t]*archive_dir="([^\0\n]+)"$', text, re.MULTILINE)
+    is_off = re.search(r"^[ \t]*archive=0$", text, re.MULTILINE)
     return Path(directory[1]) if directory and not is_off else None
 
 

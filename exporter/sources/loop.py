@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from exporter.model import LoopBacking
 
-LOOP_MAJOR = "7"  # kernel admin-guide/devices.txt
+LOOP_DEVICE = re.compile(r"7:([0-9]{1,10})")  # kernel admin-guide/devices.txt
+DELETED = b" (deleted)"  # follows the name of such a file
+MAX_NAME_BYTES = 4096  # the kernel writes one page
 
 
 def read(device_number: str, sys_directory: Path = Path("/sys")) -> LoopBacking | None:
@@ -16,21 +19,25 @@ def read(device_number: str, sys_directory: Path = Path("/sys")) -> LoopBacking 
     Free bytes are f_bfree times f_frsize, as Docker counts them: dockerd is root and may
     use the reserved blocks. None where the file cannot be reached.
     """
-    major, _, minor = device_number.partition(":")
-    if major != LOOP_MAJOR:
+    match = LOOP_DEVICE.fullmatch(device_number)
+    if not match:
         return None
-    directory = sys_directory / "dev" / "block" / device_number / "loop"
+    device = f"/dev/loop{match[1]}"
     try:
-        # A deleted file keeps its name with this suffix.
-        file = (directory / "backing_file").read_text().rstrip("\n").removesuffix(" (deleted)")
+        with (sys_directory / "dev/block" / device_number / "loop/backing_file").open(
+            "rb"
+        ) as file:
+            name = file.read(MAX_NAME_BYTES).removesuffix(b"\n").removesuffix(DELETED)
     except OSError:
-        return LoopBacking(device=f"/dev/loop{minor}", file=None, free_bytes=None)
-    return LoopBacking(device=f"/dev/loop{minor}", file=file, free_bytes=_free_bytes(file))
+        return LoopBacking(device=device, file=None, free_bytes=None)
+    # The name of a file is bytes, and a record is text.
+    shown = name.decode("utf-8", "backslashreplace")
+    return LoopBacking(device=device, file=shown, free_bytes=_free_bytes(name))
 
 
-def _free_bytes(file: str) -> int | None:
+def _free_bytes(file: bytes) -> int | None:
     try:
         figures = os.statvfs(file)
-    except OSError:
+    except (OSError, ValueError):  # a null byte is in no name
         return None
     return figures.f_bfree * figures.f_frsize

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from exporter.command import Output
-from exporter.errors import CommandFailedError, ParseError
+from exporter.errors import CommandFailedError, ParseError, quote
 from exporter.model import Policies, Policy
 
 Run = Callable[[Sequence[str]], Output]
@@ -19,6 +19,8 @@ THRESHOLD = "thin_pool_autoextend_threshold"
 STEP = "thin_pool_autoextend_percent"
 MONITORING = "monitoring"
 KEYS = tuple(f"activation/{key}" for key in (THRESHOLD, STEP, MONITORING))
+WHOLE = re.compile(r"-?[0-9]{1,9}")
+VERSION = re.compile(r"LVM version:[ \t]+([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})(?![0-9])")
 LVM_FAILED = 5  # tools/errors.h: ECMD_FAILED
 
 
@@ -36,7 +38,8 @@ def argv_version(lvm: str) -> tuple[str, ...]:
 def parse_lvmconfig(text: str) -> Policy:
     """Read `key=value` lines.
 
-    Units: percent, whole numbers. Raises ParseError when a key is missing or no number.
+    Units: percent, whole numbers; LVM takes one below 50 for 50, one below 0 as well.
+    Raises ParseError when a key is missing or no number.
     Source: lvmconfig(8).
     """
     values = {}
@@ -45,17 +48,23 @@ def parse_lvmconfig(text: str) -> Policy:
         values[key] = value
     try:
         return Policy(
-            threshold_percent=int(values[THRESHOLD]),
-            step_percent=int(values[STEP]),
-            is_monitoring_enabled=bool(int(values[MONITORING])),
+            threshold_percent=_percent(values[THRESHOLD]),
+            step_percent=_percent(values[STEP]),
+            is_monitoring_enabled=bool(_percent(values[MONITORING])),
         )
     except (KeyError, ValueError) as error:
         raise ParseError("lvmconfig", text, f"no usable {error}") from error
 
 
+def _percent(text: str) -> int:
+    if not WHOLE.fullmatch(text):
+        raise ValueError(quote(text))
+    return int(text)
+
+
 def parse_version(text: str) -> tuple[int, int, int] | None:
     """Read `LVM version:     2.03.16(2) (2022-05-18)`; None when it is not there."""
-    found = re.search(r"LVM version:\s+(\d+)\.(\d+)\.(\d+)", text)
+    found = VERSION.search(text)
     return (int(found[1]), int(found[2]), int(found[3])) if found else None
 
 

@@ -1,0 +1,236 @@
+"""The parsers of what the host's programs and files say."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+from exporter.command import Output
+from exporter.devmapper import DmDevice, DmStatus
+from exporter.dmsetup import DmsetupKernel
+from exporter.model import SECTOR_BYTES, LoopBacking, LvmLayout
+from exporter.sources import archive, device_mapper, dmeventd, docker, loop, lvm, policy
+from exporter.sources import system_id as ids
+from tests.fuzz.target import Target, text
+from tests.recordings.replay import DMSETUP, HERE, NotRecordedError, Recording, recordings
+
+SEPARATOR = b"\0"  # between the outputs of several commands; no program prints it
+CHUNK_BYTES = 65536
+BLOCKS = frozenset({1, SECTOR_BYTES, 4096, CHUNK_BYTES})
+DOCKER_UNITS = frozenset(docker.MULTIPLIERS.values())
+
+
+def of_text(parse: Callable[[str], object]) -> Callable[[bytes], object]:
+    """Make a parser of what a command has printed from one of text."""
+    return lambda raw: parse(text(raw))
+
+
+def recorded(*names: str) -> Callable[[], Iterable[bytes]]:
+    """Find what these commands have printed on real hosts, each text once."""
+
+    def seeds() -> Iterator[bytes]:
+        yield from sorted(
+            {
+                SEPARATOR.join(state.output(name).encode() for name in names)
+                for state in recordings()
+            }
+        )
+
+    return seeds
+
+
+def words_of(kind: str, *names: str) -> Callable[[], Iterable[bytes]]:
+    """Find the parameters of targets of one kind, as dmsetup prints them."""
+
+    def seeds() -> Iterator[bytes]:
+        for raw in recorded(*names)():
+            for line in raw.decode().splitlines():
+                _, found, parameters = line.partition(f" {kind} ")
+                if found:
+                    yield parameters.encode()
+
+    return seeds
+
+
+def files(pattern: str) -> Callable[[], Iterable[bytes]]:
+    """Take files of tests/recordings, but not the records beside them."""
+    found = [file for file in sorted(HERE.glob(pattern)) if ".expected" not in file.name]
+    return lambda: [file.read_bytes() for file in found]
+
+
+def given(*texts: str) -> Callable[[], Iterable[bytes]]:
+    """Take texts that are written here."""
+    return lambda: [text.encode() for text in texts]
+
+
+@cache
+def scratch() -> Path:
+    """Make a directory for parsers of files, one for the process."""
+    return Path(tempfile.mkdtemp(prefix="thinpool-fuzz-"))
+
+
+def written(raw: bytes, name: str = "file") -> Path:
+    """Put the input into a file."""
+    path = scratch() / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(raw)
+    return path
+
+
+class Printed(Recording):
+    """A host whose commands print the input, part by part."""
+
+    def __init__(self, outputs: Mapping[str, str]) -> None:
+        self._outputs = outputs
+
+    def run(self, argv: Sequence[str], *, deadline_seconds: float) -> Output:
+        """See Runner.run."""
+        del deadline_seconds
+        try:
+            stdout = self._outputs[argv[1]]
+        except KeyError:
+            raise NotRecordedError(argv) from None
+        return Output(argv=tuple(argv), status=0, stdout=stdout, stderr="")
+
+
+def printed(raw: bytes, *names: str) -> Printed:
+    """Give each command its part of the input."""
+    parts = [*raw.split(SEPARATOR, len(names) - 1), *([b""] * len(names))]
+    return Printed({name: text(part) for name, part in zip(names, parts, strict=False)})
+
+
+def report(fields: Mapping[str, Callable[[str], object]]) -> Callable[[bytes], object]:
+    """Read the rows of one report. Problems are told in words, not figures."""
+
+    def parse(raw: bytes) -> object:
+        rows, problems = lvm.parse_report(text(raw), fields, source="lvs")
+        assert all(len(problem.message) < 1000 for problem in problems)
+        assert len(problems) <= raw.count(b"}")
+        return rows
+
+    return parse
+
+
+def layout(raw: bytes) -> LvmLayout:
+    """Join three reports; nothing else is asked."""
+    reports = printed(raw, "lvs", "vgs", "pvs", "systemid", "lvmconfig")
+    return lvm.read_layout(reports.ask, "lvm")
+
+
+def by_dmsetup(raw: bytes) -> object:
+    """Read all that dmsetup prints."""
+    kernel = DmsetupKernel(printed(raw, "info", "table", "status"), DMSETUP)
+    return device_mapper.read(kernel, lambda _: None)
+
+
+def device(kind: str, table: str, status: str | None = None) -> DmDevice:
+    """Describe a device by the words of its target."""
+    return DmDevice(
+        name="docker-thinpool",
+        uuid="LVM-abc-tpool",
+        number="253:0",
+        is_suspended=False,
+        event_number=0,
+        kind=kind,
+        length_sectors=0,
+        table=table,
+        status=status,
+    )
+
+
+class OneDevice:
+    """A kernel with one device."""
+
+    def __init__(self, found: DmDevice) -> None:
+        self._found = found
+
+    def devices(self) -> tuple[DmDevice, ...]:
+        """See Kernel.devices."""
+        return (self._found,)
+
+
+def tables(raw: bytes) -> object:
+    """Read a pool by table and status, and a thin volume by the same table."""
+    table, _, status = text(raw).partition("\n")
+    pool = OneDevice(device("thin-pool", table, status))
+    thin = OneDevice(device("thin", table))
+    return [device_mapper.read(kernel, loop_of) for kernel in (pool, thin)]
+
+
+def loop_of(number: str) -> LoopBacking | None:
+    """Look for a loop device where there is none."""
+    return loop.read(number, scratch())
+
+
+def pool_status(raw: bytes) -> object:
+    """Read a status alone."""
+    seen = DmStatus("", "253:0", is_suspended=False, event_number=0, text=text(raw))
+    return device_mapper.pool_status(seen, CHUNK_BYTES)
+
+
+def loop_backing(raw: bytes) -> object:
+    """Read the name of the file under loop device 7:0; its free space is the host's."""
+    written(raw, "dev/block/7:0/loop/backing_file")
+    found = loop.read("7:0", scratch())
+    return [found.device, found.file] if found else None
+
+
+TARGETS = {
+    "docker_json": Target(
+        parse=of_text(docker.parse_info_json),
+        seeds=files("docker_info/[0-9]*.json"),
+        is_json=True,
+        units=DOCKER_UNITS,
+    ),
+    "docker_text": Target(
+        parse=of_text(docker.parse_info_text),
+        seeds=files("docker_info/*.txt"),
+        units=DOCKER_UNITS,
+    ),
+    "lvs": Target(parse=report(lvm.LV_FIELDS), seeds=recorded("lvs"), is_json=True),
+    "vgs": Target(parse=report(lvm.VG_FIELDS), seeds=recorded("vgs"), is_json=True),
+    "pvs": Target(parse=report(lvm.PV_FIELDS), seeds=recorded("pvs"), is_json=True),
+    "seg_monitor": Target(
+        parse=report(lvm.MONITOR_FIELDS), seeds=recorded("monitoring"), is_json=True
+    ),
+    "layout": Target(
+        parse=layout, seeds=recorded("lvs", "vgs", "pvs"), units=None, is_json=True
+    ),
+    "lvmconfig": Target(parse=of_text(policy.parse_lvmconfig), seeds=recorded("lvmconfig")),
+    "lvm_version": Target(parse=of_text(policy.parse_version), seeds=recorded("version")),
+    "system_id": Target(
+        parse=of_text(ids.parse_system_id),
+        seeds=given("  system ID: host\n", "  system ID: \n"),
+    ),
+    "extra_system_ids": Target(
+        parse=of_text(lambda text: sorted(ids.parse_extra(text))),
+        seeds=given('extra_system_ids=["one","two"]\n', "extra_system_ids=[]\n"),
+    ),
+    "archive": Target(
+        parse=of_text(lambda text: str(archive.parse_archive(text))),
+        seeds=given('archive=1\narchive_dir="/etc/lvm/archive"\n'),
+    ),
+    "pool_status": Target(
+        parse=pool_status, seeds=words_of("thin-pool", "dmsetup_status"), units=BLOCKS
+    ),
+    "dm_tables": Target(parse=tables, seeds=words_of("thin-pool", "dmsetup_table"), units=None),
+    "dmsetup": Target(
+        parse=by_dmsetup,
+        seeds=recorded("dmsetup_info", "dmsetup_table", "dmsetup_status"),
+        units=None,
+    ),
+    "dmeventd_pid": Target(
+        parse=lambda raw: dmeventd.read(pid_files=[written(raw, "pid")], processes=list),
+        seeds=given("1\n", "4194304\n"),
+    ),
+    "loop_backing": Target(
+        parse=loop_backing, seeds=given("/var/lib/docker/devicemapper/devicemapper/data\n")
+    ),
+    "no_space_timeout": Target(
+        parse=lambda raw: device_mapper.no_space_timeout(written(raw, "timeout")),
+        seeds=given("60\n", "0\n"),
+        units=None,
+    ),
+}
