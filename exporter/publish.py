@@ -110,7 +110,7 @@ class SnapshotReader:
     def _parse(self, raw: bytes, kind: type[Kind], by: str = "") -> Kind:
         try:
             return msgspec.json.decode(raw, type=kind)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             what = (
                 f"{by}, and not understood by version {__version__}" if by else "not a Snapshot"
             )

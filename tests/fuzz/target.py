@@ -18,7 +18,7 @@ from msgspec import Struct
 from exporter.errors import HostError
 
 MAX_MESSAGE = 8000  # an error is for a log line
-MAX_NUMBER = 2**63 - 1  # what the kernel and a file count
+MAX_NUMBER = 2**64 - 1  # what the Snapshot file holds
 NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 # What stands for a thing that has no number: no blocks, one stripe.
 DEFAULTS = frozenset({0, 1})
