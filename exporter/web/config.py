@@ -16,10 +16,13 @@ import msgspec
 import yaml
 from msgspec import Struct, structs
 
+from exporter.config.document import shown
 from exporter.errors import ConfigError, quote
 from exporter.units import parse_duration_seconds, quoted
 
 MAX_FILE_BYTES = 256 * 1024  # certificates may be written into it
+MAX_FAULTS = 50
+MAX_BURST = 1_000_000_000  # as good as no limit
 # What exporter-toolkit lets people set, and the values where there are but a few.
 HEADERS: Mapping[str, tuple[str, ...]] = {
     "Strict-Transport-Security": (),
@@ -176,7 +179,7 @@ def parse(text: str, *, directory: Path) -> WebConfig:
         *_rate_faults(config.rate_limit),
     ]
     if faults:
-        raise ConfigError(faults)
+        raise ConfigError(faults[:MAX_FAULTS])
     return structs.replace(
         config, tls_server_config=_with_paths(config.tls_server_config, directory)
     )
@@ -296,9 +299,9 @@ def _word_faults(config: TlsConfig) -> list[str]:
 
 def _user_faults(users: Mapping[str, str]) -> Iterator[str]:
     for user, hashed in users.items():
-        name = f"basic_auth_users.{user}"
+        name = f"basic_auth_users.{shown(user)}"
         if not BCRYPT.fullmatch(hashed):
-            yield f"{name}: not a bcrypt hash, as htpasswd -nBC 10 {user} writes it"
+            yield f"{name}: not a bcrypt hash, as htpasswd -nBC 10 {shown(user)} writes it"
         if ":" in user:
             yield f"{name}: a name with a colon cannot be sent"
 
@@ -322,3 +325,5 @@ def _rate_faults(limit: RateLimit) -> Iterator[str]:
         return
     if limit.burst < 0 or (interval and not limit.burst):
         yield "rate_limit.burst: must be 1 or more"
+    if limit.burst > MAX_BURST:
+        yield f"rate_limit.burst: must be {MAX_BURST} or less"
