@@ -28,6 +28,7 @@ from exporter.model import (
 )
 from exporter.snapshot import Readings, build, overlay
 from exporter.sources import device_mapper, docker, lvm, policy
+from exporter.sources.lvm_dialect import Dialect, Dialects
 from exporter.sources.lvm_layout import merge
 
 # Commands have deadlines; the kernel itself waits for a disk for as long as that takes.
@@ -44,6 +45,7 @@ class HostAccess(Struct, frozen=True, kw_only=True):
     dmeventd_activity: Callable[[Dmeventd], Mapping[str, object]] = lambda _: {}
     no_space_timeout: Callable[[], float] = lambda: device_mapper.NO_SPACE_TIMEOUT_SECONDS
     can_archive: Callable[[float], bool] = lambda _: True  # within so many seconds
+    has_devices_of_dmeventd: Callable[[], bool] = lambda: False
     close: Callable[[], None] = lambda: None
     is_simulated: bool = False
 
@@ -88,6 +90,7 @@ class Collection:
         self._states = {name: CollectorState() for name in Collector}
         self._reading_since: dict[Collector, float] = {}
         self._readings = Readings()
+        self._dialects = Dialects(clock)
         # When the reading began that the VGs' present account is of.
         self._groups_read_at: dict[str, float] = {}
         self._layout_read_at = float("-inf")
@@ -106,6 +109,11 @@ class Collection:
     def readings(self) -> Readings:
         """The last good values as they are, without any merging."""
         return self._readings
+
+    @property
+    def dialect(self) -> Dialect:
+        """What the host's LVM understands."""
+        return self._dialects.current
 
     def snapshot(self, live: LivePools | None = None) -> Snapshot:
         """Merge the last good values, and the guard's view of the pools if it is newer."""
@@ -160,7 +168,7 @@ class Collection:
         """Read one VG anew, for a decision that is to be acted on. Raises HostError."""
         self._on_group(vg_name)
         began = self._clock()
-        layout = lvm.read_layout(self._run_lvm, self.programs.lvm, (vg_name,))
+        layout = self._read_layout((vg_name,))
         with self._swap:
             known = self._readings.lvm
             if known is None:
@@ -226,11 +234,13 @@ class Collection:
 
     def _read_lvm(self) -> None:
         began = self._clock()
-        layout = lvm.read_layout(self._run_lvm, self.programs.lvm)
+        layout = self._read_layout()
         dmeventd = self._host.dmeventd()
         self._take_layout(layout, dmeventd, began)
         # Afterwards: a dmeventd that does not answer must not keep the layout from us.
-        monitoring, problems = lvm.read_monitoring(self._run_lvm, self.programs.lvm, dmeventd)
+        monitoring, problems = lvm.read_monitoring(
+            self._run_lvm, self.programs.lvm, dmeventd, dialect=self.dialect
+        )
         with self._swap:
             layout = structs.replace(
                 self._readings.lvm or layout,
@@ -239,6 +249,11 @@ class Collection:
             )
             self._readings = structs.replace(self._readings, lvm=layout)
         self._read_unread_policies()
+
+    def _read_layout(self, vg_names: Sequence[str] = ()) -> LvmLayout:
+        return lvm.read_layout(
+            self._run_lvm, self.programs.lvm, vg_names, dialects=self._dialects
+        )
 
     def _read_unread_policies(self) -> None:
         unread = self._profiles() - set(self._known_profiles())
@@ -260,6 +275,9 @@ class Collection:
 
     def _read_policy(self) -> None:
         policies = policy.read(self._run_lvm, self.programs.lvm, self._profiles())
+        known = self._readings.policies
+        if known and known.lvm_version != policies.lvm_version:
+            self._dialects.forget()
         self._take(policies=policies)
 
     def _read_docker(self) -> None:

@@ -7,10 +7,11 @@ it is never killed, and its exit status is not believed: the kernel's totals are
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from exporter.command import Output, Runner
 from exporter.errors import HostError
+from exporter.manner import USUAL, Manner
 from exporter.model import (
     METADATA_BLOCK_BYTES,
     Attempt,
@@ -21,28 +22,22 @@ from exporter.model import (
     Outcome,
     PoolStatus,
 )
-from exporter.sources.lvm import NO_HINTS
 
-# Without this a plain lvextend starts dmeventd (lvm2: since 2.02.169).
-ENVIRONMENT: Mapping[str, str] = {"LVM_RUN_BY_DMEVENTD": "1"}
 # Above this the kernel uses less of a metadata LV than its size says.
 MAX_KERNEL_METADATA_BLOCKS = 33161216 // 8
-
-# LVM changes no VG that it cannot archive first: a full root file system would end it.
-WITHOUT_ARCHIVE = f"{NO_HINTS} backup{{archive=0 backup=0}}"
 
 ReadStatus = Callable[[], "PoolStatus | None"]
 
 
 def argv_lvextend(
-    lvm: str, pool_label: str, decision: Decision, *, config: str = NO_HINTS
+    lvm: str, pool_label: str, decision: Decision, *, manner: Manner = USUAL
 ) -> tuple[str, ...]:
     """Extend a pool's LVs to the decided sizes, in one command as LVM's own policy does.
 
     LVM extends and commits the metadata first. Naming its size also keeps LVM from
     choosing another one by itself.
     """
-    argv = [lvm, "lvextend", "--config", config]
+    argv = [lvm, "lvextend", *manner.options]
     for extension in decision.extensions:
         if extension.device is Device.DATA:
             argv += ["-l", str(extension.extents)]
@@ -62,9 +57,11 @@ class Extender:
         deadline_seconds: float,
         clock: Callable[[], float],
         can_archive: Callable[[], bool] = lambda: True,
+        manner: Callable[[], Manner] = lambda: USUAL,
     ) -> None:
         self._runner = runner
         self._can_archive = can_archive
+        self._manner = manner
         self._lvm = lvm
         self.deadline_seconds = deadline_seconds
         self._clock = clock
@@ -86,12 +83,12 @@ class Extender:
         """
         before = _status(read_status)
         started = self._clock()
-        output = self._run(argv_lvextend(self._lvm, pool_label, decision), on_stuck)
+        manner = self._manner()
+        output = self._run(pool_label, decision, manner, on_stuck)
         outcomes = _outcomes(decision, before, _status(read_status), output)
         is_archived = not all(map(_is_refused, outcomes)) or self._can_archive()
         if not is_archived:
-            argv = argv_lvextend(self._lvm, pool_label, decision, config=WITHOUT_ARCHIVE)
-            output = self._run(argv, on_stuck)
+            output = self._run(pool_label, decision, manner.without_archive(), on_stuck)
             outcomes = _outcomes(decision, before, _status(read_status), output)
         return Attempt(
             outcomes=outcomes,
@@ -104,10 +101,17 @@ class Extender:
     def keep_ready(self) -> None:
         """Have lvextend begin at once when it is next needed; costs nothing while it would."""
         with contextlib.suppress(HostError):  # then it begins as any command does
-            self._runner.keep_ready(self._lvm, environment=ENVIRONMENT)
+            self._runner.keep_ready(self._lvm, environment=self._manner().environment)
 
-    def _run(self, argv: tuple[str, ...], on_stuck: Callable[[], None]) -> Output:
-        running = self._runner.start(argv, environment=ENVIRONMENT)
+    def _run(
+        self,
+        pool_label: str,
+        decision: Decision,
+        manner: Manner,
+        on_stuck: Callable[[], None],
+    ) -> Output:
+        argv = argv_lvextend(self._lvm, pool_label, decision, manner=manner)
+        running = self._runner.start(argv, environment=manner.environment)
         output = running.wait(self.deadline_seconds)
         if output is None:
             on_stuck()

@@ -27,6 +27,7 @@ ORDER = (
     "snapshot",
     "collection",
     "policy",
+    "manner",
     "extend",
     "hooks",
     "guard",

@@ -36,6 +36,7 @@ def real_host(settings: Settings) -> HostAccess:
         can_archive=lambda seconds: archive.can_archive(
             partial(runner.run, deadline_seconds=seconds), settings.commands.lvm
         ),
+        has_devices_of_dmeventd=dmeventd.has_devices,
         close=runner.close,
     )
 

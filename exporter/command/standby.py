@@ -25,7 +25,7 @@ SCRIPT = "/proc/self/fd/0"
 MAGIC = b"#!lvm\n"  # without it, lvm takes no file for a script
 MAX_LINE_BYTES = 254  # of a line with its end; one more, and lvm refuses it
 # Words that lvm's own splitting of lines leaves as they are.
-PLAIN_WORD = re.compile(r"[A-Za-z0-9_.+/:=@-]+")
+PLAIN_WORD = re.compile(r"[A-Za-z0-9_.+/:=@{}-]+")
 # tools/errors.h: no such command, no such option, no start. Then nothing has been done.
 NOT_RUN = frozenset({2, 3, 4})
 # Long enough to cost nothing, short enough that what lvm learns at its start is not much

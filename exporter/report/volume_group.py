@@ -39,6 +39,9 @@ def _partial(group: VolumeGroup) -> Finding:
             run("pvs", "-o", "+pv_missing,pv_uuid"),
             say("When it is there again, and still holds what it held:"),
             run("vgextend", "--restoremissing", *operand(group.name), "/dev/RETURNED_DISK"),
+            say("If it is there all along, LVM may have been told not to look at it:"),
+            run("lvmdevices"),
+            run("lvmdevices", "--adddev", "/dev/THE_DISK"),
             say("Do not run vgreduce --removemissing --force: it removes LVs."),
         ),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from exporter import manner
 from exporter.collection import Collection, HostAccess, Programs
 from exporter.config import Settings
 from exporter.events import Log
@@ -63,6 +64,11 @@ def make_extender(
         deadline_seconds=settings.collect.extend_deadline_seconds,
         clock=clocks.monotonic,
         can_archive=lambda: host.can_archive(collection.programs.lvm_deadline_seconds),
+        manner=lambda: manner.choose(
+            collection.dialect,
+            dmeventd=host.dmeventd,
+            has_devices_of_dmeventd=host.has_devices_of_dmeventd(),
+        ),
     )
 
 

@@ -6,6 +6,7 @@ systemd listens on it. So: its pid file, else the process table.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -101,6 +102,15 @@ def activity(found: Dmeventd, *, proc: Path = Path("/proc")) -> Mapping[str, obj
     except psutil.Error as error:
         shown["error"] = str(error)  # it has ended meanwhile, which is news as well
     return shown
+
+
+def has_devices(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether there is a list of the disks that dmeventd's commands may look at.
+
+    Source: lvmdevices(8), "Other devices files".
+    """
+    system = environment.get("LVM_SYSTEM_DIR") or "/etc/lvm"
+    return (Path(system) / "devices" / "dmeventd.devices").exists()
 
 
 def _text(path: Path) -> str:

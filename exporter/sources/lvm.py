@@ -1,35 +1,47 @@
-"""VGs, PVs and thin pools as LVM describes them: lvs, vgs and pvs in JSON.
+"""VGs, PVs and thin pools as LVM describes them: lvs, vgs and pvs.
 
-One row per field makes both the command line and the reader, so they cannot disagree.
+One row per field makes both the command line and the reader, so they cannot disagree. What
+an older LVM does not understand is left out or asked in another way (lvm_dialect.py).
 Nothing is taken from a column's position, and nothing here starts dmeventd.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-import msgspec
-from msgspec import structs
+from msgspec import Struct, structs
 
 from exporter.command import Output
-from exporter.errors import (
-    CommandFailedError,
-    CommandStuckError,
-    HostError,
-    ParseError,
-    quote,
-)
+from exporter.errors import CommandFailedError, CommandStuckError, HostError
 from exporter.model import Dmeventd, LvmLayout, Problem
-from exporter.sources import system_id
-from exporter.sources.lvm_layout import Row, make_layout
+from exporter.sources import lvm_attr, system_id
+from exporter.sources.lvm_dialect import (
+    BINARY,
+    FULL,
+    JSON,
+    LVM_FAILED,
+    THIN_POOLS,
+    WITHOUT_HINTS,
+    Dialect,
+    Dialects,
+    is_refusal,
+)
+from exporter.sources.lvm_layout import make_layout
+from exporter.sources.lvm_report import (
+    SEPARATOR,
+    Converters,
+    RawRow,
+    Row,
+    convert,
+    parse_json,
+    parse_named,
+)
 from exporter.units import parse_count, quoted
 
 Run = Callable[[Sequence[str]], Output]
 
 UNLOCKED = "--nolocking"
-LVM_FAILED = 5  # tools/errors.h: ECMD_FAILED; part of the report may still be good
-MAX_PROBLEMS = 100  # of one report: more say nothing more
 # lvm(8), "Valid names". These become arguments of commands: none begins with a hyphen.
 NAME = re.compile(r"[\w+.][\w+.-]{0,127}", re.ASCII)
 PERCENT = re.compile(r"(?:100|[0-9]{1,2})(?:\.[0-9]{1,6})?")
@@ -41,7 +53,7 @@ def _text(value: str) -> str | None:
 
 def _name(value: str) -> str:
     """Take off the brackets that `lvs -a` puts around hidden LVs; "" where there is none."""
-    name = value.removeprefix("[").removesuffix("]")
+    name = value.strip("[]")
     if name and not NAME.fullmatch(name):
         raise ValueError(f"{quoted(value)} is no name")
     return name
@@ -64,7 +76,7 @@ def _count(value: str) -> int:
 
 def _positive(value: str) -> int:
     if not (count := parse_count(value)):
-        raise ValueError("0 extends nothing")
+        raise ValueError("0 is no size")
     return count
 
 
@@ -132,112 +144,163 @@ MONITOR_FIELDS: dict[str, Callable[[str], object]] = {
     "seg_monitor": str,
 }
 
-# LVM notes in /run/lvm/hints which devices to look at next time. Where these notes lack a disk
-# that a VG was just given (2.03.16, after vgextend beside readings of ours), the VG is partial
-# for every command that goes by them: ours go by none, and make none. (Bare, without quotes,
-# since 2.02.113.)
-NO_HINTS = "devices/hints=none"
-WITHOUT_HINTS = ("--config", NO_HINTS)
-REPORT_OPTIONS = ("--reportformat", "json", "--units", "b", "--nosuffix", "--binary")
+SIZES = ("--units", "b", "--nosuffix")
+NAMED = ("--noheadings", "--nameprefixes", "--separator", SEPARATOR)
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """One of the reporters: its fields, and what stands for those that it lacks."""
+
+    command: str
+    fields: Converters
+    attributes: str
+    complete: Callable[[Sequence[RawRow]], Sequence[RawRow]]
+
+    def asked(self, dialect: Dialect) -> list[str]:
+        """Name the fields to ask for; without --binary, flags are read from letters too."""
+        known = [
+            name
+            for name, into in self.fields.items()
+            if dialect.knows(self.command, name) and (dialect.has_binary or into is not _flag)
+        ]
+        return known if len(known) == len(self.fields) else [*known, self.attributes]
+
+
+LVS = Report(
+    command="lvs",
+    fields=LV_FIELDS,
+    attributes=lvm_attr.LV_ATTR,
+    complete=lvm_attr.complete_lvs,
+)
+VGS = Report(
+    command="vgs",
+    fields=VG_FIELDS,
+    attributes=lvm_attr.VG_ATTR,
+    complete=lvm_attr.complete_vgs,
+)
+PVS = Report(
+    command="pvs",
+    fields=PV_FIELDS,
+    attributes=lvm_attr.PV_ATTR,
+    complete=lvm_attr.complete_pvs,
+)
+WANTED = {report.command: tuple(report.fields) for report in (LVS, VGS, PVS)}
 
 
 def argv_report(
-    lvm: str, command: str, fields: Iterable[str], *options: str
+    lvm: str,
+    command: str,
+    fields: Iterable[str],
+    *options: str,
+    dialect: Dialect = FULL,
 ) -> tuple[str, ...]:
-    """Ask one of LVM's reporters for these fields as JSON."""
-    return (lvm, command, *WITHOUT_HINTS, *REPORT_OPTIONS, *options, "-o", ",".join(fields))
+    """Ask one of LVM's reporters for these fields."""
+    return (
+        *(lvm, command),
+        *(WITHOUT_HINTS if dialect.has_hints else ()),
+        *(JSON if dialect.has_json else NAMED),
+        *SIZES,
+        *(BINARY if dialect.has_binary else ()),
+        *options,
+        *("-o", ",".join(fields)),
+    )
 
 
-def argv_lvs(lvm: str, vg_names: Iterable[str] = ()) -> tuple[str, ...]:
+def argv_lvs(
+    lvm: str, vg_names: Iterable[str] = (), *, dialect: Dialect = FULL
+) -> tuple[str, ...]:
     """Ask for every LV, hidden ones too, of these VGs (of all when none is named)."""
-    return (*argv_report(lvm, "lvs", LV_FIELDS, "-a"), *vg_names)
+    fields = LVS.asked(dialect)
+    return (*argv_report(lvm, "lvs", fields, "-a", dialect=dialect), *vg_names)
 
 
-def argv_vgs(lvm: str, vg_names: Iterable[str] = ()) -> tuple[str, ...]:
+def argv_vgs(
+    lvm: str, vg_names: Iterable[str] = (), *, dialect: Dialect = FULL
+) -> tuple[str, ...]:
     """Ask for these VGs."""
-    return (*argv_report(lvm, "vgs", VG_FIELDS), *vg_names)
+    return (*argv_report(lvm, "vgs", VGS.asked(dialect), dialect=dialect), *vg_names)
 
 
-def argv_pvs(lvm: str, *options: str) -> tuple[str, ...]:
+def argv_pvs(lvm: str, *options: str, dialect: Dialect = FULL) -> tuple[str, ...]:
     """Ask for every PV (pvs takes no VG name)."""
-    return argv_report(lvm, "pvs", PV_FIELDS, *options)
+    return argv_report(lvm, "pvs", PVS.asked(dialect), *options, dialect=dialect)
 
 
-def argv_monitoring(lvm: str) -> tuple[str, ...]:
+def argv_monitoring(lvm: str, *, dialect: Dialect = FULL) -> tuple[str, ...]:
     """Ask whether dmeventd monitors the pools: only while it lives, or this starts it.
 
     Without LVM's lock: a dmeventd that does not answer would make this command hold
     the VG's lock, and keep lvextend waiting for it.
     """
-    options = (UNLOCKED, "--select", "segtype=thin-pool")
-    return argv_report(lvm, "lvs", MONITOR_FIELDS, *options)
+    selection = THIN_POOLS if dialect.has_selection else ()
+    return argv_report(lvm, "lvs", MONITOR_FIELDS, UNLOCKED, *selection, dialect=dialect)
 
 
-class _Section(msgspec.Struct):
-    """One section of a report; which list it has depends on the command."""
-
-    lv: list[dict[str, str]] = []
-    seg: list[dict[str, str]] = []
-    vg: list[dict[str, str]] = []
-    pv: list[dict[str, str]] = []
-
-
-class _Report(msgspec.Struct):
-    """What LVM prints; later versions add a `log` beside it."""
-
-    report: list[_Section]
+def parse_rows(text: str, report: Report, dialect: Dialect) -> tuple[list[Row], list[Problem]]:
+    """Read what a reporter has printed in this dialect. Raises ParseError."""
+    asked = report.asked(dialect)
+    raw, problems = _raw_rows(text, asked, dialect, source=report.command)
+    if len(asked) != len(report.fields):
+        raw = report.complete(raw)
+    rows, unreadable = convert(raw, report.fields, source=report.command)
+    return rows, [*problems, *unreadable]
 
 
-def parse_report(
-    text: str, fields: Mapping[str, Callable[[str], object]], *, source: str
-) -> tuple[list[Row], list[Problem]]:
-    """Read a JSON report into rows by field name.
-
-    Shape: `{"report": [{"lv"|"seg"|"vg"|"pv": [{field: text, …}, …]}]}`.
-    A row that cannot be read becomes a Problem; a report that is none raises ParseError.
-    Source: lvmreport(7), "json".
-    """
-    try:
-        report = msgspec.json.decode(text, type=_Report, strict=True)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ParseError(source, text, quote(str(error))) from error
-    rows: list[Row] = []
-    problems: list[Problem] = []
-    for section in report.report:
-        for row in (*section.lv, *section.seg, *section.vg, *section.pv):
-            try:
-                rows.append({name: convert(row[name]) for name, convert in fields.items()})
-            except (KeyError, ValueError) as error:
-                if len(problems) < MAX_PROBLEMS:
-                    problems.append(_problem(source, row, error))
-    return rows, problems
+def _raw_rows(
+    text: str, asked: Sequence[str], dialect: Dialect, *, source: str
+) -> tuple[Sequence[RawRow], list[Problem]]:
+    if dialect.has_json:
+        return parse_json(text, source=source), []
+    return parse_named(text, asked, source=source)
 
 
-def _problem(source: str, row: Mapping[str, str], error: Exception) -> Problem:
-    label = quote(f"{row.get('vg_name', '')}/{row.get('lv_name', '')}")
-    message = f"not understood: {quote(str(error))}"
-    return Problem(subject=f"{source} {label}", message=message)
-
-
-def read_layout(run: Run, lvm: str, vg_names: Iterable[str] = ()) -> LvmLayout:
+def read_layout(
+    run: Run, lvm: str, vg_names: Iterable[str] = (), *, dialects: Dialects | None = None
+) -> LvmLayout:
     """Read VGs, PVs and thin pools, of these VGs alone if any is named. Raises HostError."""
+    known = dialects or Dialects()
+    names = tuple(vg_names)
     problems: list[Problem] = []
 
-    def report(argv: Sequence[str], fields: Mapping[str, Callable[[str], object]]) -> list[Row]:
-        text = _run_partial(run, argv, problems)
-        rows, unreadable = parse_report(text, fields, source=argv[1])
+    def read(report: Report, argv_of: Callable[[Dialect], Sequence[str]]) -> list[Row]:
+        dialect, text = _ask(run, lvm, known, argv_of, problems)
+        rows, unreadable = parse_rows(text, report, dialect)
         problems.extend(unreadable)
         return rows
 
-    names = tuple(vg_names)
-    lvs = report(argv_lvs(lvm, names), LV_FIELDS)
-    vgs = report(argv_vgs(lvm, names), VG_FIELDS)
+    lvs = read(LVS, lambda dialect: argv_lvs(lvm, names, dialect=dialect))
+    vgs = read(VGS, lambda dialect: argv_vgs(lvm, names, dialect=dialect))
     # Of one VG alone is asked so that no other one's lock is waited for.
-    pvs = report(argv_pvs(lvm, *((UNLOCKED,) if names else ())), PV_FIELDS)
+    unlocked = (UNLOCKED,) if names else ()
+    pvs = read(PVS, lambda dialect: argv_pvs(lvm, *unlocked, dialect=dialect))
     layout = make_layout(lvs, vgs, pvs, problems)
     if not any(group.system_id for group in layout.volume_groups):
         return layout
     return _with_foreign_marked(run, lvm, layout)
+
+
+def _ask(
+    run: Run,
+    lvm: str,
+    dialects: Dialects,
+    argv_of: Callable[[Dialect], Sequence[str]],
+    problems: list[Problem],
+) -> tuple[Dialect, str]:
+    """Run a reporter in LVM's dialect, which its refusal may be the first to show."""
+    dialect = dialects.current
+
+    def noting(argv: Sequence[str]) -> Output:
+        output = run(argv)
+        dialects.note(output)
+        return output
+
+    try:
+        return dialect, _run_partial(noting, argv_of(dialect), problems)
+    except CommandFailedError as error:
+        if not (is_refusal(error) and dialects.revise(run, lvm, dialect, WANTED)):
+            raise
+    dialect = dialects.current
+    return dialect, _run_partial(run, argv_of(dialect), problems)
 
 
 def _with_foreign_marked(run: Run, lvm: str, layout: LvmLayout) -> LvmLayout:
@@ -276,14 +339,16 @@ def _run_partial(run: Run, argv: Sequence[str], problems: list[Problem]) -> str:
 
 
 def read_monitoring(
-    run: Run, lvm: str, dmeventd: Dmeventd
+    run: Run, lvm: str, dmeventd: Dmeventd, *, dialect: Dialect = FULL
 ) -> tuple[dict[str, str], list[Problem]]:
     """Read seg_monitor by `vg/pool`, if dmeventd may be asked; a failure is a Problem."""
-    if not dmeventd.is_answering:
+    if not dmeventd.is_answering or not dialect.knows("lvs", "seg_monitor"):
         return {}, []
-    argv = argv_monitoring(lvm)
     try:
-        rows, problems = parse_report(run(argv).stdout, MONITOR_FIELDS, source="seg_monitor")
+        text = run(argv_monitoring(lvm, dialect=dialect)).stdout
+        raw, unclear = _raw_rows(text, tuple(MONITOR_FIELDS), dialect, source="seg_monitor")
+        rows, problems = convert(raw, MONITOR_FIELDS, source="seg_monitor")
     except HostError as error:
         return {}, [Problem(subject="seg_monitor", message=str(error))]
-    return {f"{row['vg_name']}/{row['lv_name']}": row["seg_monitor"] for row in rows}, problems
+    words = {f"{row['vg_name']}/{row['lv_name']}": str(row["seg_monitor"]) for row in rows}
+    return words, [*unclear, *problems]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -28,20 +28,51 @@ PARITY_AREAS = {"raid4": 1, "raid5": 1, "raid6": 2}
 def make_layout(
     lvs: Sequence[Row], vgs: Iterable[Row], pvs: Iterable[Row], problems: Iterable[Problem]
 ) -> LvmLayout:
-    """Join the three reports; `lvs` has a row for each segment, hidden LVs included."""
+    """Join the three reports; `lvs` has a row for each segment, hidden LVs included.
+
+    Of VGs that share a name nothing is taken: LVM is told by name what to extend.
+    """
+    vgs = _unrepeated(vgs, "vg_uuid")
+    shared = _shared_names(vgs)
+    lvs, vgs, pvs = (
+        [row for row in rows if row["vg_name"] not in shared] for rows in (lvs, vgs, pvs)
+    )
     last = _last_segments(lvs)
     metadata = _metadata_sizes(lvs)
     volumes = defaultdict(list)
     for row in pvs:
         volumes[row["vg_name"]].append(_physical_volume(row))
     return LvmLayout(
-        pools=tuple(_pool(row, last) for row in lvs if row["segtype"] == "thin-pool"),
-        thins=tuple(_thin(row) for row in lvs if row["segtype"] == "thin"),
+        pools=tuple(_pool(row, last) for row in _of_type(lvs, "thin-pool")),
+        thins=tuple(_thin(row) for row in _of_type(lvs, "thin")),
         volume_groups=tuple(
             _volume_group(row, volumes[row["vg_name"]], metadata[row["vg_name"]]) for row in vgs
         ),
-        problems=tuple(problems),
+        problems=(*problems, *(_shared_name(name) for name in sorted(shared))),
     )
+
+
+def _of_type(lvs: Iterable[Row], segment_type: str) -> list[Row]:
+    rows = (row for row in lvs if row["segtype"] == segment_type)
+    return _unrepeated(rows, "vg_name", "lv_name")
+
+
+def _unrepeated(rows: Iterable[Row], *key: str) -> list[Row]:
+    """Take the first of rows that are of the same thing."""
+    firsts: dict[tuple[str, ...], Row] = {}
+    for row in rows:
+        firsts.setdefault(tuple(row[name] for name in key), row)
+    return list(firsts.values())
+
+
+def _shared_names(vgs: Iterable[Row]) -> set[str]:
+    """Find the names that several VGs bear, as when a disk was copied."""
+    counts = Counter(row["vg_name"] for row in vgs)
+    return {name for name, count in counts.items() if count > 1}
+
+
+def _shared_name(name: str) -> Problem:
+    return Problem(subject=name, message="several VGs have this name; vgrename one by its UUID")
 
 
 def _last_segments(lvs: Iterable[Row]) -> Segments:

@@ -1,17 +1,22 @@
 """The autoextend policy in force, asked of LVM itself.
 
 lvmconfig resolves what no parser of ours should: --config, profiles, tags,
-lvmlocal.conf, lvm.conf and the built-in defaults, in LVM's own order.
+lvmlocal.conf, lvm.conf and the built-in defaults, in LVM's own order. An LVM that cannot
+do that yet is asked for its settings, and the oldest's profiles are read here.
 """
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 from exporter.command import Output
-from exporter.errors import CommandFailedError, ParseError, quote
+from exporter.errors import CommandFailedError, HostError, ParseError
 from exporter.model import Policies, Policy
+from exporter.sources.lvm_config import parse_config
+from exporter.units import quoted
 
 Run = Callable[[Sequence[str]], Output]
 
@@ -19,15 +24,30 @@ THRESHOLD = "thin_pool_autoextend_threshold"
 STEP = "thin_pool_autoextend_percent"
 MONITORING = "monitoring"
 KEYS = tuple(f"activation/{key}" for key in (THRESHOLD, STEP, MONITORING))
+DEFAULTS = dict(zip(KEYS, ("100", "20", "1"), strict=True))
+PROFILABLE_KEYS = KEYS[:2]
+PROFILE_DIRECTORY_KEY = "config/profile_dir"
+SYSTEM_DIRECTORY = "/etc/lvm"
+MAX_PROFILE_BYTES = 65536
 WHOLE = re.compile(r"-?[0-9]{1,9}")
 VERSION = re.compile(r"LVM version:[ \t]+([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})(?![0-9])")
 LVM_FAILED = 5  # tools/errors.h: ECMD_FAILED
+NOT_UNDERSTOOD = frozenset({2, 3})  # no such command, an unknown option
+
+
+class ProfileError(HostError):
+    """A profile's file cannot be read."""
 
 
 def argv_lvmconfig(lvm: str, profile: str) -> tuple[str, ...]:
     """Ask for the effective values under this profile ("" for none)."""
     chosen = ("--metadataprofile", profile) if profile else ()
     return (lvm, "lvmconfig", "--type", "full", *chosen, *KEYS)
+
+
+def argv_dumpconfig(lvm: str, *options: str) -> tuple[str, ...]:
+    """Ask for every setting that is not a default, of an LVM without lvmconfig."""
+    return (lvm, "dumpconfig", *options)
 
 
 def argv_version(lvm: str) -> tuple[str, ...]:
@@ -38,8 +58,7 @@ def argv_version(lvm: str) -> tuple[str, ...]:
 def parse_lvmconfig(text: str) -> Policy:
     """Read `key=value` lines.
 
-    Units: percent, whole numbers; LVM takes one below 50 for 50, one below 0 as well.
-    Raises ParseError when a key is missing or no number.
+    Units: percent, whole numbers. Raises ParseError when a key is missing or no number.
     Source: lvmconfig(8).
     """
     values = {}
@@ -48,18 +67,12 @@ def parse_lvmconfig(text: str) -> Policy:
         values[key] = value
     try:
         return Policy(
-            threshold_percent=_percent(values[THRESHOLD]),
-            step_percent=_percent(values[STEP]),
-            is_monitoring_enabled=bool(_percent(values[MONITORING])),
+            threshold_percent=_whole(values[THRESHOLD]),
+            step_percent=_whole(values[STEP]),
+            is_monitoring_enabled=bool(_whole(values[MONITORING])),
         )
     except (KeyError, ValueError) as error:
         raise ParseError("lvmconfig", text, f"no usable {error}") from error
-
-
-def _percent(text: str) -> int:
-    if not WHOLE.fullmatch(text):
-        raise ValueError(quote(text))
-    return int(text)
 
 
 def parse_version(text: str) -> tuple[int, int, int] | None:
@@ -68,21 +81,115 @@ def parse_version(text: str) -> tuple[int, int, int] | None:
     return (int(found[1]), int(found[2]), int(found[3])) if found else None
 
 
-def read(run: Run, lvm: str, profiles: Iterable[str]) -> Policies:
+def parse_dump(text: str) -> dict[str, str]:
+    """Read what dumpconfig prints: settings by path. Raises ParseError."""
+    return parse_config(text, source="dumpconfig")
+
+
+def make_policy(settings: Mapping[str, str], *, source: str) -> Policy:
+    """Make a policy of settings by path; what is not set is LVM's default.
+
+    Raises ParseError where a setting is no number.
+    """
+    threshold, step, monitoring = (settings.get(key, DEFAULTS[key]) for key in KEYS)
+    try:
+        return Policy(
+            threshold_percent=_whole(threshold),
+            step_percent=_whole(step),
+            is_monitoring_enabled=bool(_whole(monitoring)),
+        )
+    except ValueError as error:
+        raise ParseError(source, f"{threshold} {step} {monitoring}", str(error)) from error
+
+
+def _whole(text: str) -> int:
+    if not WHOLE.fullmatch(text):
+        raise ValueError(f"{quoted(text)} is no whole number")
+    return int(text)
+
+
+def read_profile(path: Path) -> str:
+    """Read a profile's file. Raises ProfileError."""
+    try:
+        with path.open("rb") as file:
+            return file.read(MAX_PROFILE_BYTES).decode("utf-8", "replace")
+    except OSError as error:
+        raise ProfileError(f"{path}: {error.strerror}") from error
+    except ValueError as error:  # a null byte
+        raise ProfileError(f"{quoted(str(path))}: {error}") from error
+
+
+ReadProfile = Callable[[Path], str]
+Reader = Callable[[str], Policy]
+
+
+def _readers(run: Run, lvm: str, read_file: ReadProfile) -> list[Reader]:
+    """List the ways to a policy by profile, the newest LVM's first.
+
+    lvmconfig resolves everything itself since 2.02.123, dumpconfig all but the defaults
+    since 2.02.107; before that it knows nothing of the profiles that LVs name.
+    """
+
+    def resolved(profile: str) -> Policy:
+        return parse_lvmconfig(run(argv_lvmconfig(lvm, profile)).stdout)
+
+    def merged(profile: str) -> Policy:
+        settings = parse_dump(run(argv_dumpconfig(lvm, *_merged_with(profile))).stdout)
+        return make_policy(settings, source="dumpconfig")
+
+    def looked_up(profile: str) -> Policy:
+        settings = parse_dump(run(argv_dumpconfig(lvm)).stdout)
+        if profile:
+            settings |= _profile_settings(settings, profile, read_file)
+        return make_policy(settings, source=profile or "dumpconfig")
+
+    return [resolved, merged, looked_up]
+
+
+def _merged_with(profile: str) -> tuple[str, ...]:
+    return ("--mergedconfig", *(("--metadataprofile", profile) if profile else ()))
+
+
+def _profile_settings(
+    settings: Mapping[str, str], profile: str, read_file: ReadProfile
+) -> dict[str, str]:
+    system = Path(os.environ.get("LVM_SYSTEM_DIR") or SYSTEM_DIRECTORY)
+    directory = Path(settings.get(PROFILE_DIRECTORY_KEY) or system / "profile")
+    path = directory / f"{profile}.profile"
+    found = parse_config(read_file(path), source=str(path))
+    return {key: found[key] for key in PROFILABLE_KEYS if key in found}
+
+
+def _read_first(readers: list[Reader], profile: str) -> Policy:
+    """Read by the first of the ways that LVM understands; the others are struck out."""
+    while len(readers) > 1:
+        try:
+            return readers[0](profile)
+        except CommandFailedError as error:
+            if error.status not in NOT_UNDERSTOOD:
+                raise
+        del readers[0]
+    return readers[0](profile)
+
+
+def read(
+    run: Run, lvm: str, profiles: Iterable[str], *, read_file: ReadProfile = read_profile
+) -> Policies:
     """Read the policy of each profile, and of no profile.
 
     A profile that LVM cannot read is what lvextend would ignore: it then uses the
     policy without profile, and so do we, and say so.
     Raises HostError when even that one cannot be read.
     """
-    default = parse_lvmconfig(run(argv_lvmconfig(lvm, "")).stdout)
+    readers = _readers(run, lvm, read_file)
+    default = _read_first(readers, "")
     by_profile = {"": default}
     unreadable = {}
     for profile in sorted(set(profiles) - {""}):
         try:
-            by_profile[profile] = parse_lvmconfig(run(argv_lvmconfig(lvm, profile)).stdout)
-        except CommandFailedError as error:
-            if error.status != LVM_FAILED:
+            by_profile[profile] = _read_first(readers, profile)
+        except (CommandFailedError, ProfileError, ParseError) as error:
+            if isinstance(error, CommandFailedError) and error.status != LVM_FAILED:
                 raise
             by_profile[profile] = default
             unreadable[profile] = str(error)

@@ -18,6 +18,7 @@ OWN = re.compile(r"^[ \t]*system ID:[ \t]*(\S*)[ \t]*$", re.MULTILINE)
 EXTRA = re.compile(r"^[ \t]*extra_system_ids=(.*)$", re.MULTILINE)
 QUOTED = re.compile(r'"([^"]*)"')
 LVM_FAILED = 5  # tools/errors.h: ECMD_FAILED; lvmconfig says so of a key it does not know
+NOT_UNDERSTOOD = frozenset({2, 3})  # no lvmconfig, or no --type full, before 2.02.123
 
 
 def argv_system_id(lvm: str) -> tuple[str, ...]:
@@ -28,6 +29,11 @@ def argv_system_id(lvm: str) -> tuple[str, ...]:
 def argv_extra(lvm: str) -> tuple[str, ...]:
     """Ask for those that the configuration grants to the host besides."""
     return (lvm, "lvmconfig", "--type", "full", EXTRA_KEY)
+
+
+def argv_extra_set(lvm: str) -> tuple[str, ...]:
+    """Ask for them where they are set, of an LVM without lvmconfig."""
+    return (lvm, "dumpconfig", EXTRA_KEY)
 
 
 def parse_system_id(text: str) -> str:
@@ -52,10 +58,20 @@ def read(run: Run, lvm: str) -> frozenset[str]:
     own = parse_system_id(run(argv_system_id(lvm)).stdout)
     if not own:
         return frozenset()
+    return _read_extra(run, lvm) | {own}
+
+
+def _read_extra(run: Run, lvm: str) -> frozenset[str]:
     try:
-        extra = parse_extra(run(argv_extra(lvm)).stdout)
+        return parse_extra(run(argv_extra(lvm)).stdout)
+    except CommandFailedError as error:
+        if error.status == LVM_FAILED:
+            return frozenset()
+        if error.status not in NOT_UNDERSTOOD:
+            raise
+    try:
+        return parse_extra(run(argv_extra_set(lvm)).stdout)
     except CommandFailedError as error:
         if error.status != LVM_FAILED:
             raise
-        extra = frozenset()
-    return extra | {own}
+        return frozenset()

@@ -11,13 +11,27 @@ from exporter.command import Output
 from exporter.devmapper import DmDevice, DmStatus
 from exporter.dmsetup import DmsetupKernel
 from exporter.model import SECTOR_BYTES, LoopBacking, LvmLayout
-from exporter.sources import archive, device_mapper, dmeventd, docker, loop, lvm, policy
+from exporter.sources import (
+    archive,
+    device_mapper,
+    dmeventd,
+    docker,
+    loop,
+    lvm,
+    lvm_report,
+    policy,
+)
 from exporter.sources import system_id as ids
+from exporter.sources.lvm_dialect import Dialect
 from tests.fuzz.target import Target, text
 from tests.recordings.replay import DMSETUP, HERE, NotRecordedError, Recording, recordings
 
 SEPARATOR = b"\0"  # between the outputs of several commands; no program prints it
 CHUNK_BYTES = 65536
+# As LVM 2.02.98: no JSON, no --binary, and letters for what has no field.
+OLD = Dialect(has_json=False, has_binary=False, has_selection=False, has_hints=False)
+ATTRIBUTES = {"lv_attr": "twi-aotz--", "vg_attr": "wz--n-", "pv_attr": "a--"}
+MAX_PROBLEM = 1000
 BLOCKS = frozenset({1, SECTOR_BYTES, 4096, CHUNK_BYTES})
 DOCKER_UNITS = frozenset(docker.MULTIPLIERS.values())
 
@@ -105,12 +119,36 @@ def report(fields: Mapping[str, Callable[[str], object]]) -> Callable[[bytes], o
     """Read the rows of one report. Problems are told in words, not figures."""
 
     def parse(raw: bytes) -> object:
-        rows, problems = lvm.parse_report(text(raw), fields, source="lvs")
-        assert all(len(problem.message) < 1000 for problem in problems)
-        assert len(problems) <= raw.count(b"}")
+        rows, problems = lvm_report.parse_report(text(raw), fields, source="lvs")
+        assert all(len(problem.message) < MAX_PROBLEM for problem in problems)
         return rows
 
     return parse
+
+
+def named(report: lvm.Report) -> Callable[[bytes], object]:
+    """Read the rows of one report of an LVM without JSON and --binary."""
+
+    def parse(raw: bytes) -> object:
+        rows, problems = lvm.parse_rows(text(raw), report, OLD)
+        assert all(len(problem.message) < MAX_PROBLEM for problem in problems)
+        return rows
+
+    return parse
+
+
+def named_rows(command: str, report: lvm.Report) -> Callable[[], Iterable[bytes]]:
+    """Print what real hosts have told as such an LVM would."""
+
+    def seeds() -> Iterator[bytes]:
+        for state in recordings():
+            for row in state.rows(command)[:3]:
+                told = row | ATTRIBUTES
+                yield " ".join(
+                    f"LVM2_{name.upper()}='{told[name]}'" for name in report.asked(OLD)
+                ).encode()
+
+    return seeds
 
 
 def layout(raw: bytes) -> LvmLayout:
@@ -198,7 +236,34 @@ TARGETS = {
     "layout": Target(
         parse=layout, seeds=recorded("lvs", "vgs", "pvs"), units=None, is_json=True
     ),
-    "lvmconfig": Target(parse=of_text(policy.parse_lvmconfig), seeds=recorded("lvmconfig")),
+    "lvs_named": Target(
+        parse=named(lvm.LVS), seeds=named_rows("lvs", lvm.LVS), units=frozenset({1, 2})
+    ),
+    "vgs_named": Target(parse=named(lvm.VGS), seeds=named_rows("vgs", lvm.VGS)),
+    "pvs_named": Target(parse=named(lvm.PVS), seeds=named_rows("pvs", lvm.PVS)),
+    "lvm_fields": Target(
+        parse=of_text(lambda text: sorted(lvm_report.names_in_help(text))),
+        seeds=given("  Volume Group Fields\n    vg_name     - Name. [string]\n"),
+    ),
+    "dumpconfig": Target(
+        parse=of_text(
+            lambda text: policy.make_policy(policy.parse_dump(text), source="dumpconfig")
+        ),
+        seeds=given(
+            "activation {\n\tthin_pool_autoextend_threshold=80\n\tvolume_list=[\"a\", 'b']\n}\n",
+            "activation/thin_pool_autoextend_percent = 20 # more\n",
+        ),
+        units=None,
+    ),
+    "archive_set": Target(
+        parse=of_text(lambda text: str(archive.parse_archive_set(text))),
+        seeds=given('backup {\n\tarchive=1\n\tarchive_dir="/etc/lvm/archive"\n}\n'),
+    ),
+    "lvmconfig": Target(
+        parse=of_text(policy.parse_lvmconfig),
+        seeds=recorded("lvmconfig"),
+        units=frozenset({1, -1}),
+    ),
     "lvm_version": Target(parse=of_text(policy.parse_version), seeds=recorded("version")),
     "system_id": Target(
         parse=of_text(ids.parse_system_id),

@@ -18,8 +18,10 @@ from exporter.errors import CommandFailedError, CommandStuckError, HostError
 from exporter.model import Dmeventd, LoopBacking, LvmLayout
 from exporter.snapshot import Readings
 from exporter.sources import device_mapper, docker, lvm, policy
+from exporter.sources.lvm_dialect import WITHOUT_HINTS
 
 T = TypeVar("T")
+ANY_RELEASE = "[!l]*/*"  # but no lvm-VERSION, where LVM alone was asked
 HERE = Path(__file__).parent
 LVM, DMSETUP, DOCKER = "/sbin/lvm", "/sbin/dmsetup", "/usr/bin/docker"
 
@@ -140,6 +142,10 @@ class Recording:
         """Run as the sources do."""
         return self.run(argv, deadline_seconds=1)
 
+    def read_profile(self, path: Path) -> str:
+        """Give a profile's file that was read; see policy.read_profile."""
+        return policy.read_profile(self.directory / path.name)
+
     def _layout(self) -> LvmLayout:
         layout = lvm.read_layout(self.ask, LVM)
         monitoring, problems = lvm.read_monitoring(self.ask, LVM, self.dmeventd())
@@ -178,7 +184,7 @@ class Recording:
         return readings, errors
 
 
-def recordings(pattern: str = "*/*", *, has_host: bool = True) -> list[Recording]:
+def recordings(pattern: str = ANY_RELEASE, *, has_host: bool = True) -> list[Recording]:
     """Find the recordings of whole states, or those of single commands."""
     found = sorted(HERE.glob(f"{pattern}/commands.json"))
     return [
@@ -190,4 +196,4 @@ def recordings(pattern: str = "*/*", *, has_host: bool = True) -> list[Recording
 
 def _plain(line: str) -> str:
     """Take off where LVM is to look: it does not change what it prints."""
-    return line.replace(f"{shlex.join(lvm.WITHOUT_HINTS)} ", "")
+    return line.replace(f"{shlex.join(WITHOUT_HINTS)} ", "")

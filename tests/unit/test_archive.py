@@ -11,8 +11,14 @@ from pathlib import Path
 import pytest
 
 from exporter.command import Output
-from exporter.errors import CommandMissingError
-from exporter.sources.archive import PROBE_BYTES, argv_archive, can_archive, parse_archive
+from exporter.errors import CommandFailedError, CommandMissingError
+from exporter.sources.archive import (
+    PROBE_BYTES,
+    argv_archive,
+    can_archive,
+    parse_archive,
+    parse_archive_set,
+)
 
 LVMCONFIG = 'archive=1\narchive_dir="/etc/lvm/archive"\n'
 
@@ -95,3 +101,38 @@ def test_where_nothing_is_known_it_is_tried_without() -> None:
         raise CommandMissingError(argv, os.strerror(errno.ENOENT))
 
     assert not can_archive(fails, "/sbin/lvm")
+
+
+@pytest.mark.parametrize("status", [2, 3])
+def test_an_older_lvm_is_asked_for_what_is_set(status: int, tmp_path: Path) -> None:
+    """Before 2.02.123 there is no `lvmconfig --type full`."""
+
+    def run(argv: Sequence[str]) -> Output:
+        if argv[1] == "lvmconfig":
+            raise CommandFailedError(argv, status, "No such command.")
+        return answers(f'backup {{\n\tarchive_dir="{tmp_path}"\n}}\n')
+
+    assert can_archive(run, "lvm")
+
+
+@pytest.mark.parametrize(
+    ("text", "directory"),
+    [
+        ("", Path("/etc/lvm/archive")),
+        ("backup {\n\tarchive=1\n}\n", Path("/etc/lvm/archive")),
+        ('backup {\n\tarchive=0\n\tarchive_dir="/a"\n}\n', None),
+        ('backup/archive_dir="/a"', Path("/a")),
+    ],
+)
+def test_what_is_not_set_is_lvms_default(text: str, directory: Path | None) -> None:
+    """It prints no defaults."""
+    assert parse_archive_set(text) == directory
+
+
+def test_a_failure_of_another_kind_is_no_archive() -> None:
+    """Nothing is known then."""
+
+    def run(argv: Sequence[str]) -> Output:
+        raise CommandFailedError(argv, 4, "no")
+
+    assert not can_archive(run, "lvm")

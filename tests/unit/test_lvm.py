@@ -21,10 +21,10 @@ from exporter.sources.lvm import (
     VG_FIELDS,
     argv_lvs,
     argv_monitoring,
-    parse_report,
     read_layout,
     read_monitoring,
 )
+from exporter.sources.lvm_report import parse_report
 
 LV = {
     "vg_name": "docker",

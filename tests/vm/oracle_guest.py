@@ -24,7 +24,8 @@ from msgspec import Struct, structs
 from exporter import autoextend, model
 from exporter.command import HostRunner, Output
 from exporter.devmapper import IoctlKernel
-from exporter.extend import ENVIRONMENT, argv_lvextend
+from exporter.extend import argv_lvextend
+from exporter.manner import ENVIRONMENT
 from exporter.model import Decision, Device, Policy, ThinPool, VolumeGroup
 from exporter.policy import Limits, decide
 from exporter.snapshot import Readings, build

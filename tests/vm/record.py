@@ -17,7 +17,7 @@ from pathlib import Path
 
 from exporter import dmsetup
 from exporter.command import CHILD_ENVIRONMENT
-from exporter.extend import ENVIRONMENT
+from exporter.manner import ENVIRONMENT
 from exporter.sources import docker, lvm, policy
 from tests.vm import payload, scenarios
 from tests.vm.image import cached_image

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from exporter.command import HostRunner
-from exporter.extend import ENVIRONMENT
+from exporter.manner import ENVIRONMENT
 
 LVM = "/sbin/lvm"
 DEADLINE_SECONDS = 60.0

@@ -1,0 +1,164 @@
+"""What this host's LVM understands, found by asking it once it has refused a question.
+
+An LVM that understands everything is never asked; of the others distributions have changed
+many, so that their versions would not tell.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from msgspec import Struct, structs
+
+from exporter.command import Output
+from exporter.errors import CommandFailedError, HostError
+from exporter.sources.lvm_report import names_in_help
+
+Run = Callable[[Sequence[str]], Output]
+
+REPORTERS = ("lvs", "vgs", "pvs")
+# After this long, what LVM understands may have changed.
+ASK_AGAIN_SECONDS = 300.0
+INVALID_COMMAND_LINE = 3  # tools/errors.h
+LVM_FAILED = 5  # tools/errors.h: ECMD_FAILED
+
+# LVM notes in /run/lvm/hints which devices to look at next time. Where these notes lack a disk
+# that a VG was just given (2.03.16, after vgextend beside readings of ours), the VG is partial
+# for every command that goes by them: ours go by none, and make none. An LVM without such notes
+# (before 2.03.03) warns of the setting in every command, or takes none without quotes (before
+# 2.02.113).
+HINTS = "devices/hints"
+NO_HINTS = f"{HINTS}=none"
+WITHOUT_HINTS = ("--config", NO_HINTS)
+JSON = ("--reportformat", "json")
+BINARY = ("--binary",)
+THIN_POOLS = ("--select", "segtype=thin-pool")
+
+
+class Dialect(Struct, frozen=True, kw_only=True):
+    """What LVM understands.
+
+    `fields`: what the reporters know, by command; empty means all that we ask for.
+    `has_hints`: goes by notes on devices, unless told not to.
+    `has_binary`: prints flags as 1, 0 and -1.
+    """
+
+    fields: Mapping[str, frozenset[str]] = {}
+    has_hints: bool = True
+    has_json: bool = True
+    has_binary: bool = True
+    has_selection: bool = True
+
+    @property
+    def is_full(self) -> bool:
+        """Whether everything can be asked for, as of 2.03.03 and later."""
+        return self == FULL
+
+    def knows(self, command: str, field: str) -> bool:
+        """Whether a reporter has this field."""
+        return command not in self.fields or field in self.fields[command]
+
+
+FULL = Dialect()
+
+
+class Dialects:
+    """The dialect in force; a refusal has LVM asked again, though not each time."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._asked_at = float("-inf")
+        self.current = FULL
+
+    def forget(self) -> None:
+        """Take for granted again that LVM understands everything: it has been exchanged."""
+        with self._lock:
+            self._asked_at = float("-inf")
+            self.current = FULL
+
+    def note(self, output: Output) -> None:
+        """Ask no more for what an answer warns of."""
+        with self._lock:
+            if self.current.has_hints and warns_of_hints(output):
+                self.current = structs.replace(self.current, has_hints=False)
+
+    def revise(
+        self, run: Run, lvm: str, refused: Dialect, wanted: Mapping[str, Sequence[str]]
+    ) -> bool:
+        """Find out after a refusal what LVM understands; true where that is something else.
+
+        `wanted` are the fields that are asked for, by command.
+        """
+        with self._lock:
+            if self.current != refused:
+                return True  # another thread has found out meanwhile
+            if self._clock() < self._asked_at + ASK_AGAIN_SECONDS:
+                return False
+            self._asked_at = self._clock()
+            try:
+                self.current = ask(run, lvm, wanted)
+            except HostError:
+                return False
+            return self.current != refused
+
+
+def is_refusal(error: CommandFailedError) -> bool:
+    """Whether LVM may not have understood: an unknown option, or an unknown field."""
+    if error.status == INVALID_COMMAND_LINE:
+        return True
+    return error.status == LVM_FAILED and not error.stdout.strip()
+
+
+def warns_of_hints(output: Output) -> bool:
+    """Whether LVM has done what it was asked to, but knows nothing of hints."""
+    return HINTS in output.stderr
+
+
+def argv_help(lvm: str, command: str) -> tuple[str, ...]:
+    """Ask a reporter for its fields; it looks at no device for that."""
+    return (lvm, command, "-o", "help")
+
+
+def argv_trial(lvm: str, options: Sequence[str]) -> tuple[str, ...]:
+    """Try options on a command that then only tells its version."""
+    return (lvm, "lvs", *options, "--version")
+
+
+def ask(run: Run, lvm: str, wanted: Mapping[str, Sequence[str]]) -> Dialect:
+    """Ask LVM for its fields, and try the options. Raises HostError."""
+    fields = {
+        command: names_in_help(_all_output(run, argv_help(lvm, command)))
+        for command in REPORTERS
+    }
+    if not all(fields.values()):
+        raise HostError(f"{lvm} does not list its fields")
+    has_all = all(set(wanted[command]) <= fields[command] for command in REPORTERS)
+    return Dialect(
+        fields={} if has_all else fields,
+        has_hints=_takes(run, lvm, WITHOUT_HINTS),
+        has_json=_takes(run, lvm, JSON),
+        has_binary=_takes(run, lvm, BINARY),
+        has_selection=_takes(run, lvm, THIN_POOLS),
+    )
+
+
+def _all_output(run: Run, argv: Sequence[str]) -> str:
+    """Give both streams: the list goes to the one or the other, and may end with a failure."""
+    try:
+        output = run(argv)
+    except CommandFailedError as error:
+        return f"{error.stdout}\n{error.stderr}"
+    return f"{output.stdout}\n{output.stderr}"
+
+
+def _takes(run: Run, lvm: str, options: Sequence[str]) -> bool:
+    try:
+        output = run(argv_trial(lvm, options))
+    except CommandFailedError as error:
+        if error.status != INVALID_COMMAND_LINE:
+            raise
+        return False
+    return not warns_of_hints(output)
