@@ -250,7 +250,7 @@ TARGETS = {
             lambda text: policy.make_policy(policy.parse_dump(text), source="dumpconfig")
         ),
         seeds=given(
-            "activation {\n\tthin_pool_autoextend_threshold=80\n\tvolume_list=[\"a\", 'b']\n}\n",
+            "activation {\n\tthin_pool_autoextend_threshold=80\n\tvolume_list=['b']\n}\n",
             "activation/thin_pool_autoextend_percent = 20 # more\n",
         ),
         units=None,

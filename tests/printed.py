@@ -1,0 +1,62 @@
+"""Sizes and shares as lvs prints them at any --units, and how exact they are."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+UNITS = "bBsSkKmMgGtTpPeEhHrR"
+POWERS = {letter: power for power, letter in enumerate("bkmgtpe")}
+SECTOR_BYTES = 512
+DIGITS = 2
+SIZE = re.compile(r"(<?)([0-9]+)(?:[.,]([0-9]+))?([a-zA-Z]?)")
+
+
+class Printed:
+    """A printed figure in bytes (or percent), and how far the true one may be from it."""
+
+    def __init__(self, value: Fraction, bound: Fraction) -> None:
+        self.value, self.bound = value, bound
+
+    def allows(self, exact: Fraction | float) -> bool:
+        """Whether this figure may have been printed for the exact one."""
+        return abs(Fraction(exact) - self.value) <= self.bound
+
+
+def factor(unit: str) -> int:
+    """Tell the bytes of one unit: small letters count in 1024, large ones in 1000.
+
+    Source: lvm2 lib/commands/toolcontext.c, lib/display/display.c, _display_size.
+    """
+    if unit in "sS":
+        return SECTOR_BYTES
+    base = 1024 if unit.islower() else 1000
+    return int(base ** POWERS[unit.lower()])
+
+
+def read_size(text: str, unit: str) -> Printed:
+    """Read a size that lvs has printed with `--units UNIT`, with a suffix or without.
+
+    Half of the last digit is what rounding costs; `<` says that it went up.
+    """
+    match = SIZE.fullmatch(text)
+    assert match, text
+    _, whole, decimals, suffix = match.groups()
+    one = Fraction(factor(suffix or unit))
+    value = Fraction(f"{whole}.{decimals or 0}") * one
+    return Printed(value, one / 10 ** len(decimals) / 2 if decimals else Fraction(0))
+
+
+def print_size(size_bytes: int, unit: str, *, has_suffix: bool = True, comma: str = ".") -> str:
+    """Print a size as lvs does; h and r choose the unit, r marks what was rounded up."""
+    is_rounded_marked = unit in "rR"
+    if unit in "hHrR":
+        letters = [letter if unit.islower() else letter.upper() for letter in POWERS]
+        fitting = [letter for letter in letters if size_bytes >= factor(letter)]
+        unit = fitting[-1] if fitting else letters[0]
+    suffix = unit if has_suffix else ""
+    if unit in "bBsS":
+        return f"{size_bytes // factor(unit)}{suffix if unit not in 'bBsS' else suffix.upper()}"
+    shown = f"{size_bytes / factor(unit):.{DIGITS}f}"
+    mark = "<" * (is_rounded_marked and Fraction(shown) * factor(unit) > size_bytes)
+    return f"{mark}{shown.replace('.', comma)}{suffix}"
