@@ -60,3 +60,27 @@ def print_size(size_bytes: int, unit: str, *, has_suffix: bool = True, comma: st
     shown = f"{size_bytes / factor(unit):.{DIGITS}f}"
     mark = "<" * (is_rounded_marked and Fraction(shown) * factor(unit) > size_bytes)
     return f"{mark}{shown.replace('.', comma)}{suffix}"
+
+
+DOCKER_SIZE = re.compile(r"([0-9.]+) ?([A-Za-z]+)")
+DOCKER_DIGITS = 4
+
+
+def read_docker_size(text: str) -> Printed:
+    """Read a size that `docker info` has printed.
+
+    Four digits since 1.3 (go-units HumanSize, %.4g), of which trailing zeros are left out;
+    before, a tenth of a MiB (%.1f Mb), and the size of a chunk in whole KiB.
+    """
+    match = DOCKER_SIZE.fullmatch(text)
+    assert match, text
+    number, unit = match.groups()
+    is_binary = unit.endswith("b") and len(unit) == len("Mb")
+    one = Fraction((1024 if is_binary else 1000) ** POWERS[unit[0].lower()])
+    value = Fraction(number) * one
+    if is_binary:
+        return Printed(value, one / 20 if "." in number else Fraction(0))
+    if not value or one == 1:
+        return Printed(value, Fraction(0))
+    last = Fraction(10) ** (len(number.partition(".")[0]) - DOCKER_DIGITS)
+    return Printed(value, one * last / 2)

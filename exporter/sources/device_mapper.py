@@ -118,7 +118,7 @@ def parse_pool_status(text: str, *, chunk_bytes: int) -> PoolStatus:
     Source: kernel admin-guide/device-mapper/thin-provisioning.rst, "Status".
     """
     words = text.split()
-    if words and words[0] in _UNUSABLE:
+    if len(words) == 1 and words[0] in _UNUSABLE:
         return PoolStatus(mode=PoolMode.FAILED)
     # The words after the counts are told by what they are, not by their position.
     flags = words[_FIXED_WORDS:]
