@@ -84,3 +84,21 @@ def read_docker_size(text: str) -> Printed:
         return Printed(value, Fraction(0))
     last = Fraction(10) ** (len(number.partition(".")[0]) - DOCKER_DIGITS)
     return Printed(value, one * last / 2)
+
+
+def cut_columns(text: str) -> list[dict[str, str]]:
+    """Cut columns for people into rows by heading: what stands under a heading is its value."""
+    head, *lines = text.splitlines()
+    places = {title: (head.index(title), len(title)) for title in head.split()}
+    return [
+        {title: _under(line, start, start + width) for title, (start, width) in places.items()}
+        for line in lines
+    ]
+
+
+def _under(line: str, start: int, end: int) -> str:
+    while start > 0 and line[start - 1 : start].strip():
+        start -= 1
+    while line[end : end + 1].strip():
+        end += 1
+    return line[start:end].strip()

@@ -7,7 +7,6 @@ LVM of that age for, letters and all, and must give the records beside them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any
 
@@ -22,7 +21,7 @@ from exporter.sources.device_mapper import parse_pool_status
 from exporter.sources.lvm_dialect import FULL, Dialect
 from exporter.sources.lvm_layout import make_layout
 from exporter.sources.lvm_report import convert, parse_named, parse_report
-from tests.printed import read_size
+from tests.printed import cut_columns, read_size
 from tests.recordings.replay import HERE, Recording
 
 SAMPLES = HERE / "samples"
@@ -51,28 +50,9 @@ COLUMNS = sorted(name for name, what in EXPECTED.items() if "lvs" in what)
 WORDS = sorted(name for name, what in EXPECTED.items() if what == "nothing")
 
 
-def rows_of(name: str) -> Iterator[dict[str, str]]:
-    """Cut columns for people where their headings stand; numbers stand at the right."""
-    head, *lines = (SAMPLES / name).read_text().splitlines()
-    ends = {}
-    for title in head.split():
-        start = head.index(title)
-        ends[title] = (start, start + len(title))
-    for line in lines:
-        row = {}
-        for title, (start, end) in ends.items():
-            left, right = start, end
-            while left > 0 and line[left - 1 : left].strip():
-                left -= 1
-            while line[right : right + 1].strip():
-                right += 1
-            row[title] = line[left:right].strip()
-        yield row
-
-
 def lvs_of(name: str) -> list[dict[str, str]]:
     """Take the rows of pools and thin volumes."""
-    return [row for row in rows_of(name) if row["Attr"][0] in "tV"]
+    return [row for row in cut_columns((SAMPLES / name).read_text()) if row["Attr"][0] in "tV"]
 
 
 def asked_for(row: dict[str, str], size_bytes: int) -> str:
@@ -174,7 +154,7 @@ def test_the_room_of_a_volume_group() -> None:
     """Two digits of a MiB and of a GiB."""
     name = "vgs-free-too-small-for-20-percent.txt"
     wanted = EXPECTED[name]
-    (row,) = rows_of(name)
+    (row,) = cut_columns((SAMPLES / name).read_text())
     told = {
         "vg_name": row["VG"],
         "vg_uuid": "",
