@@ -25,6 +25,7 @@ from exporter.model import (
     Policies,
     PoolStatus,
     Snapshot,
+    StorageReading,
 )
 from exporter.snapshot import Readings, build, overlay
 from exporter.sources import device_mapper, docker, lvm, policy
@@ -32,7 +33,10 @@ from exporter.sources.lvm_dialect import Dialect, Dialects
 from exporter.sources.lvm_layout import merge
 
 # Commands have deadlines; the kernel itself waits for a disk for as long as that takes.
-WAITING_SECONDS = {Collector.DEVICE_MAPPER: 10.0}
+KERNEL_PATIENCE_SECONDS = 10.0
+# Docker's client is asked twice where it knows no JSON; beyond that it is a file system
+# that hangs, in which a data root's links were to be followed.
+DOCKER_PATIENCE_DEADLINES = 3
 
 
 class HostAccess(Struct, frozen=True, kw_only=True):
@@ -46,6 +50,10 @@ class HostAccess(Struct, frozen=True, kw_only=True):
     no_space_timeout: Callable[[], float] = lambda: device_mapper.NO_SPACE_TIMEOUT_SECONDS
     can_archive: Callable[[float], bool] = lambda _: True  # within so many seconds
     has_devices_of_dmeventd: Callable[[], bool] = lambda: False
+    # GET /info at Docker's socket, within so many seconds; None where there is no socket
+    docker_socket: Callable[[float], str | None] = lambda _: None
+    # where engines keep their data, by what Docker said last
+    storage: Callable[[DockerInfo | None], StorageReading] = lambda _: StorageReading()
     close: Callable[[], None] = lambda: None
     is_simulated: bool = False
 
@@ -131,13 +139,21 @@ class Collection:
     def _is_waiting(self, name: Collector) -> bool:
         """Whether a source has been asked for so long that it counts as failed."""
         since = self._reading_since.get(name)
-        patience = WAITING_SECONDS.get(name)
+        patience = self._patience_seconds(name)
         return since is not None and patience is not None and self._clock() > since + patience
+
+    def _patience_seconds(self, name: Collector) -> float | None:
+        """For how long a source may be read; None where its commands see to that."""
+        if name is Collector.DEVICE_MAPPER:
+            return KERNEL_PATIENCE_SECONDS
+        if name is Collector.DOCKER:
+            return DOCKER_PATIENCE_DEADLINES * self.programs.docker_deadline_seconds
+        return None
 
     def _state(self, name: Collector) -> CollectorState:
         if not self._is_waiting(name):
             return self._states[name]
-        error = f"no answer for {WAITING_SECONDS[name]:g} s and more"
+        error = f"no answer for {self._patience_seconds(name):g} s and more"
         return structs.replace(self._states[name], is_ok=False, error=error)
 
     def refresh_all(self) -> None:
@@ -281,7 +297,17 @@ class Collection:
         self._take(policies=policies)
 
     def _read_docker(self) -> None:
-        self._take(docker=docker.read(self._run_docker, self.programs.docker))
+        deadline_seconds = self.programs.docker_deadline_seconds
+        try:
+            found = docker.read(
+                self._run_docker,
+                self.programs.docker,
+                lambda: self._host.docker_socket(deadline_seconds),
+            )
+            self._take(docker=found)
+        finally:
+            # Where its data lies can be told of a Docker that is silent, too.
+            self._take(storage=self._host.storage(self._readings.docker))
 
     def _profiles(self) -> set[str]:
         layout = self._readings.lvm or LvmLayout()
@@ -299,6 +325,7 @@ class Collection:
         kernel: KernelReading | None = None,
         policies: Policies | None = None,
         docker: DockerInfo | None = None,
+        storage: StorageReading | None = None,
     ) -> None:
         with self._swap:
             self._readings = structs.replace(
@@ -306,4 +333,5 @@ class Collection:
                 kernel=kernel or self._readings.kernel,
                 policies=policies or self._readings.policies,
                 docker=docker or self._readings.docker,
+                storage=storage or self._readings.storage,
             )

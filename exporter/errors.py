@@ -72,6 +72,13 @@ class OutputTooLargeError(HostError):
         super().__init__(f"{shlex.join(argv)}: printed more than {limit_bytes} bytes")
 
 
+class ServiceError(HostError):
+    """A daemon of the host did not answer a request, or not as it should."""
+
+    def __init__(self, request: str, reason: str) -> None:
+        super().__init__(f"{request}: {quote(reason)}")
+
+
 class ParseError(HostError):
     """The program's output is not what its format promises."""
 

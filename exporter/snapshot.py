@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct, structs
 
-from exporter import autoextend
+from exporter import autoextend, placement
 from exporter.model import (
     Collector,
     CollectorState,
@@ -23,6 +23,7 @@ from exporter.model import (
     PoolSource,
     Problem,
     Snapshot,
+    StorageReading,
     ThinPool,
 )
 
@@ -38,6 +39,7 @@ class Readings(Struct, frozen=True, kw_only=True):
     lvm: LvmLayout | None = None
     policies: Policies | None = None
     docker: DockerInfo | None = None
+    storage: StorageReading | None = None
 
 
 def overlay(reading: KernelReading, live: Iterable[KernelPool]) -> KernelReading:
@@ -57,10 +59,12 @@ def build(
     """Merge the readings; each part may be absent, and the others still count."""
     lvm = readings.lvm or LvmLayout()
     kernel = readings.kernel or KernelReading()
+    storage = readings.storage
+    pools = tuple(_Merge(readings).pools())
     return Snapshot(
         taken_at=taken_at,
         is_simulated=is_simulated,
-        pools=tuple(_Merge(readings).pools()),
+        pools=pools,
         volume_groups=lvm.volume_groups,
         lvm_version=readings.policies.lvm_version if readings.policies else None,
         dmeventd=lvm.dmeventd if readings.lvm else Dmeventd(is_alive=None),
@@ -71,7 +75,9 @@ def build(
             *kernel.problems,
             *lvm.problems,
             *_profile_problems(readings.policies),
+            *(storage.problems if storage else ()),
         ),
+        storage=placement.places(storage, pools, is_kernel_known=readings.kernel is not None),
     )
 
 

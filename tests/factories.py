@@ -16,6 +16,7 @@ from exporter.model import (
     DeviceCounters,
     Dmeventd,
     DockerInfo,
+    Engine,
     GuardMode,
     GuardNote,
     GuardReport,
@@ -31,6 +32,7 @@ from exporter.model import (
     PoolStatus,
     Reason,
     Snapshot,
+    StoragePlace,
     ThinPool,
     Usage,
     VolumeGroup,
@@ -213,6 +215,19 @@ def make_docker(**changes: object) -> DockerInfo:
         deferred_deleted_devices=0,
     )
     return replace(docker, **changes)
+
+
+def make_place(**changes: object) -> StoragePlace:
+    """Return Docker's data on a thin volume, not by devicemapper."""
+    place = StoragePlace(
+        engine=Engine.DOCKER,
+        path="/var/lib/docker",
+        driver="overlay2",
+        pools=(("docker", "thinpool"),),
+        file_system="xfs",
+        source="/dev/mapper/docker-data",
+    )
+    return replace(place, **changes)
 
 
 def make_pool_guard(**changes: object) -> PoolGuard:

@@ -19,6 +19,7 @@ ORDER = (
     "units",
     "autoextend",
     "fill",
+    "placement",
     "config",
     "command",
     "devmapper",
@@ -53,7 +54,8 @@ PURE = {
     "autoextend": {"model", "errors"},
     "fill": {"model", "errors"},
     "collectors": {"model", "errors"},
-    "snapshot": {"model", "errors", "autoextend"},
+    "placement": {"model"},
+    "snapshot": {"model", "errors", "autoextend", "placement"},
 }
 IMPURE_MODULES = {"os", "time", "subprocess", "logging", "structlog", "socket", "threading"}
 

@@ -14,7 +14,8 @@ from exporter.dmsetup import DmsetupKernel, FallbackKernel
 from exporter.guard import Clocks
 from exporter.model import Snapshot
 from exporter.service.wiring import programs
-from exporter.sources import archive, device_mapper, dmeventd, loop
+from exporter.sources import archive, device_mapper, dmeventd, loop, storage_root
+from exporter.sources.docker_socket import DockerSocket, sockets_of
 
 CLOCKS = Clocks(monotonic=time.monotonic, wall=time.time)
 
@@ -23,6 +24,12 @@ def real_host(settings: Settings) -> HostAccess:
     """Reach the host that this process runs on."""
     # Docker's client is nothing that a pool depends on; LVM's programs are.
     runner = HostRunner(expendable={settings.commands.docker})
+    docker_socket = DockerSocket(sockets_of(os.environ.get("DOCKER_HOST")))
+
+    def close() -> None:
+        runner.close()
+        docker_socket.close()
+
     return HostAccess(
         runner=runner,
         kernel=FallbackKernel(
@@ -37,7 +44,9 @@ def real_host(settings: Settings) -> HostAccess:
             partial(runner.run, deadline_seconds=seconds), settings.commands.lvm
         ),
         has_devices_of_dmeventd=dmeventd.has_devices,
-        close=runner.close,
+        docker_socket=docker_socket.info,
+        storage=storage_root.read,
+        close=close,
     )
 
 

@@ -18,6 +18,7 @@ from exporter.model import (
     Collector,
     CollectorState,
     DockerInfo,
+    Engine,
     KernelPool,
     Snapshot,
     ThinPool,
@@ -25,7 +26,6 @@ from exporter.model import (
 
 INFO_LABELS = ("server_version", "storage_driver", "vg", "pool")
 DEVICEMAPPER = "devicemapper"
-ACTIVE_POOL_SUFFIX = "-tpool"  # of the device under an LVM pool that has thin LVs
 ROUNDED = (
     ", as docker info prints it: rounded to four digits, never used for decisions. While "
     "thinpool_docker_up is 0 it is the last known value; its age is in "
@@ -50,7 +50,8 @@ INFO: tuple[Row[DockerInfo], ...] = (
     Row(
         "thinpool_docker_info",
         "Always 1. Labels: Docker's version and storage driver, and the pool that its data "
-        "is on, empty if that is not known; from docker info, the last that succeeded.",
+        "is on, empty if it is on none, on several, or that is not known; from docker info, "
+        "the last that succeeded, and from what its data root lies on.",
         present,
     ),
 )
@@ -129,7 +130,7 @@ def families(snapshot: Snapshot) -> Iterator[Metric]:
     pools = pools_by_labels(snapshot.pools)
     yield from _docker_up(snapshot)
     if snapshot.docker:
-        info = {_info(snapshot.docker, pools): snapshot.docker}
+        info = {_info(snapshot, snapshot.docker, pools): snapshot.docker}
         yield from gauges(INFO, info, INFO_LABELS)
         yield from gauges(DOCKER, {(): snapshot.docker}, ())
     kernels = {labels: pool.kernel for labels, pool in pools.items() if pool.kernel}
@@ -142,25 +143,10 @@ def _docker_up(snapshot: Snapshot) -> Iterator[Metric]:
         yield from gauges(UP, {(): state}, ())
 
 
-def _info(docker: DockerInfo, pools: dict[Labels, ThinPool]) -> Labels:
-    mine = (labels for labels, pool in pools.items() if is_pool_of(docker, pool))
-    vg_and_pool = next(mine, ("", ""))
+def _info(snapshot: Snapshot, docker: DockerInfo, pools: dict[Labels, ThinPool]) -> Labels:
+    """Name the pool that Docker makes its volumes in, or else the one that its data is on."""
+    named = (labels for labels, pool in pools.items() if pool.is_called(docker.pool_name))
+    on = (tuple(map(printable, pool)) for pool in snapshot.pools_of(Engine.DOCKER))
+    found = list(named)[:1] or list(on)
+    vg_and_pool = found[0] if len(found) == 1 else ("", "")
     return (printable(docker.server_version), printable(docker.storage_driver), *vg_and_pool)
-
-
-def is_pool_of(docker: DockerInfo, pool: ThinPool) -> bool:
-    """Docker names the device that it was given; LVM may keep the pool in one below."""
-    if not docker.pool_name:
-        return False
-    names = (docker.pool_name, device_name(pool))
-    docker_s, ours = (name.removesuffix(ACTIVE_POOL_SUFFIX) for name in names)
-    return docker_s == ours
-
-
-def device_name(pool: ThinPool) -> str:
-    """Name the pool's device, by LVM's rule where the kernel does not tell."""
-    if pool.kernel:
-        return pool.kernel.dm_name
-    if not pool.vg_name:
-        return pool.name
-    return "-".join(word.replace("-", "--") for word in (pool.vg_name, pool.name))

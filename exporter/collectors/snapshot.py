@@ -16,11 +16,15 @@ from exporter.collectors import (
     policy,
     pool,
     published,
+    storage,
     volume_group,
 )
 from exporter.model import Snapshot
 
-SUBJECTS = (pool, policy, volume_group, guard, docker, collector, configuration, published)
+SUBJECTS = (
+    *(pool, policy, volume_group, guard, docker, storage),
+    *(collector, configuration, published),
+)
 
 
 class SnapshotCollector(Collector):

@@ -38,9 +38,11 @@ from exporter.model.host import (
     VolumeGroup,
 )
 from exporter.model.snapshot import CollectorState, ConfigurationState, Snapshot, ThinPool
+from exporter.model.storage import Mount, StoragePlace, StorageReading, StorageRoot
 from exporter.model.words import (
     Collector,
     Device,
+    Engine,
     Failure,
     GuardMode,
     PoolMode,
@@ -60,6 +62,7 @@ __all__ = [
     "DeviceCounters",
     "Dmeventd",
     "DockerInfo",
+    "Engine",
     "Extension",
     "Failure",
     "Filling",
@@ -74,6 +77,7 @@ __all__ = [
     "LvmLayout",
     "LvmPool",
     "LvmThin",
+    "Mount",
     "NextStep",
     "Outcome",
     "PastExtension",
@@ -87,6 +91,9 @@ __all__ = [
     "Problem",
     "Reason",
     "Snapshot",
+    "StoragePlace",
+    "StorageReading",
+    "StorageRoot",
     "ThinPool",
     "Usage",
     "VolumeGroup",

@@ -15,7 +15,10 @@ from exporter.model.host import (
     Usage,
     VolumeGroup,
 )
-from exporter.model.words import Collector, PoolMode, PoolSource
+from exporter.model.storage import StoragePlace
+from exporter.model.words import Collector, Engine, PoolMode, PoolSource
+
+ACTIVE_POOL_SUFFIX = "-tpool"  # of the device under an LVM pool that has thin LVs
 
 
 class CollectorState(Struct, frozen=True, kw_only=True):
@@ -64,6 +67,26 @@ class ThinPool(Struct, frozen=True, kw_only=True):
         return f"{self.vg_name}/{self.name}" if self.vg_name else self.name
 
     @property
+    def device_name(self) -> str:
+        """Name the pool's device, by LVM's rule where the kernel does not tell."""
+        if self.kernel:
+            return self.kernel.dm_name
+        if not self.vg_name:
+            return self.name
+        return "-".join(word.replace("-", "--") for word in (self.vg_name, self.name))
+
+    def is_called(self, device: str | None) -> bool:
+        """Whether an engine that was given this device uses this pool.
+
+        LVM may keep the pool in a device below the one of its name.
+        """
+        if not device:
+            return False
+        names = (device, self.device_name)
+        given, ours = (name.removesuffix(ACTIVE_POOL_SUFFIX) for name in names)
+        return given == ours
+
+    @property
     def data(self) -> Usage | None:
         """Exact data usage, if the kernel gave it."""
         return self.kernel.status.data if self.kernel else None
@@ -91,7 +114,13 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     problems: tuple[Problem, ...] = ()
     guard: GuardReport | None = None
     configuration: ConfigurationState | None = None
+    storage: tuple[StoragePlace, ...] = ()
 
     def volume_group(self, name: str) -> VolumeGroup | None:
         """Find a VG by its name."""
         return next((group for group in self.volume_groups if group.name == name), None)
+
+    def pools_of(self, engine: Engine) -> tuple[tuple[str, str], ...]:
+        """Name the pools (VG and name) that an engine's data is on, as far as that is known."""
+        places = (place for place in self.storage if place.engine is engine)
+        return tuple(dict.fromkeys(pool for place in places for pool in place.pools or ()))

@@ -45,6 +45,14 @@ class Collector(Text):
     DOCKER = "docker"
 
 
+class Engine(Text):
+    """Who keeps containers' data, as `thinpool_storage_root_info` names it."""
+
+    DOCKER = "docker"
+    CONTAINERD = "containerd"
+    PODMAN = "podman"
+
+
 class GuardMode(Text):
     """What the guard may do; see design.md, "Growing a pool"."""
 

@@ -10,6 +10,7 @@ from exporter.model import (
     Device,
     Dmeventd,
     DockerInfo,
+    Engine,
     GuardMode,
     GuardNote,
     NextStep,
@@ -35,6 +36,7 @@ class Case(Struct, frozen=True, kw_only=True):
     group: VolumeGroup | None
     dmeventd: Dmeventd
     docker: DockerInfo | None
+    is_docker_s: bool
     vg_names: frozenset[str]
     judged: PoolGuard | None
     note: GuardNote | None
@@ -51,6 +53,7 @@ class Case(Struct, frozen=True, kw_only=True):
             group=group,
             dmeventd=snapshot.dmeventd,
             docker=snapshot.docker,
+            is_docker_s=_is_docker_s(pool, snapshot),
             vg_names=frozenset(known.name for known in snapshot.volume_groups),
             judged=guard.pools.get(pool.label) if guard else None,
             note=note,
@@ -122,3 +125,10 @@ class Case(Struct, frozen=True, kw_only=True):
     def step(self, device: Device) -> NextStep | None:
         """Find what the next extension of one device needs."""
         return next((step for step in self.steps if step.device is device), None)
+
+
+def _is_docker_s(pool: ThinPool, snapshot: Snapshot) -> bool:
+    """Whether Docker makes its volumes in the pool, or keeps its data on one of its volumes."""
+    named = snapshot.docker.pool_name if snapshot.docker else None
+    on = snapshot.pools_of(Engine.DOCKER)
+    return pool.is_called(named) or (pool.vg_name, pool.name) in on

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from exporter.model import Collector, CollectorState, Dmeventd, GuardNote, Problem, Snapshot
 from exporter.report.figures import Figure
 from exporter.report.finding import Finding, Remedy, Severity, run, say
+from exporter.report.storage import storage_figures
 from exporter.report.text import shown
 from exporter.units import format_duration
 
@@ -34,6 +35,7 @@ def host_figures(snapshot: Snapshot, note: GuardNote | None) -> tuple[Figure, ..
         Figure("dmeventd", _dmeventd(snapshot.dmeventd)),
         Figure("guard", _guard(note)),
         Figure("Docker", _docker(snapshot)),
+        *storage_figures(snapshot),
     )
 
 

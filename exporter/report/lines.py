@@ -10,7 +10,8 @@ from exporter.report.pool import PoolReport
 from exporter.report.report import HostReport, Report
 
 INDENT = 2
-POOL_NAME_WIDTH, HOST_NAME_WIDTH = 11, 10
+POOL_NAME_WIDTH = 11
+GAP = 2
 SIMULATED = "SIMULATED HOST: these pools do not exist, nothing here is about this machine."
 
 
@@ -34,7 +35,8 @@ def _pool(pool: PoolReport) -> Iterator[Line]:
 
 def _host(host: HostReport) -> Iterator[Line]:
     yield Line("host", Style.HEADING)
-    yield from _indented(_figures(host.figures, HOST_NAME_WIDTH))
+    width = max((len(figure.name) for figure in host.figures), default=0) + GAP
+    yield from _indented(_figures(host.figures, width))
     yield from _indented(_findings(host.findings))
 
 

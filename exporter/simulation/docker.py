@@ -5,13 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
-from exporter.model import METADATA_BLOCK_BYTES
+from exporter.model import (
+    METADATA_BLOCK_BYTES,
+    DockerInfo,
+    Engine,
+    Mount,
+    StorageReading,
+    StorageRoot,
+)
 from exporter.simulation.figures import docker_size
 from exporter.simulation.kernel import device_name
 from exporter.simulation.pool import Pool
 from exporter.simulation.state import Docker, HostState, Loop
 
 INFO = ("info", "--format", "{{json .}}")
+ROOT = "/var/lib/docker"
+# The system's disk and its partition, on which there is no LVM.
+SYSTEM = Mount(file_system="ext4", source="/dev/sda1", devices=("8:1",))
+SYSTEM_BELOW: dict[str, tuple[str, ...]] = {"8:1": ("8:0",), "8:0": ()}
 BASE_DEVICE_BYTES = 10 * 1024**3
 MIN_FREE_PERCENT = 10  # dm.min_free_space
 DEPRECATED = (
@@ -46,6 +57,20 @@ def docker(state: HostState, words: Sequence[str]) -> tuple[int, str, str]:
     return 0, f"{json.dumps(info, separators=(',', ':'))}\n", ""
 
 
+def storage(state: HostState, said: DockerInfo | None) -> StorageReading:
+    """Stand in for the mounts and /sys: Docker's directory is on the system's disk."""
+    if state.docker is None:
+        return StorageReading()
+    root = StorageRoot(
+        engine=Engine.DOCKER,
+        path=ROOT,
+        driver=said.storage_driver if said else None,
+        pool_device=said.pool_name if said else None,
+        mount=SYSTEM,
+    )
+    return StorageReading(roots=(root,), below=SYSTEM_BELOW)
+
+
 def _info(state: HostState, daemon: Docker) -> dict[str, object]:
     pool = daemon.pool
     loop = state.loops.get(pool.name) if pool else None
@@ -61,7 +86,7 @@ def _info(state: HostState, daemon: Docker) -> dict[str, object]:
         "SystemStatus": None,
         "Name": "host.example.com",
         "ServerVersion": "20.10.21",
-        "DockerRootDir": "/var/lib/docker",
+        "DockerRootDir": ROOT,
         "Warnings": [DEPRECATED, *([ON_LOOP] if loop else [])] if pool else None,
         "ClientInfo": _CLIENT,
     }

@@ -12,11 +12,11 @@ from exporter.collection import HostAccess
 from exporter.command import Output, Running
 from exporter.devmapper import DmDevice, DmStatus, status_of
 from exporter.errors import CommandFailedError, CommandMissingError, CommandStuckError
-from exporter.model import Dmeventd, LoopBacking
+from exporter.model import Dmeventd, DockerInfo, LoopBacking, StorageReading
 from exporter.simulation import kernel
 from exporter.simulation.arguments import FAILED
 from exporter.simulation.controls import HostControls
-from exporter.simulation.docker import docker
+from exporter.simulation.docker import docker, storage
 from exporter.simulation.lvextend import lvextend
 from exporter.simulation.lvm import lvm
 from exporter.simulation.running import SimulatedRunning, StuckRunning
@@ -61,6 +61,7 @@ class SimulatedHost(HostControls):
             kernel=self,
             loop_backing=self.loop_backing,
             dmeventd=self.dmeventd,
+            storage=self.storage,
             close=self.close,
             is_simulated=True,
         )
@@ -166,6 +167,11 @@ class SimulatedHost(HostControls):
         """Stand in for /sys and statvfs."""
         with self._present() as state:
             return kernel.loop_backing(state, device_number)
+
+    def storage(self, said: DockerInfo | None) -> StorageReading:
+        """Stand in for the mounts."""
+        with self._present() as state:
+            return storage(state, said)
 
     def _end(self, argv: Sequence[str], command: str, words: Sequence[str]) -> Output:
         output = self._answer(argv, command, words)

@@ -71,11 +71,26 @@ def argv_info_text(docker: str) -> tuple[str, ...]:
     return (docker, "info")
 
 
-def read(run: Callable[[Sequence[str]], Output], docker: str) -> DockerInfo:
-    """Ask the daemon through its client; `run` brings the deadline.
+def read(
+    run: Callable[[Sequence[str]], Output],
+    docker: str,
+    ask_socket: Callable[[], str | None] = lambda: None,
+) -> DockerInfo:
+    """Ask the daemon at its socket, or through its client where there is none.
 
-    An old client refuses `--format` with status 1, 2 or 125, or prints its usage with
-    status 0, so whatever is no JSON leads to the text. Raises HostError.
+    `run` and `ask_socket` bring the deadline; the latter gives the body of GET /info. The
+    socket first: a client that is killed at its deadline leaves its request in the daemon,
+    and each further one another. Raises HostError.
+    """
+    body = ask_socket()
+    return _read_by_client(run, docker) if body is None else parse_info_json(body)
+
+
+def _read_by_client(run: Callable[[Sequence[str]], Output], docker: str) -> DockerInfo:
+    """Ask the client, for JSON if it can.
+
+    An old one refuses `--format` with status 1, 2 or 125, or prints its usage with
+    status 0, so whatever is no JSON leads to the text.
     """
     try:
         return parse_info_json(run(argv_info_json(docker)).stdout)
@@ -90,7 +105,7 @@ def read(run: Callable[[Sequence[str]], Output], docker: str) -> DockerInfo:
 
 
 def parse_info_json(text: str) -> DockerInfo:
-    """Read what `docker info --format '{{json .}}'` printed.
+    """Read what `docker info --format '{{json .}}'` printed, or GET /info answered.
 
     Shape: one object; `DriverStatus` holds [key, value] pairs, the lines of the text.
     Units: four digits and a decimal unit, `65.54kB` (with a space before 17.04).

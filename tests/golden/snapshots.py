@@ -9,6 +9,7 @@ from exporter.model import (
     DeviceCounters,
     Dmeventd,
     DockerInfo,
+    Engine,
     Failure,
     GuardMode,
     LoopBacking,
@@ -28,6 +29,7 @@ from tests.factories import (
     make_kernel_pool,
     make_large_snapshot,
     make_lvm_pool,
+    make_place,
     make_policy,
     make_pool,
     make_pool_guard,
@@ -140,6 +142,13 @@ def monitored() -> Snapshot:
         pools=(pool,),
         dmeventd=Dmeventd(is_alive=True, pid=812, state="S"),
         docker=DockerInfo(server_version="29.0.0", storage_driver="overlay2"),
+        storage=(
+            make_place(),
+            make_place(
+                engine=Engine.CONTAINERD, path="/var/lib/containerd", driver=None, pools=()
+            ),
+            make_place(engine=Engine.PODMAN, path="/srv/podman", pools=None, unknown="hidden"),
+        ),
         guard=make_guard_report(pools={pool.label: guard}),
     )
 
@@ -188,6 +197,11 @@ def hostile() -> Snapshot:
         pools=(pool, twin),
         volume_groups=(group, make_volume_group(name=HOSTILE, size_bytes=1)),
         docker=make_docker(server_version=HOSTILE, pool_name=HOSTILE),
+        storage=(
+            make_place(
+                path=HOSTILE, driver=HOSTILE, pools=((HOSTILE, HOSTILE), (HOSTILE, "x"))
+            ),
+        ),
         guard=make_guard_report(pools={pool.label: make_pool_guard()}),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,14 +16,22 @@ from exporter.command import Output, Running
 from exporter.devmapper import DmDevice
 from exporter.dmsetup import DmsetupKernel
 from exporter.errors import CommandFailedError, CommandStuckError, HostError
-from exporter.model import Dmeventd, LoopBacking, LvmLayout
+from exporter.model import Dmeventd, DockerInfo, LoopBacking, LvmLayout, StorageReading
 from exporter.snapshot import Readings
-from exporter.sources import device_mapper, docker, lvm, policy
+from exporter.sources import device_mapper, docker, lvm, policy, storage_root
 from exporter.sources.lvm_dialect import WITHOUT_HINTS
+from exporter.sources.storage_root import Places
 
 T = TypeVar("T")
 ANY_RELEASE = "[!l]*/*"  # but no lvm-VERSION, where LVM alone was asked
 HERE = Path(__file__).parent
+# What engines have of files and directories.
+ENGINE_FILES = (
+    "/etc/docker/daemon.json",
+    "/etc/containerd/config.toml",
+    "/etc/containers/storage.conf",
+)
+ENGINE_DIRECTORIES = ("/var/lib/docker", "/var/lib/containerd", "/var/lib/containers/storage")
 LVM, DMSETUP, DOCKER = "/sbin/lvm", "/sbin/dmsetup", "/usr/bin/docker"
 
 
@@ -156,6 +165,29 @@ class Recording:
             problems=(*layout.problems, *problems),
         )
 
+    def _storage(self, docker_info: DockerInfo | None) -> StorageReading | None:
+        """Read where engines' data is, from the host's files as they were."""
+        if "mountinfo" not in self.commands:
+            return None
+        with tempfile.TemporaryDirectory() as name:
+            places = Places(
+                root=Path(name, "root"), proc=Path(name, "proc"), sys=Path(name, "sys")
+            )
+            files = self.output("engine_files").split("==> ")[1:]
+            for file in files:
+                path, _, text = file.partition(" <==\n")
+                _write(places.root / path.lstrip("/"), text)
+            for directory in self.output("engine_directories").split():
+                (places.root / directory.lstrip("/")).mkdir(parents=True, exist_ok=True)
+            _write(places.proc / "1" / "mountinfo", self.output("mountinfo"))
+            for line in self.output("below").splitlines():
+                number, *below = line.split()
+                slaves = places.sys / "dev" / "block" / number / "slaves"
+                slaves.mkdir(parents=True)
+                for other in below:
+                    _write(slaves / other.replace(":", "-") / "dev", f"{other}\n")
+            return storage_root.read(docker_info, places)
+
     def readings(self) -> tuple[Readings, dict[str, str]]:
         """Read every source as the program does; beside it the errors of those that fail."""
         errors: dict[str, str] = {}
@@ -173,13 +205,13 @@ class Recording:
         named += [group.profile for group in found.volume_groups]
         profiles = {profile for profile in named if profile}
         has_docker = "docker_info_json" in self.commands
+        info = attempt("docker", lambda: docker.read(self.ask, DOCKER)) if has_docker else None
         readings = Readings(
             kernel=attempt("kernel", lambda: device_mapper.read(self, self.loop_backing)),
             lvm=layout,
             policies=attempt("policy", lambda: policy.read(self.ask, LVM, profiles)),
-            docker=attempt("docker", lambda: docker.read(self.ask, DOCKER))
-            if has_docker
-            else None,
+            docker=info,
+            storage=self._storage(info),
         )
         return readings, errors
 
@@ -192,6 +224,11 @@ def recordings(pattern: str = ANY_RELEASE, *, has_host: bool = True) -> list[Rec
         for file in found
         if (file.parent / "host.json").exists() == has_host
     ]
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
 
 
 def _plain(line: str) -> str:

@@ -9,7 +9,7 @@ from msgspec import structs
 
 from exporter.collection import Collection
 from exporter.command import Output, Running
-from exporter.model import Collector
+from exporter.model import Collector, DockerInfo, StorageReading
 from exporter.simulation import ManualClock, PoolSpec, SimulatedHost
 from tests.fakes import MIB, PROGRAMS
 
@@ -136,3 +136,53 @@ def test_the_patient_read_again_what_is_being_read() -> None:
 
     first.join(DEADLINE_SECONDS)
     assert read.extents == AFTER
+
+
+def test_a_docker_reading_that_hangs_counts_as_failed_in_time() -> None:
+    """A file system may keep it for ever, which no deadline of a command ends."""
+    clock = ManualClock()
+    host = SimulatedHost(clock)
+    host.set_docker(None)
+    is_reading, may_end = threading.Event(), threading.Event()
+
+    def storage(_: DockerInfo | None) -> StorageReading:
+        is_reading.set()
+        assert may_end.wait(DEADLINE_SECONDS)
+        return StorageReading()
+
+    access = structs.replace(host.access(), storage=storage)
+    collection = Collection(access, PROGRAMS, wall_clock=clock, clock=clock)
+    reading = threading.Thread(target=lambda: collection.refresh(Collector.DOCKER))
+    reading.start()
+    assert is_reading.wait(DEADLINE_SECONDS)
+    assert collection.snapshot().collectors[Collector.DOCKER].error is None
+
+    clock.now += 3 * PROGRAMS.docker_deadline_seconds + 1
+    state = collection.snapshot().collectors[Collector.DOCKER]
+    assert (state.is_ok, state.error) == (False, "no answer for 30 s and more")
+
+    may_end.set()
+    reading.join(DEADLINE_SECONDS)
+    assert collection.snapshot().collectors[Collector.DOCKER].is_ok
+
+
+def test_docker_is_asked_at_its_socket_first() -> None:
+    """With its own deadline; what it answers there is what counts."""
+    clock = ManualClock()
+    host = SimulatedHost(clock)
+    host.set_docker(None)
+    asked: list[float] = []
+
+    def at_socket(deadline_seconds: float) -> str | None:
+        asked.append(deadline_seconds)
+        return '{"Driver": "overlay2", "ServerVersion": "from the socket"}'
+
+    access = structs.replace(host.access(), docker_socket=at_socket)
+    collection = Collection(access, PROGRAMS, wall_clock=clock, clock=clock)
+
+    assert collection.refresh(Collector.DOCKER)
+
+    docker = collection.readings.docker
+    assert docker is not None
+    assert docker.server_version == "from the socket"
+    assert asked == [PROGRAMS.docker_deadline_seconds]

@@ -11,6 +11,7 @@ from exporter.model import (
     Device,
     DeviceCounters,
     Dmeventd,
+    Engine,
     Failure,
     LoopBacking,
     PoolMode,
@@ -26,6 +27,7 @@ from tests.factories import (
     make_kernel_pool,
     make_lvm_pool,
     make_physical_volume,
+    make_place,
     make_policy,
     make_pool,
     make_pool_guard,
@@ -338,3 +340,36 @@ def test_every_help_is_a_sentence() -> None:
 
     assert all(text.endswith(".") for text in helps)
     assert len(set(helps)) == len(helps)
+
+
+def test_dockers_pool_is_the_one_under_its_data() -> None:
+    """Where it names none: on a volume of one pool; on none or several it is left open."""
+    docker = make_docker(storage_driver="overlay2", pool_name=None)
+    two = (("docker", "thinpool"), ("", "other"))
+    for pools, expected in (
+        ((("docker", "thinpool"),), ("docker", "thinpool")),
+        ((), ("", "")),
+        (None, ("", "")),
+        (two, ("", "")),
+    ):
+        snapshot = make_snapshot(docker=docker, storage=(make_place(pools=pools),))
+        (info,) = labels_of(snapshot, "thinpool_docker_info")
+        assert (info["vg"], info["pool"]) == expected
+
+
+def test_each_pool_under_an_engines_data_has_a_series() -> None:
+    """One with empty names where there is none, and none where that is not known."""
+    two = (("docker", "thinpool"), ("", "other"))
+    places = (
+        make_place(pools=two),
+        make_place(engine=Engine.CONTAINERD, driver=None, pools=()),
+        make_place(engine=Engine.PODMAN, pools=None),
+    )
+
+    found = labels_of(make_snapshot(storage=places), "thinpool_storage_root_info")
+
+    assert [(each["engine"], each["driver"], each["vg"], each["pool"]) for each in found] == [
+        ("docker", "overlay2", "docker", "thinpool"),
+        ("docker", "overlay2", "", "other"),
+        ("containerd", "", "", ""),
+    ]

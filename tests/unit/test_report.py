@@ -29,6 +29,7 @@ from exporter.model import (
     Problem,
     Reason,
     Snapshot,
+    StoragePlace,
     ThinPool,
 )
 from exporter.report import Report, Severity, lines_of, print_report
@@ -44,6 +45,7 @@ from tests.factories import (
     make_lvm_pool,
     make_metadata_usage,
     make_physical_volume,
+    make_place,
     make_policy,
     make_pool,
     make_pool_guard,
@@ -762,3 +764,31 @@ def test_unlisted_pools_of_lvm_are_unknown() -> None:
 
     assert text.startswith("UNKNOWN: docker/thinpool: protection unknown")
     assert "policy     unknown (no profile)" in text
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        (
+            make_place(path="/data"),
+            "/data (overlay2): on pool docker/thinpool, xfs on /dev/mapper/docker-data",
+        ),
+        (
+            make_place(pools=(("a", "b"), ("", "loop")), file_system="", source=""),
+            "/var/lib/docker (overlay2): on pool a/b and loop",
+        ),
+        (
+            make_place(pools=(), driver=None),
+            "/var/lib/docker: xfs on /dev/mapper/docker-data, on no thin pool",
+        ),
+        (
+            make_place(pools=None, unknown="/home is hidden"),
+            "/var/lib/docker (overlay2): not known on which pool: /home is hidden",
+        ),
+    ],
+)
+def test_says_on_which_pool_engines_data_is(place: StoragePlace, expected: str) -> None:
+    """Or on none, or why that is not known."""
+    text = printed(*host(storage=(place,)))
+
+    assert f"  Docker's data  {expected}\n" in text

@@ -19,6 +19,7 @@ from exporter import dmsetup
 from exporter.command import CHILD_ENVIRONMENT
 from exporter.manner import ENVIRONMENT
 from exporter.sources import docker, lvm, policy
+from tests.recordings.replay import ENGINE_DIRECTORIES, ENGINE_FILES
 from tests.vm import payload, scenarios
 from tests.vm.image import cached_image
 from tests.vm.machine import Hardware, Machine
@@ -45,6 +46,19 @@ ARTICLE_STEPS = {
     "--poolmetadata docker/thinpoolmeta",
 }
 Commands = Mapping[str, Sequence[str]]
+# Of each block device those that it lies on: `253:3 253:0 253:1`.
+_BELOW = "cd /sys/dev/block && for n in *; do echo $n $(cat $n/slaves/*/dev 2>/dev/null); done"
+_CURL = ("curl", "-s", "-i", "--raw", "--max-time", "10", "--unix-socket", "/run/docker.sock")
+STORAGE: Commands = {
+    "mountinfo": ("cat", "/proc/1/mountinfo"),
+    "below": ("sh", "-c", _BELOW),
+    "engine_files": ("tail", "-v", "-n", "+1", *ENGINE_FILES),
+    "engine_directories": ("ls", "-d", *ENGINE_DIRECTORIES),
+    # as we ask, and as Go answers to everybody else
+    "info_http10": (*_CURL, "--http1.0", "http://docker/info"),
+    "info_http11": (*_CURL, "http://docker/info"),
+    "ping_http10": (*_CURL, "--http1.0", "http://docker/_ping"),
+}
 
 # What our own readers see, by the installed program; the loop devices' space moves.
 _SEEN = """
@@ -68,7 +82,12 @@ class Recorder:
         self._directory = directory
 
     def state(
-        self, name: str, *, has_docker: bool = False, asks_dmeventd: bool | None = None
+        self,
+        name: str,
+        *,
+        has_docker: bool = False,
+        has_storage: bool = False,
+        asks_dmeventd: bool | None = None,
     ) -> None:
         """Record every command that is parsed; seg_monitor only while dmeventd lives."""
         if asks_dmeventd is None:
@@ -94,6 +113,8 @@ class Recorder:
         if has_docker:
             commands["docker_info_json"] = docker.argv_info_json(DOCKER)
             commands["docker_info_text"] = docker.argv_info_text(DOCKER)
+        if has_storage:
+            commands |= STORAGE
         if asks_dmeventd:
             commands["monitoring"] = lvm.argv_monitoring(LVM)
         self._run_all(folder, commands)
@@ -406,6 +427,27 @@ def layouts(recorder: Recorder) -> None:
     recorder.state("striped_and_raid1")
 
 
+def storage(recorder: Recorder) -> None:
+    """Record engines whose data is on a thin volume, on an ordinary one, and in the pool."""
+    machine = recorder.machine
+    pool = scenarios.make_pool(machine, SMALL)
+    volume = scenarios.make_volume(machine, pool)
+    scenarios.mounted(machine, volume, "/srv/docker", "xfs")
+    scenarios.docker_overlay(machine, "/srv/docker")
+    recorder.state("storage_thin", has_docker=True, has_storage=True)
+    machine.run("systemctl stop docker docker.socket", timeout_seconds=120)
+    machine.run("lvcreate -qq -y -n plain -L 300M docker")
+    scenarios.mounted(machine, "/dev/docker/plain", "/srv/plain")
+    scenarios.docker_overlay(machine, "/srv/plain")
+    scenarios.containerd_devmapper(machine, "docker-thinpool-tpool")
+    recorder.state("storage_linear", has_docker=True, has_storage=True)
+    machine.run(f"systemctl stop docker docker.socket; umount {volume}", timeout_seconds=120)
+    machine.run(f"lvremove -qq -y {QUIET} {volume}; rm /etc/containerd/config.toml")
+    if machine.image.release.has_devicemapper:
+        scenarios.docker_direct_lvm(machine)
+        recorder.state("storage_devicemapper", has_docker=True, has_storage=True)
+
+
 def partial(recorder: Recorder) -> None:
     """Record a VG after one of its disks has gone, which a pool's data was partly on."""
     machine = recorder.machine
@@ -422,7 +464,7 @@ WALKS: dict[str, Callable[[Recorder], None]] = {
     walk.__name__: walk
     for walk in (
         *(no_pools, loop, article, lvextend, profile_missing, inactive, full, full_error),
-        *(metadata, needs_check, failed, groups, thins, layouts, partial),
+        *(metadata, needs_check, failed, groups, thins, layouts, storage, partial),
     )
 }
 

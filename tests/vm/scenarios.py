@@ -144,16 +144,38 @@ def docker_direct_lvm(machine: Machine, pool: str = DOCKER_POOL_DEVICE) -> str:
     return _start_docker(machine, (f"dm.thinpooldev={pool}", "dm.use_deferred_removal=true"))
 
 
-def docker_overlay(machine: Machine) -> str:
-    """Start Docker on the root file system, on no thin pool."""
-    return _start_docker(machine, (), driver="overlay2")
+def docker_overlay(machine: Machine, root: str = "/var/lib/docker") -> str:
+    """Start Docker on a file system, by default that of the host."""
+    return _start_docker(machine, (), driver="overlay2", root=root)
+
+
+def mounted(machine: Machine, device: str, directory: str, file_system: str = "ext4") -> str:
+    """Make a file system and mount it; return the directory."""
+    machine.run(f"mkfs.{file_system} -q {device}", timeout_seconds=120)
+    machine.run(f"mkdir -p {directory}; mount {device} {directory}")
+    return directory
+
+
+def containerd_devmapper(machine: Machine, pool: str) -> None:
+    """Start containerd with a snapshotter that makes its volumes in a pool."""
+    machine.write(
+        "/etc/containerd/config.toml",
+        'version = 2\n[plugins."io.containerd.snapshotter.v1.devmapper"]\n'
+        f'  pool_name = "{pool}"\n  base_image_size = "64MB"\n',
+    )
+    machine.run("systemctl restart containerd", timeout_seconds=_DOCKER_DEADLINE_SECONDS)
 
 
 def _start_docker(
-    machine: Machine, storage_options: Sequence[str], *, driver: str = "devicemapper"
+    machine: Machine,
+    storage_options: Sequence[str],
+    *,
+    driver: str = "devicemapper",
+    root: str = "/var/lib/docker",
 ) -> str:
     """Configure and start dockerd; networks are left out, they are not the subject."""
     config = {
+        "data-root": root,
         "storage-driver": driver,
         "storage-opts": list(storage_options),
         "iptables": False,

@@ -10,11 +10,9 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
-from exporter.collectors.docker import is_pool_of
 from exporter.collectors.families import printable
 from exporter.model import Device, PastExtension
 from exporter.report import Figure, Finding, Line, PoolReport, Style
-from exporter.report.case import Case
 from exporter.units import format_bytes, format_duration
 from exporter.web.status.usage import UsageView, filling_of
 from exporter.web.status.words import pool_words
@@ -78,7 +76,7 @@ class PoolView(Struct, frozen=True, kw_only=True):
             labels=(printable(pool.case.pool.vg_name), printable(pool.case.pool.name)),
             words=pool_words(pool.case),
             is_lvm=pool.case.is_lvm,
-            is_docker_s=_is_docker_s(pool.case),
+            is_docker_s=pool.case.is_docker_s,
             anchor=anchor,
             severity=pool.severity.name,
             brief=pool.brief.removeprefix(f"{pool.name}: "),
@@ -124,10 +122,6 @@ def finding_views(findings: Iterable[Finding]) -> tuple[FindingView, ...]:
 def utc(seconds: float) -> str:
     """Write a time of day that means the same to everybody; seconds since the epoch."""
     return f"{datetime.fromtimestamp(seconds, tz=timezone.utc):%Y-%m-%d %H:%M:%SZ}"
-
-
-def _is_docker_s(case: Case) -> bool:
-    return case.docker is not None and is_pool_of(case.docker, case.pool)
 
 
 def _anchor(label: str) -> str:

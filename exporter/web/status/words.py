@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from exporter.collectors.docker import device_name
 from exporter.model import Device, Snapshot
 from exporter.report.case import Case
 from exporter.report.text import quoted, size_argument
@@ -31,7 +30,7 @@ def host_words(snapshot: Snapshot) -> Mapping[str, str]:
 def _pool_values(case: Case) -> Iterator[tuple[str, str | None]]:
     pool = case.pool
     yield "POOL", pool.name
-    yield "DM_NAME", device_name(pool)
+    yield "DM_NAME", pool.device_name
     loop = pool.kernel.loop if pool.kernel else None
     if loop:
         yield "LOOP_FILE", loop.file or (case.docker.data_loop_file if case.docker else None)

@@ -6,8 +6,11 @@ import json
 
 import pytest
 
-from exporter.simulation import LoopPoolSpec, PoolSpec, SimulatedHost
+from exporter.collection import Collection
+from exporter.model import Collector
+from exporter.simulation import LoopPoolSpec, ManualClock, PoolSpec, SimulatedHost
 from exporter.simulation.figures import GIB, docker_size
+from tests.fakes import PROGRAMS
 from tests.unit.simulation.host import POOL, failure, pool_device, rows, run
 
 
@@ -78,3 +81,24 @@ def test_docker_without_devicemapper(host: SimulatedHost) -> None:
 def test_sizes_as_docker_prints_them(size: int, text: str) -> None:
     """Four digits in units of 1000, without a space."""
     assert docker_size(size) == text
+
+
+def test_dockers_data_is_on_its_pool_or_on_the_systems_disk(host: SimulatedHost) -> None:
+    """By name with devicemapper, else by the mount, which is on no pool; gone with Docker."""
+    clock = ManualClock()
+    collection = Collection(host.access(), PROGRAMS, wall_clock=clock, clock=clock)
+    for label, pools in ((POOL, (("docker", "thinpool"),)), (None, ())):
+        host.set_docker(label)
+        collection.refresh_all()
+        (place,) = collection.snapshot().storage
+        assert (place.path, place.pools) == ("/var/lib/docker", pools)
+
+    host.stop_docker()
+    collection.refresh_all()
+    snapshot = collection.snapshot()
+    assert not snapshot.collectors[Collector.DOCKER].is_ok
+    assert [place.pools for place in snapshot.storage] == [()]
+
+    host.remove_docker()
+    collection.refresh_all()
+    assert collection.snapshot().storage == ()

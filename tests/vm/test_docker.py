@@ -1,0 +1,238 @@
+"""Docker, containerd and their data: which pool that is on, and how Docker is asked."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.vm import scenarios, units
+from tests.vm.conftest import SMALL, kept_with_devicemapper
+from tests.vm.guest import CONFIG, Guest, Metrics, check, collect, running
+from tests.vm.machine import Machine
+from tests.vm.units import GUARD
+
+POOL = {"vg": "docker", "pool": "thinpool"}
+NONE = {"vg": "", "pool": ""}
+ROOT = "/srv/docker"
+INFO = "thinpool_storage_root_info"
+UP = "thinpool_docker_up"
+PATIENCE_SECONDS = 150
+INTERVALS = "collect: {docker_interval: 5s, docker_deadline: 15s}\n"
+
+
+def thin_volume(machine: Machine) -> str:
+    """Make a pool and a volume in it, and return the volume's device."""
+    return scenarios.make_volume(machine, scenarios.make_pool(machine, SMALL), size="4G")
+
+
+def reported(machine: Machine, engine: str) -> list[str]:
+    """Find what `check` says of an engine's data."""
+    _, report = check(machine)
+    return re.findall(rf"^ *{engine}'s data +(.*)$", report, re.MULTILINE)
+
+
+@pytest.mark.parametrize("file_system", ["ext4", "xfs"])
+def test_docker_on_a_thin_volume(machine: Machine, file_system: str) -> None:
+    """Its pool is found through the mount, and told; nothing is said of devicemapper."""
+    device = thin_volume(machine)
+    scenarios.mounted(machine, device, ROOT, file_system)
+    scenarios.docker_overlay(machine, ROOT)
+    scenarios.docker_import_busybox(machine)
+    scenarios.docker_run(machine, "echo works")
+
+    metrics = collect(machine)
+
+    assert metrics.value(INFO, engine="docker", path=ROOT, driver="overlay2", **POOL) == 1
+    assert metrics.value("thinpool_docker_info", storage_driver="overlay2", **POOL) == 1
+    assert metrics.value(INFO, engine="containerd", path="/var/lib/containerd", **NONE) == 1
+    (line,) = reported(machine, "Docker")
+    assert line.startswith(f"{ROOT} (overlay2): on pool docker/thinpool, {file_system} on /dev")
+    (line,) = reported(machine, "containerd")
+    assert line.endswith("on no thin pool")
+
+
+def test_docker_on_what_lies_on_a_thin_volume(machine: Machine) -> None:
+    """Through a link, a linear device and the volume, while Docker is down as well."""
+    device = thin_volume(machine)
+    sectors = machine.run(("blockdev", "--getsz", device)).stdout.strip()
+    machine.run(f"dmsetup create wrapped --table '0 {sectors} linear {device} 0'")
+    scenarios.mounted(machine, "/dev/mapper/wrapped", ROOT)
+    machine.run("rm -rf /var/lib/docker; ln -s ../../srv/docker /var/lib/docker")
+    scenarios.docker_overlay(machine)
+    labels = {"engine": "docker", "path": "/var/lib/docker", "driver": "overlay2"}
+    assert collect(machine).value(INFO, **labels, **POOL) == 1
+
+    machine.run("systemctl stop docker docker.socket", timeout_seconds=120)
+    metrics = collect(machine)
+
+    assert metrics.value(UP) == 0
+    assert metrics.value(INFO, **labels, **POOL) == 1
+
+
+def test_docker_on_an_ordinary_volume(machine: Machine) -> None:
+    """In the pool's own group, and yet not on the pool: said, and not guessed."""
+    scenarios.make_pool(machine, SMALL)
+    machine.run("lvcreate -qq -y -n plain -L 1G docker")
+    scenarios.mounted(machine, "/dev/docker/plain", ROOT)
+    scenarios.docker_overlay(machine, ROOT)
+
+    metrics = collect(machine)
+
+    assert metrics.value(INFO, engine="docker", path=ROOT, **NONE) == 1
+    assert metrics.value("thinpool_docker_info", storage_driver="overlay2", **NONE) == 1
+    (line,) = reported(machine, "Docker")
+    assert line.endswith("ext4 on /dev/mapper/docker-plain, on no thin pool")
+
+
+def test_the_sandboxed_guard_needs_no_client(served: Machine, web: Guest) -> None:
+    """It reaches the socket, and sees a file system that was mounted after its start."""
+    scenarios.mounted(served, "/dev/docker/volume", ROOT)
+    scenarios.docker_overlay(served, ROOT)
+    served.run("mv /usr/bin/docker /usr/bin/docker.away")
+
+    metrics = web.scrape_until(
+        lambda seen: seen.value(INFO, engine="docker", path=ROOT, **POOL) == 1,
+        seconds=PATIENCE_SECONDS,
+    )
+
+    assert metrics.value(UP) == 1
+    assert metrics.value(INFO, engine="docker", path=ROOT, driver="overlay2", **POOL) == 1
+    assert metrics.value("thinpool_docker_info", storage_driver="overlay2", **POOL) == 1
+    assert f"{ROOT} (overlay2): on pool docker/thinpool" in page(served)
+
+
+def page(machine: Machine) -> str:
+    """Read the status page, its signs as they are shown."""
+    return machine.run("curl -s http://127.0.0.1:10128/").stdout
+
+
+def test_what_is_hidden_from_the_guard_is_not_known(served: Machine, web: Guest) -> None:
+    """Its sandbox has an empty /home; `check` has not."""
+    scenarios.mounted(served, "/dev/docker/volume", "/home/docker")
+    scenarios.docker_overlay(served, "/home/docker")
+
+    metrics = web.wait_for(PATIENCE_SECONDS, UP, 1)
+    assert metrics.value(INFO, engine="docker") is None
+    assert "/home is hidden from the guard" in page(served)
+    assert metrics.value("thinpool_docker_info", **NONE) == 1
+    (line,) = reported(served, "Docker")
+    assert line.startswith("/home/docker (overlay2): on pool docker/thinpool")
+
+
+def silence(guest: Guest) -> str:
+    """Find what the log says last of a Docker that is silent."""
+    failures = [line for line in guest.events("source_failed") if line["source"] == "docker"]
+    return str(failures[-1]["error"])
+
+
+def test_a_stopped_dockerd_is_told_from_one_that_waits(machine: Machine) -> None:
+    """Stopped, it answers nothing; afterwards it is asked again, and answers."""
+    scenarios.docker_overlay(machine)
+    machine.write(CONFIG, INTERVALS)
+    with running(machine) as guest:
+        guest.wait_for(PATIENCE_SECONDS, UP, 1)
+        machine.run("systemctl kill --kill-whom=main -s STOP docker")
+
+        guest.wait_for(PATIENCE_SECONDS, UP, 0)
+        assert "stopped or dead" in silence(guest)
+        _, report = check(machine)
+        assert "Docker does not answer" in report
+        assert "stopped or dead" in report
+
+        machine.run("systemctl kill --kill-whom=main -s CONT docker")
+        guest.wait_for(PATIENCE_SECONDS, UP, 1)
+
+
+@pytest.fixture(scope="module")
+def on_devicemapper_kept(booted: Machine) -> str:
+    """Run Docker's devicemapper on a pool."""
+
+    def make(machine: Machine) -> None:
+        scenarios.mask_dmeventd(machine)
+        scenarios.make_pool(machine, SMALL)
+        scenarios.docker_direct_lvm(machine)
+        machine.write(CONFIG, INTERVALS)
+
+    return kept_with_devicemapper(booted, "on-devicemapper", make)
+
+
+@pytest.fixture
+def on_devicemapper(booted: Machine, on_devicemapper_kept: str) -> Machine:
+    """Give the machine with Docker's devicemapper."""
+    booted.restore(on_devicemapper_kept)
+    return booted
+
+
+def test_docker_with_devicemapper(on_devicemapper: Machine) -> None:
+    """The pool is the one that Docker names, whatever its directory is on."""
+    metrics = collect(on_devicemapper)
+
+    labels = {"engine": "docker", "path": "/var/lib/docker", "driver": "devicemapper"}
+    assert metrics.value(INFO, **labels, **POOL) == 1
+    assert metrics.value("thinpool_docker_info", **POOL) == 1
+    assert metrics.value("thinpool_docker_data_size_bytes") == pytest.approx(
+        400 * 2**20, rel=1e-3
+    )
+
+
+def waiting_in_docker(machine: Machine) -> int:
+    """Count the connections that Docker has accepted at its socket."""
+    line = "ss -xH state established '( src /run/docker.sock or src /var/run/docker.sock )'"
+    return len(machine.run(line).stdout.splitlines())
+
+
+def test_a_docker_whose_storage_hangs_is_asked_once(on_devicemapper: Machine) -> None:
+    """It lives, and the log says so; one request waits in it, however often it is its turn."""
+    machine = on_devicemapper
+    with running(machine) as guest:
+        guest.wait_for(PATIENCE_SECONDS, UP, 1)
+        machine.run("dmsetup suspend docker-thinpool")
+        guest.wait_for(PATIENCE_SECONDS, UP, 0)
+        assert "its daemon lives" in silence(guest)
+
+        def attempts(seen: Metrics) -> bool:
+            duration = seen.value("thinpool_collector_duration_seconds", collector="docker")
+            return duration is not None and duration > 10
+
+        guest.scrape_until(attempts, seconds=PATIENCE_SECONDS)
+        assert waiting_in_docker(machine) <= 2  # the one that waits, and a /_ping perhaps
+
+        machine.run("dmsetup resume docker-thinpool")
+        guest.wait_for(PATIENCE_SECONDS, UP, 1)
+
+
+def test_containerd_in_a_pool(machine: Machine) -> None:
+    """Its snapshotter's pool is named by its configuration, and has a real snapshot in it."""
+    scenarios.make_pool(machine, SMALL)
+    scenarios.docker_overlay(machine)
+    image = scenarios.docker_import_busybox(machine)
+    machine.run(f"docker save -o /root/image.tar {image}", timeout_seconds=120)
+    scenarios.containerd_devmapper(machine, "docker-thinpool")
+    machine.run(
+        "ctr images import --snapshotter devmapper /root/image.tar", timeout_seconds=120
+    )
+    assert "docker--thinpool-snap" in machine.run("dmsetup ls").stdout.replace(
+        "docker-thinpool", "docker--thinpool"
+    )
+
+    metrics = collect(machine)
+
+    snapshotter = "/var/lib/containerd/io.containerd.snapshotter.v1.devmapper"
+    labels = {"engine": "containerd", "path": snapshotter, "driver": "devmapper"}
+    assert metrics.value(INFO, **labels, **POOL) == 1
+    assert metrics.value(INFO, engine="containerd", path="/var/lib/containerd", **NONE) == 1
+    assert f"{snapshotter} (devmapper): on pool docker/thinpool" in reported(
+        machine, "containerd"
+    )
+
+
+def test_the_guard_reads_what_its_sandbox_lets_it(served: Machine, web: Guest) -> None:
+    """Nothing of all that is a problem to it."""
+    scenarios.docker_overlay(served)
+    metrics = web.wait_for(PATIENCE_SECONDS, UP, 1)
+
+    assert metrics.value(INFO, engine="docker", path="/var/lib/docker", **NONE) == 1
+    for wall in ("ermission denied", "not permitted"):
+        assert wall not in served.journal(GUARD)
+    assert units.restarts(served, GUARD) == 0
