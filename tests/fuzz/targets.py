@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.fuzz import kernel, settings, sources
+from tests.fuzz import engines, kernel, settings, sources
 
-TARGETS = {**sources.TARGETS, **kernel.TARGETS, **settings.TARGETS}
+TARGETS = {**sources.TARGETS, **kernel.TARGETS, **engines.TARGETS, **settings.TARGETS}
 FINDINGS = Path(__file__).parents[1] / "recordings" / "fuzz"
 
 
