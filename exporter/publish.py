@@ -55,11 +55,29 @@ class SnapshotWriter:
 
     def write(self, snapshot: Snapshot) -> None:
         """Replace the file. Raises ExporterError."""
-        raw = msgspec.json.encode(_Envelope(FORMAT, __version__, snapshot))
+        raw = _encoded(_Envelope(FORMAT, __version__, snapshot))
         if len(raw) > MAX_BYTES:
             raise PublishedError(self._path, f"{len(raw)} bytes are more than readers take")
         # In memory: what a crash of the host loses is of no use after it.
         write_atomically(self._path, raw, mode=MODE, is_durable=False)
+
+
+def _encoded(envelope: _Envelope) -> bytes:
+    """Encode; a name of a file that is no UTF-8 must not keep all the rest from readers."""
+    try:
+        return msgspec.json.encode(envelope)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_visible(msgspec.to_builtins(envelope)))
+
+
+def _visible(value: object) -> object:
+    if isinstance(value, dict):
+        return {_visible(name): _visible(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_visible(item) for item in value]
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    return value
 
 
 class SnapshotReader:
