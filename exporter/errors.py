@@ -27,7 +27,7 @@ class ListenError(ExporterError):
     """The web side cannot listen on an address; start-up ends."""
 
     def __init__(self, address: str, reason: str) -> None:
-        super().__init__(f"cannot listen on {address}: {reason}")
+        super().__init__(f"cannot listen on {quote(address)}: {reason}")
 
 
 class HostError(ExporterError):
