@@ -10,7 +10,7 @@ VM_PACKAGES := qemu-system-x86 qemu-utils mmdebstrap e2fsprogs openssh-client
 MISSING_FOR_VM = $(strip $(foreach program,$(VM_PROGRAMS),$(if $(shell PATH="$$PATH:/usr/sbin:/sbin" command -v $(program)),,$(program))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-beside lint types linters unit rules end-to-end test-vm test-vm-whole test-lvm vm-image crash oracle faults runbooks pressure vm-shell record dashboards picture bench dist clean
+.PHONY: help run demo test test-beside lint types linters unit rules end-to-end test-vm test-vm-whole test-lvm vm-image crash oracle faults runbooks pressure vm-shell fuzz record dashboards picture bench dist clean
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -108,6 +108,11 @@ vm-image: $(READY) ## build the virtual machine's file system, if it is not in t
 
 vm-shell: $(READY) ## a shell in a virtual machine with this version installed
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m tests.vm.shell
+
+# With what was found already as a start; THINPOOL_FUZZ_SECONDS for each parser (60).
+fuzz: $(READY) ## any bytes into every parser, led by what they run through (an hour)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev,fuzz]'
+	nice $(BIN)/python -m tests.fuzz $(TARGETS)
 
 record: $(READY) ## record what the real programs print, into tests/recordings
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m tests.vm.record

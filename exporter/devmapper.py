@@ -16,7 +16,7 @@ import os
 import select
 import struct
 from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct
 
@@ -30,10 +30,13 @@ _TARGET = struct.Struct("=Q Q i I 16s")
 _LIST_ENTRY = struct.Struct("=Q I")
 _VERSION = (4, 0, 0)
 
+_NAME_BYTES = 128  # DM_NAME_LEN, with the null byte
+
 _LIST_DEVICES = 2
 _TABLE_STATUS = 12
 _ARM_POLL = 16
 
+NONSENSE = "device-mapper's answer leads out of its buffer"
 _SUSPENDED = 1 << 1
 _STATUS_TABLE = 1 << 4
 _BUFFER_FULL = 1 << 8
@@ -274,11 +277,14 @@ class IoctlKernel:
         buffer = self._ioctl_growing(_LIST_DEVICES, "", 0)
         offset = _Header.of(buffer).data_start
         while True:
-            device, following = _LIST_ENTRY.unpack_from(buffer, offset)
+            device, following = _unpack(_LIST_ENTRY, buffer, offset)
             if device:  # an empty list is one entry of zeroes
-                yield _c_string(buffer, offset + _LIST_ENTRY.size), _number(device)
+                name = _c_string(buffer, offset + _LIST_ENTRY.size, _NAME_BYTES)
+                yield name, _number(device)
             if not following:
                 return
+            if following < _LIST_ENTRY.size:
+                raise KernelError(NONSENSE)
             offset += following
 
     def _table_status(self, name: str, flags: int) -> tuple[_Header, list[_Target]]:
@@ -395,14 +401,27 @@ def _pack(size: int, name: str = "", flags: int = 0) -> bytearray:
 
 
 def _targets(buffer: bytearray, header: _Header) -> Iterator[_Target]:
+    """Read the first two: a device that has more than one is neither pool nor thin."""
     offset = header.data_start
-    for _ in range(header.target_count):
-        _, length, _, following, kind = _TARGET.unpack_from(buffer, offset)
+    for _ in range(min(header.target_count, 2)):
+        _, length, _, following, kind = _unpack(_TARGET, buffer, offset)
         parameters = _c_string(buffer, offset + _TARGET.size)
         yield _Target(_c_string(kind, 0), length, parameters)
         offset = header.data_start + following
 
 
-def _c_string(buffer: bytes | bytearray, offset: int) -> str:
-    end = buffer.find(b"\0", offset)
-    return bytes(buffer[offset : end if end >= 0 else None]).decode("utf-8", "backslashreplace")
+def _unpack(form: struct.Struct, buffer: bytearray, offset: int) -> tuple[Any, ...]:
+    """Read a structure behind the header. Raises KernelError where there is none."""
+    try:
+        if offset >= _HEADER.size:
+            return form.unpack_from(buffer, offset)
+    except struct.error:
+        pass
+    raise KernelError(NONSENSE)
+
+
+def _c_string(buffer: bytes | bytearray, offset: int, limit: int | None = None) -> str:
+    end = buffer.find(b"\0", offset, None if limit is None else offset + limit)
+    if end < 0:
+        raise KernelError(NONSENSE)
+    return bytes(buffer[offset:end]).decode("utf-8", "backslashreplace")

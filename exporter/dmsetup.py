@@ -13,6 +13,7 @@ from msgspec import Struct
 from exporter.command import Runner
 from exporter.devmapper import TARGET_KINDS, DmDevice, DmStatus, Kernel, status_of
 from exporter.errors import CommandFailedError, HostError, KernelError, ParseError
+from exporter.units import COUNT, parse_count
 
 DEADLINE_SECONDS = 5.0
 SEPARATOR = "|"
@@ -52,7 +53,7 @@ def parse_targets(text: str, *, only_name: str = "") -> dict[str, _Target]:
     for line in text.splitlines():
         name, _, rest = (only_name, "", line) if only_name else line.partition(": ")
         words = rest.split(maxsplit=TARGET_WORDS)
-        if len(words) < TARGET_WORDS or not words[1].isdecimal():
+        if len(words) < TARGET_WORDS or not COUNT.fullmatch(words[1]):
             continue
         parameters = words[TARGET_WORDS] if len(words) > TARGET_WORDS else ""
         targets[name] = _Target(int(words[1]), words[2], parameters)
@@ -127,9 +128,9 @@ def _device(fields: Sequence[str], table: _Target, status: _Target | None) -> Dm
         return DmDevice(
             name=name,
             uuid=uuid,
-            number=f"{int(major)}:{int(minor)}",
+            number=f"{parse_count(major)}:{parse_count(minor)}",
             is_suspended=suspended == "Suspended",
-            event_number=int(events),
+            event_number=parse_count(events),
             kind=table.kind,
             length_sectors=table.length_sectors,
             table=table.parameters,

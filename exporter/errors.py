@@ -27,7 +27,7 @@ class ListenError(ExporterError):
     """The web side cannot listen on an address; start-up ends."""
 
     def __init__(self, address: str, reason: str) -> None:
-        super().__init__(f"cannot listen on {address}: {reason}")
+        super().__init__(f"cannot listen on {quote(address)}: {reason}")
 
 
 class HostError(ExporterError):
@@ -83,7 +83,7 @@ class ParseError(HostError):
     """The program's output is not what its format promises."""
 
     def __init__(self, source: str, text: str, reason: str = "not understood") -> None:
-        super().__init__(f"output of {source}: {reason}: {quote(text)!r}")
+        super().__init__(f"output of {source}: {quote(reason)}: {quote(text)!r}")
 
 
 class KernelError(HostError):

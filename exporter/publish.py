@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from exporter import __version__
-from exporter.errors import ExporterError
+from exporter.errors import ExporterError, quote
 from exporter.model import Snapshot
 from exporter.textfile import write_atomically
 
@@ -55,11 +55,29 @@ class SnapshotWriter:
 
     def write(self, snapshot: Snapshot) -> None:
         """Replace the file. Raises ExporterError."""
-        raw = msgspec.json.encode(_Envelope(FORMAT, __version__, snapshot))
+        raw = _encoded(_Envelope(FORMAT, __version__, snapshot))
         if len(raw) > MAX_BYTES:
             raise PublishedError(self._path, f"{len(raw)} bytes are more than readers take")
         # In memory: what a crash of the host loses is of no use after it.
         write_atomically(self._path, raw, mode=MODE, is_durable=False)
+
+
+def _encoded(envelope: _Envelope) -> bytes:
+    """Encode; a name of a file that is no UTF-8 must not keep all the rest from readers."""
+    try:
+        return msgspec.json.encode(envelope)
+    except UnicodeEncodeError:
+        return msgspec.json.encode(_visible(msgspec.to_builtins(envelope)))
+
+
+def _visible(value: object) -> object:
+    if isinstance(value, dict):
+        return {_visible(name): _visible(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_visible(item) for item in value]
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    return value
 
 
 class SnapshotReader:
@@ -101,7 +119,7 @@ class SnapshotReader:
         if len(raw) > MAX_BYTES:
             raise PublishedError(self._path, f"larger than {MAX_BYTES} bytes")
         header = self._parse(raw, _Header)
-        by = f"written by version {header.program} in format {header.format}"
+        by = f"written by version {quote(header.program)} in format {header.format}"
         if header.format != FORMAT:
             here = f"this is version {__version__}, which reads format {FORMAT}"
             raise PublishedError(self._path, f"{by}, and {here}: restart both sides")
@@ -110,11 +128,11 @@ class SnapshotReader:
     def _parse(self, raw: bytes, kind: type[Kind], by: str = "") -> Kind:
         try:
             return msgspec.json.decode(raw, type=kind)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             what = (
                 f"{by}, and not understood by version {__version__}" if by else "not a Snapshot"
             )
-            raise PublishedError(self._path, f"{what}: {error}") from error
+            raise PublishedError(self._path, f"{what}: {quote(str(error))}") from error
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:

@@ -38,9 +38,11 @@ CAP_IPC_LOCK = 14
 MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4
 # alpha, powerpc and sparc: asm/mman.h has the same three flags, 13 bits higher.
 MCL_SHIFTED = re.compile("alpha|ppc|sparc")
-MAPPING = re.compile(r"^(\w+)-(\w+) (\S+) \S+ \S+ \d+ +(/.*)$", re.MULTILINE)
-LIBRARY = re.compile(r"(?:^\s*|=> )(/.*) \(0x\w+\)$", re.MULTILINE)
-CAPABILITIES = re.compile(r"^CapEff:\s*(\w+)$", re.MULTILINE)
+MAPPING = re.compile(
+    r"^([0-9a-f]{1,16})-([0-9a-f]{1,16}) (\S+) \S+ \S+ [0-9]+ +(/.*)$", re.MULTILINE
+)
+LIBRARY = re.compile(r"^[ \t]*(?:\S+ => )?(/[^\0\n]*) \(0x[0-9a-f]+\)$", re.MULTILINE)
+CAPABILITIES = re.compile(r"^CapEff:[ \t]*([0-9a-f]{1,16})$", re.MULTILINE)
 MAP_FAILED = ctypes.c_void_p(-1).value
 
 Warn = Callable[..., object]
@@ -159,7 +161,7 @@ class Residence:
     def refresh(self) -> None:
         """Hold our code's and LVM's files as they now are."""
         # Locked on fault, our own code is safe only where it has been run already.
-        for address, length in code_ranges((self._process / "maps").read_text()):
+        for address, length in code_ranges(self._maps()):
             with contextlib.suppress(OSError):  # unmapped meanwhile
                 self._memory.lock(address, length)
         if self._has_changed():
@@ -170,6 +172,10 @@ class Residence:
         for path in self._held.keys() - wanted:
             self._drop(path)
         self._hold_links({link for path in wanted for link in links(path)})
+
+    def _maps(self) -> str:
+        # The name of a file need not be UTF-8.
+        return (self._process / "maps").read_text("utf-8", "surrogateescape")
 
     def _lock_own(self) -> bool:
         """Lock what we have and will have; a limit would make later mappings fail."""

@@ -1,6 +1,7 @@
 """Durations, sizes and words as people write and read them; numbers inside.
 
-Written forms are those of Prometheus' configuration. Pure: nothing is read or kept.
+Written forms are those of Prometheus' configuration; counts are those that programs print.
+Pure: nothing is read or kept.
 """
 
 from __future__ import annotations
@@ -28,8 +29,21 @@ MAX_DURATION_SECONDS = 100 * 365 * 24 * 3600
 SIZE_LETTERS = "KMGTPE"
 SIZE = re.compile(r"([0-9]{1,20}(?:\.[0-9]{1,20})?)(?:B|([KMGTPE])i?B)?")
 MAX_SIZE_BYTES = 2**63 - 1  # what Prometheus, the kernel and a file can count
+COUNT = re.compile(r"[0-9]{1,19}")
+MAX_COUNT = MAX_SIZE_BYTES
 KIB = 1024
 MAX_SHOWN = 60
+
+
+def parse_count(text: str) -> int:
+    """Read a whole number as programs print it: digits and nothing else, below 2^63.
+
+    int() also takes 1_000, +1, digits of every script, and thousands of them, which no
+    float holds and no Snapshot file. Raises ValueError.
+    """
+    if not COUNT.fullmatch(text) or int(text) > MAX_COUNT:
+        raise ValueError(f"{quoted(text)} is no count")
+    return int(text)
 
 
 def parse_duration_seconds(text: str) -> float:

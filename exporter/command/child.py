@@ -70,6 +70,8 @@ def spawn(
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise CommandMissingError(argv, reason) from error
+    except ValueError as error:  # a null byte in an argument, or in a variable
+        raise CommandMissingError(argv, str(error)) from error
 
 
 def abandon(child: subprocess.Popen[bytes]) -> bool:

@@ -45,7 +45,8 @@ def read_yaml(text: str, loader: Loader, faults: Faults) -> Tree | None:
         events = yaml.parse(text, loader)
         starts = (event for event in events if isinstance(event, yaml.NodeEvent))
         nodes = [_node(event, events, (), faults=faults) for event in starts]
-    except (yaml.YAMLError, UnicodeError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        # The latter for an escape, or a version of YAML, that is no number of its kind.
         faults.append(_syntax_fault(error))
         return None
     if len(nodes) > 1:

@@ -59,7 +59,7 @@ class MemoryFile:
         try:
             with self._path.open("rb") as file:
                 memory = msgspec.json.decode(file.read(MAX_BYTES), type=Memory)
-        except (OSError, msgspec.DecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return {}
         if not self._boot_id or memory.boot_id != self._boot_id:
             return {}

@@ -40,6 +40,8 @@ def refusal(command: str, trust: Trust) -> str:
         *directories, file = _way(command)
     except OSError as error:
         return f"{shlex.quote(command)}: {os.strerror(error.errno or errno.EIO)}"
+    except ValueError as error:  # a null byte
+        return f"{shlex.quote(command)}: {error}"
     above = PurePosixPath(trust.root).parents
     faults = [
         fault

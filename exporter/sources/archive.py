@@ -43,8 +43,8 @@ def parse_archive(text: str) -> Path | None:
 
     Source: lvmconfig(8).
     """
-    directory = re.search(r'^\s*archive_dir="(.+)"$', text, re.MULTILINE)
-    is_off = re.search(r"^\s*archive=0$", text, re.MULTILINE)
+    directory = re.search(r'^[ \t]*archive_dir="([^\0\n]+)"$', text, re.MULTILINE)
+    is_off = re.search(r"^[ \t]*archive=0$", text, re.MULTILINE)
     return Path(directory[1]) if directory and not is_off else None
 
 
@@ -53,7 +53,7 @@ def can_archive(run: Run, lvm: str) -> bool:
     try:
         directory = _read_directory(run, lvm)
         return directory is None or _can_write(directory)
-    except (HostError, OSError):
+    except (HostError, OSError, ValueError):  # the last for a null byte in its name
         return False
 
 

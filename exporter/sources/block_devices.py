@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from exporter.model import Mount
-from exporter.sources.mounts import MountLine, Mounts
+from exporter.sources.mounts import MountLine, Mounts, visible
 
 NO_DEVICE = "0:"  # major number of what has no block device of its own
 BTRFS, OVERLAY = "btrfs", "overlay"
@@ -40,7 +40,9 @@ class BlockDevices:
         if line is None:
             raise UnknownDeviceError(f"no mount covers {path}")
         return Mount(
-            file_system=line.file_system, source=line.source, devices=self._devices(line)
+            file_system=visible(line.file_system),
+            source=visible(line.source),
+            devices=self._devices(line),
         )
 
     def below(self, numbers: Iterable[str]) -> dict[str, tuple[str, ...]]:
@@ -83,6 +85,8 @@ class BlockDevices:
             status = Path(self._mounts.root + name).stat()
         except OSError as error:
             raise UnknownDeviceError(f"{name}: {error.strerror}") from error
+        except ValueError as error:  # a null byte
+            raise UnknownDeviceError(f"{name}: {error}") from error
         if not stat.S_ISBLK(status.st_mode):
             raise UnknownDeviceError(f"{name} is no block device")
         return f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"

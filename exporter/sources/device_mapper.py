@@ -5,7 +5,6 @@ The kernel's block counts are the truth about usage; LVM's percentages derive fr
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,15 +24,17 @@ from exporter.model import (
     Problem,
     Usage,
 )
+from exporter.units import MAX_COUNT, parse_count
 
 LoopReader = Callable[[str], "LoopBacking | None"]
 
 _MODES = {word.value: word for word in (PoolMode.RW, PoolMode.RO, PoolMode.OUT_OF_DATA_SPACE)}
 _DISCARDS = frozenset({"ignore_discard", "no_discard_passdown", "discard_passdown"})
 _NO_SPACE = {"queue_if_no_space": True, "error_if_no_space": False}
+_NEEDS_CHECK = {"needs_check": True, "-": False}
 _UNUSABLE = frozenset({"Fail", "Error"})
 _FIXED_WORDS = 4
-_SECTORS = re.compile(r"[0-9]{1,19}", re.ASCII)  # the kernel counts in 64 bits
+MAX_CHUNK_BYTES = 1024**3  # dm-thin.c, DATA_DEV_BLOCK_SIZE_MAX_SECTORS
 
 NO_SPACE_TIMEOUT_SECONDS = 60.0  # dm-thin.c, NO_SPACE_TIMEOUT_SECS
 NO_SPACE_TIMEOUT_FILE = Path("/sys/module/dm_thin_pool/parameters/no_space_timeout")
@@ -45,7 +46,7 @@ def no_space_timeout(file: Path = NO_SPACE_TIMEOUT_FILE) -> float:
     The kernel's default where it does not tell, as before its module is loaded.
     """
     try:
-        return float(int(file.read_text()))
+        return float(parse_count(file.read_text().strip()))
     except (OSError, ValueError):
         return NO_SPACE_TIMEOUT_SECONDS
 
@@ -79,10 +80,12 @@ def kernel_pool(device: DmDevice, loop_backing: LoopReader) -> KernelPool:
     words = device.table.split()
     try:
         metadata_device, data_device, chunk_sectors, low_water = words[:4]
-        chunk_bytes = int(chunk_sectors) * SECTOR_BYTES
-        low_water_blocks = int(low_water)
+        chunk_bytes = parse_count(chunk_sectors) * SECTOR_BYTES
+        low_water_blocks = parse_count(low_water)
     except ValueError as error:
         raise ParseError(f"the table of {device.name}", device.table) from error
+    if not 0 < chunk_bytes <= MAX_CHUNK_BYTES:
+        raise ParseError(f"the table of {device.name}", device.table, "no size of a chunk")
     return KernelPool(
         dm_name=device.name,
         dm_uuid=device.uuid,
@@ -120,7 +123,7 @@ def parse_pool_status(text: str, *, chunk_bytes: int) -> PoolStatus:
     Source: kernel admin-guide/device-mapper/thin-provisioning.rst, "Status".
     """
     words = text.split()
-    if words and words[0] in _UNUSABLE:
+    if len(words) == 1 and words[0] in _UNUSABLE:
         return PoolStatus(mode=PoolMode.FAILED)
     # The words after the counts are told by what they are, not by their position.
     flags = words[_FIXED_WORDS:]
@@ -129,14 +132,14 @@ def parse_pool_status(text: str, *, chunk_bytes: int) -> PoolStatus:
     try:
         transaction, metadata, data, held_root = words[:_FIXED_WORDS]
         return PoolStatus(
-            transaction_id=int(transaction),
+            transaction_id=parse_count(transaction),
             metadata=_usage(metadata, METADATA_BLOCK_BYTES),
             data=_usage(data, chunk_bytes),
-            held_root_block=None if held_root == "-" else int(held_root),
+            held_root_block=None if held_root == "-" else parse_count(held_root),
             mode=next((_MODES[word] for word in flags if word in _MODES), PoolMode.UNKNOWN),
             discard=next((word for word in flags if word in _DISCARDS), None),
             queue_if_no_space=_NO_SPACE[no_space] if no_space else None,
-            needs_check=after[0] == "needs_check" if after else None,
+            needs_check=_NEEDS_CHECK.get(after[0]) if after else None,
         )
     except ValueError as error:
         raise ParseError("the thin-pool status", text) from error
@@ -144,10 +147,18 @@ def parse_pool_status(text: str, *, chunk_bytes: int) -> PoolStatus:
 
 def _usage(text: str, block_bytes: int) -> Usage:
     used, _, total = text.partition("/")
-    usage = Usage(used_blocks=int(used), total_blocks=int(total), block_bytes=block_bytes)
-    if usage.used_blocks < 0 or usage.total_blocks <= 0:
+    usage = Usage(
+        used_blocks=parse_count(used), total_blocks=parse_count(total), block_bytes=block_bytes
+    )
+    if not usage.total_blocks or max(usage.used_bytes, usage.total_bytes) > MAX_COUNT:
         raise ValueError(text)
     return usage
+
+
+def _size_bytes(sectors: int) -> int:
+    if sectors * SECTOR_BYTES > MAX_COUNT:
+        raise ValueError(f"{sectors} sectors")
+    return sectors * SECTOR_BYTES
 
 
 def parse_thin_status(text: str) -> int | None:
@@ -159,11 +170,13 @@ def parse_thin_status(text: str) -> int | None:
     Source: kernel admin-guide/device-mapper/thin-provisioning.rst, "thin", "Status".
     """
     words = text.split()
-    if not words or words[0] in {*_UNUSABLE, "-"}:
+    if not words or (len(words) == 1 and words[0] in {*_UNUSABLE, "-"}):
         return None
-    if not _SECTORS.fullmatch(words[0]):
-        raise ParseError("the thin status", text)
-    return int(words[0]) * SECTOR_BYTES
+    try:
+        mapped, _highest = words
+        return _size_bytes(parse_count(mapped))
+    except ValueError as error:
+        raise ParseError("the thin status", text) from error
 
 
 def _kernel_thin(device: DmDevice) -> KernelThin:
@@ -174,8 +187,8 @@ def _kernel_thin(device: DmDevice) -> KernelThin:
             dm_name=device.name,
             dm_uuid=device.uuid,
             pool_device_number=pool_device,
-            thin_id=int(thin_id),
-            size_bytes=device.length_sectors * SECTOR_BYTES,
+            thin_id=parse_count(thin_id),
+            size_bytes=_size_bytes(device.length_sectors),
             mapped_bytes=parse_thin_status(device.status or ""),
         )
     except ValueError as error:

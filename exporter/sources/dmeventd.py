@@ -13,9 +13,12 @@ from pathlib import Path
 import psutil
 
 from exporter.model import Dmeventd
+from exporter.units import parse_count
 
 NAME = "dmeventd"
 PID_FILES = (Path("/run/dmeventd.pid"), Path("/var/run/dmeventd.pid"))
+MAX_PID = 2**22  # linux/threads.h: PID_MAX_LIMIT
+MAX_PID_FILE_BYTES = 64
 
 # psutil's words for the states in which a process never answers; /proc's letters
 _LETTERS = {
@@ -45,13 +48,22 @@ def read(
 def _from_pid_files(files: Iterable[Path]) -> Dmeventd | None:
     for file in files:
         try:
-            pid = int(file.read_text())
+            pid = _pid(file)
             found = _describe(psutil.Process(pid))
         except (OSError, ValueError, psutil.NoSuchProcess):
             continue  # absent or left over from a dead one
         if found:
             return found
     return None
+
+
+def _pid(file: Path) -> int:
+    """Read a number on a line. Raises OSError and ValueError."""
+    with file.open("rb") as opened:
+        pid = parse_count(opened.read(MAX_PID_FILE_BYTES).decode("ascii").strip())
+    if pid > MAX_PID:
+        raise ValueError(f"{pid} is no process")
+    return pid
 
 
 def _from_process_table(processes: Callable[[], Iterable[psutil.Process]]) -> Dmeventd | None:
@@ -103,6 +115,6 @@ def has_devices(environment: Mapping[str, str] = os.environ) -> bool:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text(errors="backslashreplace")
     except OSError:
         return ""  # the thread has ended, or its place is not shown to us

@@ -16,6 +16,7 @@ from msgspec import Struct
 from exporter.command import Output
 from exporter.errors import CommandFailedError, HostError, ParseError
 from exporter.model import DockerInfo
+from exporter.units import MAX_SIZE_BYTES
 
 SOURCE = "docker info"
 DRIVER_KEYS = ("Storage Driver", "Driver")  # the latter before 0.9
@@ -265,7 +266,10 @@ def _size(status: Mapping[str, str], key: str) -> int | None:
     multiplier = MULTIPLIERS.get(match[2]) if match else None
     if match is None or multiplier is None:
         raise ParseError(SOURCE, status[key], f"{key} is no size")
-    return int(Decimal(match[1]) * multiplier)
+    size_bytes = int(Decimal(match[1]) * multiplier)
+    if size_bytes > MAX_SIZE_BYTES:
+        raise ParseError(SOURCE, status[key], f"{key} is no size")
+    return size_bytes
 
 
 def _count(status: Mapping[str, str], key: str) -> int | None:

@@ -183,7 +183,7 @@ class _Request:
         raw = bytearray()
         try:
             while True:
-                if not self.wait(ends_at):
+                if not self.wait(ends_at) or self._clock() >= ends_at:
                     raise ServiceError(self.name, "the answer does not come to its end")
                 chunk = self._socket.recv(READ_BYTES)
                 raw += chunk

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import msgspec
 from msgspec import Struct
 
-from exporter.errors import ParseError
+from exporter.errors import ParseError, quote
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -22,6 +22,7 @@ else:
 DOCKER_ROOT = "/var/lib/docker"
 CONTAINERD_ROOT = "/var/lib/containerd"
 PODMAN_ROOT = "/var/lib/containers/storage"
+MAX_LINE_CHARACTERS = 8192
 SNAPSHOTTER = "io.containerd.snapshotter.v1.devmapper"
 # In files of version 1 a plugin goes by the last part of its name.
 SNAPSHOTTER_NAMES = (SNAPSHOTTER, "devmapper")
@@ -69,7 +70,7 @@ def parse_daemon_json(text: str) -> EngineFile:
     try:
         found = _daemon_json.decode(text.encode("utf-8", "backslashreplace"))
     except (msgspec.DecodeError, RecursionError) as error:
-        raise ParseError("daemon.json", text, f"not its JSON ({error})") from error
+        raise ParseError("daemon.json", text, f"not its JSON ({quote(str(error))})") from error
     options = (POOL_OPTION.fullmatch(option) for option in found.storage_opts or ())
     return EngineFile(
         root=found.data_root or found.graph or None,
@@ -112,10 +113,13 @@ def parse_storage_conf(text: str) -> EngineFile:
 
 
 def _toml(name: str, text: str) -> Table:
+    # A key of many parts takes quadratic time.
+    if max(map(len, text.split("\n"))) > MAX_LINE_CHARACTERS:
+        raise ParseError(name, text, f"a line of more than {MAX_LINE_CHARACTERS} characters")
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ParseError(name, text, f"no TOML ({error})") from error
+    except (ValueError, RecursionError) as error:  # the former for huge numbers as well
+        raise ParseError(name, text, f"no TOML ({quote(str(error))})") from error
 
 
 def _table(table: Table, key: str) -> Table:

@@ -16,6 +16,7 @@ STATUS = re.compile(r"HTTP/1\.[01] ([1-9][0-9]{2})(?: .*)?")
 LENGTH = re.compile(r"[0-9]{1,10}")
 CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?")
 MAX_HEAD_BYTES = 65536
+MAX_CHUNK_LINE_BYTES = 4096
 
 
 class MalformedAnswerError(Exception):
@@ -72,17 +73,19 @@ def _body(headers: Mapping[str, str], body: bytes, *, is_over: bool) -> bytes | 
 def _joined(body: bytes) -> bytes | None:
     """Put chunks together; what follows the last one says nothing of the body."""
     joined = bytearray()
-    while True:
-        line, end, rest = body.partition(LINE_END)
-        if not end:
-            return None
-        size = CHUNK_SIZE.fullmatch(line)
+    start = 0
+    while (end := body.find(LINE_END, start, start + MAX_CHUNK_LINE_BYTES)) >= 0:
+        size = CHUNK_SIZE.fullmatch(body, start, end)
         if size is None:
             raise MalformedAnswerError("no chunk")
         length = int(size[1], 16)
         if not length:
             return bytes(joined)
-        if len(rest) < length + len(LINE_END):
+        first = end + len(LINE_END)
+        start = first + length + len(LINE_END)
+        if len(body) < start:
             return None
-        joined += rest[:length]
-        body = rest[length + len(LINE_END) :]
+        joined += body[first : first + length]
+    if len(body) - start >= MAX_CHUNK_LINE_BYTES:
+        raise MalformedAnswerError("no chunk")
+    return None

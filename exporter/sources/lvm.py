@@ -7,6 +7,7 @@ Nothing is taken from a column's position, and nothing here starts dmeventd.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct, structs
@@ -37,10 +38,14 @@ from exporter.sources.lvm_report import (
     parse_json,
     parse_named,
 )
+from exporter.units import parse_count, quoted
 
 Run = Callable[[Sequence[str]], Output]
 
 UNLOCKED = "--nolocking"
+# lvm(8), "Valid names". These become arguments of commands: none begins with a hyphen.
+NAME = re.compile(r"[\w+.][\w+.-]{0,127}", re.ASCII)
+PERCENT = re.compile(r"(?:100|[0-9]{1,2})(?:\.[0-9]{1,6})?")
 
 
 def _text(value: str) -> str | None:
@@ -48,11 +53,16 @@ def _text(value: str) -> str | None:
 
 
 def _name(value: str) -> str:
-    """Take off the brackets that `lvs -a` puts around hidden LVs."""
-    return value.strip("[]")
+    """Take off the brackets that `lvs -a` puts around hidden LVs; "" where there is none."""
+    name = value.strip("[]")
+    if name and not NAME.fullmatch(name):
+        raise ValueError(f"{quoted(value)} is no name")
+    return name
 
 
 def _percent(value: str) -> float | None:
+    if value and not PERCENT.fullmatch(value):
+        raise ValueError(f"{quoted(value)} is no percentage")
     return float(value) if value else None
 
 
@@ -62,7 +72,13 @@ def _flag(value: str) -> bool | None:
 
 
 def _count(value: str) -> int:
-    return int(value) if value else 0
+    return parse_count(value) if value else 0
+
+
+def _positive(value: str) -> int:
+    if not (count := parse_count(value)):
+        raise ValueError("0 is no size")
+    return count
 
 
 def _words(value: str) -> frozenset[str]:
@@ -71,12 +87,12 @@ def _words(value: str) -> frozenset[str]:
 
 # field: how to read it
 LV_FIELDS: dict[str, Callable[[str], object]] = {
-    "vg_name": str,
+    "vg_name": _name,
     "vg_uuid": str,
     "lv_name": _name,
     "lv_uuid": str,
     "lv_role": _words,
-    "lv_size": int,
+    "lv_size": parse_count,
     "lv_metadata_size": _count,
     "lv_profile": _text,
     "lv_permissions": _text,
@@ -93,7 +109,7 @@ LV_FIELDS: dict[str, Callable[[str], object]] = {
     "data_lv": _name,
     "metadata_lv": _name,
     "segtype": str,
-    "seg_start_pe": int,
+    "seg_start_pe": parse_count,
     "stripes": _count,
     "stripe_size": _count,
     "data_copies": _count,
@@ -101,12 +117,12 @@ LV_FIELDS: dict[str, Callable[[str], object]] = {
     "discards": _text,
 }
 VG_FIELDS: dict[str, Callable[[str], object]] = {
-    "vg_name": str,
+    "vg_name": _name,
     "vg_uuid": str,
-    "vg_size": int,
-    "vg_free": int,
-    "vg_extent_size": int,
-    "vg_seqno": int,
+    "vg_size": parse_count,
+    "vg_free": parse_count,
+    "vg_extent_size": _positive,
+    "vg_seqno": parse_count,
     "vg_profile": _text,
     "vg_permissions": _text,
     "vg_exported": _flag,
@@ -117,14 +133,14 @@ VG_FIELDS: dict[str, Callable[[str], object]] = {
 }
 PV_FIELDS: dict[str, Callable[[str], object]] = {
     "pv_name": str,
-    "vg_name": str,
+    "vg_name": _name,
     "pv_allocatable": _flag,
     "pv_missing": _flag,
-    "pv_pe_count": int,
-    "pv_pe_alloc_count": int,
+    "pv_pe_count": parse_count,
+    "pv_pe_alloc_count": parse_count,
 }
 MONITOR_FIELDS: dict[str, Callable[[str], object]] = {
-    "vg_name": str,
+    "vg_name": _name,
     "lv_name": _name,
     "seg_monitor": str,
 }

@@ -17,6 +17,7 @@ TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 MARKS = frozenset("{}=[],")
+MAX_DEPTH = 8  # LVM's own sections contain none
 
 
 def parse_config(text: str, *, source: str) -> dict[str, str]:
@@ -36,6 +37,8 @@ def parse_config(text: str, *, source: str) -> dict[str, str]:
         elif name not in MARKS and tokens and tokens[0] == "{":
             tokens.popleft()
             sections.append(_unquoted(name))
+            if len(sections) > MAX_DEPTH:
+                raise ParseError(source, text, "sections within sections without end")
         elif name not in MARKS and len(tokens) > 1 and tokens[0] == "=":
             tokens.popleft()
             settings["/".join((*sections, _unquoted(name)))] = _value(tokens, text, source)

@@ -19,6 +19,7 @@ Row = Mapping[str, object]
 Converters = Mapping[str, Callable[[str], object]]
 Scalar = str | int | float | bool | None
 
+MAX_PROBLEMS = 100  # of one report: more say nothing more
 PREFIX = "LVM2_"
 SEPARATOR = " "
 PAIR = re.compile(rf"(?:^|{SEPARATOR}){PREFIX}([A-Z0-9_]+)='")
@@ -68,7 +69,7 @@ def is_report(text: str) -> bool:
 
 
 def _decode(text: str, source: str) -> _Report:
-    start = re.search(r"^\s*\{", text, re.MULTILINE)
+    start = re.search(r"^[ \t]*\{", text, re.MULTILINE)
     document = text[start.start() : text.rfind("}") + 1] if start else text
     try:
         return msgspec.json.decode(document, type=_Report, strict=True)
@@ -78,7 +79,7 @@ def _decode(text: str, source: str) -> _Report:
         mended = LONE_BACKSLASH.sub(r"\\\\", document)
         return msgspec.json.decode(mended, type=_Report, strict=True)
     except (msgspec.DecodeError, RecursionError):
-        raise ParseError(source, text, str(first)) from first
+        raise ParseError(source, text, quote(str(first))) from first
 
 
 def _as_text(value: Scalar | list[Scalar]) -> str:
@@ -107,7 +108,7 @@ def parse_named(
         row = _named_row(line)
         if row is not None and row.keys() == set(asked):
             rows.append(row)
-        else:
+        elif len(problems) < MAX_PROBLEMS:
             problems.append(Problem(subject=source, message=f"not understood: {quote(line)}"))
     return rows, problems
 
@@ -134,9 +135,15 @@ def convert(
         try:
             rows.append({name: into(row[name]) for name, into in fields.items()})
         except (KeyError, ValueError) as error:
-            subject = f"{source} {row.get('vg_name', '')}/{row.get('lv_name', '')}"
-            problems.append(Problem(subject=subject, message=f"not understood: {error}"))
+            if len(problems) < MAX_PROBLEMS:
+                problems.append(_problem(source, row, error))
     return rows, problems
+
+
+def _problem(source: str, row: RawRow, error: Exception) -> Problem:
+    label = quote(f"{row.get('vg_name', '')}/{row.get('lv_name', '')}")
+    message = f"not understood: {quote(str(error))}"
+    return Problem(subject=f"{source} {label}", message=message)
 
 
 def parse_report(
@@ -151,4 +158,4 @@ def names_in_help(text: str) -> frozenset[str]:
 
     Source: lvm2 libdm/libdm-report.c, _display_fields.
     """
-    return frozenset(re.findall(r"^\s+(\w+)\s+- ", text, re.MULTILINE))
+    return frozenset(re.findall(r"^[ \t]+(\w+)[ \t]+- ", text, re.MULTILINE))

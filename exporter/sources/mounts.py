@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import errno
 import re
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from msgspec import Struct
 
+DEVICE = re.compile(r"[0-9]{1,10}:[0-9]{1,10}")
 OCTAL = re.compile(r"\\([0-7]{3})")
 SEPARATOR = "-"
 FIXED_WORDS = 6
@@ -39,6 +41,11 @@ class MountLine(Struct, frozen=True, kw_only=True):
     options: dict[str, str] = {}
 
 
+def visible(text: str) -> str:
+    """Write names that are no UTF-8 so that a record can hold them."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 class UnresolvedPathError(Exception):
     """A path's symbolic links cannot be followed; the text says why."""
 
@@ -60,6 +67,8 @@ def _mount_line(line: str) -> MountLine | None:
         mount_id, parent_id, device, _, point, _ = words[:FIXED_WORDS]
         file_system, source, options = words[separator + 1 : separator + 4]
     except ValueError:
+        return None
+    if not DEVICE.fullmatch(device):
         return None
     return MountLine(
         mount_id=mount_id,
@@ -86,8 +95,12 @@ class Mounts:
     """The mounts of one mount namespace; `root` is how its files are reached from ours."""
 
     def __init__(self, lines: Sequence[MountLine], root: str = "") -> None:
-        self._lines = lines
         self.root = root
+        known = {line.mount_id for line in lines}
+        self._top = next((line for line in lines if _is_top(line, known)), None)
+        self._below = defaultdict[str, list[MountLine]](list)
+        for line in lines:
+            self._below[line.parent_id].append(line)
 
     def covering(self, path: str) -> MountLine | None:
         """Find the mount that an absolute path without symbolic links is on.
@@ -95,24 +108,14 @@ class Mounts:
         Goes from the root from mount to mount: one that lies below a later mount of a
         directory above it is hidden, though it is still in the table.
         """
-        known = {line.mount_id for line in self._lines}
-        here = next(
-            (
-                line
-                for line in self._lines
-                if line.mount_point == ROOT and line.parent_id not in known - {line.mount_id}
-            ),
-            None,
-        )
+        here = self._top
         crossed = set[str]()
         while here is not None:
             crossed.add(here.mount_id)
             below = [
                 line
-                for line in self._lines
-                if line.parent_id == here.mount_id
-                and line.mount_id not in crossed
-                and _is_within(path, line.mount_point)
+                for line in self._below[here.mount_id]
+                if line.mount_id not in crossed and _is_within(path, line.mount_point)
             ]
             if not below:
                 return here
@@ -154,6 +157,14 @@ class Mounts:
             if error.errno in NO_LINK:
                 return None
             raise UnresolvedPathError(f"{path}: {error.strerror}") from error
+        except ValueError as error:  # a null byte
+            raise UnresolvedPathError(f"{path}: {error}") from error
+
+
+def _is_top(line: MountLine, known: Container[str]) -> bool:
+    """Whether this is the root's mount: what it is mounted on is not in the table."""
+    is_on_another = line.parent_id in known and line.parent_id != line.mount_id
+    return line.mount_point == ROOT and not is_on_another
 
 
 def _is_within(path: str, directory: str) -> bool:

@@ -16,6 +16,7 @@ from exporter.command import Output
 from exporter.errors import CommandFailedError, HostError, ParseError
 from exporter.model import Policies, Policy
 from exporter.sources.lvm_config import parse_config
+from exporter.units import quoted
 
 Run = Callable[[Sequence[str]], Output]
 
@@ -28,6 +29,8 @@ PROFILABLE_KEYS = KEYS[:2]
 PROFILE_DIRECTORY_KEY = "config/profile_dir"
 SYSTEM_DIRECTORY = "/etc/lvm"
 MAX_PROFILE_BYTES = 65536
+WHOLE = re.compile(r"-?[0-9]{1,9}")
+VERSION = re.compile(r"LVM version:[ \t]+([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})(?![0-9])")
 LVM_FAILED = 5  # tools/errors.h: ECMD_FAILED
 NOT_UNDERSTOOD = frozenset({2, 3})  # no such command, an unknown option
 
@@ -64,9 +67,9 @@ def parse_lvmconfig(text: str) -> Policy:
         values[key] = value
     try:
         return Policy(
-            threshold_percent=int(values[THRESHOLD]),
-            step_percent=int(values[STEP]),
-            is_monitoring_enabled=bool(int(values[MONITORING])),
+            threshold_percent=_whole(values[THRESHOLD]),
+            step_percent=_whole(values[STEP]),
+            is_monitoring_enabled=bool(_whole(values[MONITORING])),
         )
     except (KeyError, ValueError) as error:
         raise ParseError("lvmconfig", text, f"no usable {error}") from error
@@ -74,7 +77,7 @@ def parse_lvmconfig(text: str) -> Policy:
 
 def parse_version(text: str) -> tuple[int, int, int] | None:
     """Read `LVM version:     2.03.16(2) (2022-05-18)`; None when it is not there."""
-    found = re.search(r"LVM version:\s+(\d+)\.(\d+)\.(\d+)", text)
+    found = VERSION.search(text)
     return (int(found[1]), int(found[2]), int(found[3])) if found else None
 
 
@@ -91,12 +94,18 @@ def make_policy(settings: Mapping[str, str], *, source: str) -> Policy:
     threshold, step, monitoring = (settings.get(key, DEFAULTS[key]) for key in KEYS)
     try:
         return Policy(
-            threshold_percent=int(threshold),
-            step_percent=int(step),
-            is_monitoring_enabled=bool(int(monitoring)),
+            threshold_percent=_whole(threshold),
+            step_percent=_whole(step),
+            is_monitoring_enabled=bool(_whole(monitoring)),
         )
     except ValueError as error:
         raise ParseError(source, f"{threshold} {step} {monitoring}", str(error)) from error
+
+
+def _whole(text: str) -> int:
+    if not WHOLE.fullmatch(text):
+        raise ValueError(f"{quoted(text)} is no whole number")
+    return int(text)
 
 
 def read_profile(path: Path) -> str:
@@ -106,6 +115,8 @@ def read_profile(path: Path) -> str:
             return file.read(MAX_PROFILE_BYTES).decode("utf-8", "replace")
     except OSError as error:
         raise ProfileError(f"{path}: {error.strerror}") from error
+    except ValueError as error:  # a null byte
+        raise ProfileError(f"{quoted(str(path))}: {error}") from error
 
 
 ReadProfile = Callable[[Path], str]

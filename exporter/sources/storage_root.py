@@ -7,6 +7,7 @@ the reason why it is not known what a directory is on.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
@@ -34,7 +35,7 @@ from exporter.sources.engine_files import (
     parse_daemon_json,
     parse_storage_conf,
 )
-from exporter.sources.mounts import Mounts, UnresolvedPathError, parse_mountinfo
+from exporter.sources.mounts import Mounts, UnresolvedPathError, parse_mountinfo, visible
 
 T = TypeVar("T")
 
@@ -46,6 +47,7 @@ DEVICEMAPPER = "devicemapper"
 MAX_FILE_BYTES = 1024 * 1024
 MAX_MOUNTS_BYTES = 16 * 1024 * 1024  # some ten thousand containers
 MAX_FILES = 32
+STARS = re.compile(r"\*+")
 # What ProtectHome= of the guard's unit lays over the real directories.
 HIDDEN = frozenset({"/home", "/root", "/run/user"})
 TMPFS = "tmpfs"
@@ -138,6 +140,7 @@ class _Reader:
     def _imported(self, importing: str, name: str) -> Iterator[str]:
         """Name the files that a pattern means, from the importing file's directory on."""
         pattern = os.path.normpath(PurePosixPath(importing).parent / name).lstrip("/")
+        pattern = STARS.sub("*", pattern)  # Go knows no pattern for whole trees
         try:
             found = sorted(self._places.root.glob(pattern))
         except (OSError, ValueError, NotImplementedError):
@@ -155,7 +158,7 @@ class _Reader:
         """Read and parse a file; None without it, or where it says nothing."""
         file = self._at(path)
         try:
-            return parse(_text(file, MAX_FILE_BYTES))
+            return parse(visible(_text(file, MAX_FILE_BYTES)))
         except FileNotFoundError:
             return None
         except (ParseError, UnreadableFileError) as error:
@@ -208,7 +211,7 @@ def _placed(
     try:
         mount = _mount_of(root.path, mounts, devices, is_ours=is_ours)
     except (UnknownDeviceError, UnresolvedPathError) as error:
-        return structs.replace(root, unknown=str(error))
+        return structs.replace(root, unknown=visible(str(error)))
     return structs.replace(root, mount=mount)
 
 

@@ -14,7 +14,8 @@ from exporter.errors import CommandFailedError
 Run = Callable[[Sequence[str]], Output]
 
 EXTRA_KEY = "local/extra_system_ids"
-OWN = re.compile(r"^\s*system ID:[ \t]*(\S*)\s*$", re.MULTILINE)
+OWN = re.compile(r"^[ \t]*system ID:[ \t]*(\S*)[ \t]*$", re.MULTILINE)
+EXTRA = re.compile(r"^[ \t]*extra_system_ids=(.*)$", re.MULTILINE)
 QUOTED = re.compile(r'"([^"]*)"')
 LVM_FAILED = 5  # tools/errors.h: ECMD_FAILED; lvmconfig says so of a key it does not know
 NOT_UNDERSTOOD = frozenset({2, 3})  # no lvmconfig, or no --type full, before 2.02.123
@@ -46,7 +47,7 @@ def parse_system_id(text: str) -> str:
 
 def parse_extra(text: str) -> frozenset[str]:
     """Read `extra_system_ids=["one","two"]`. Source: lvmconfig(8)."""
-    return frozenset(QUOTED.findall(text))
+    return frozenset(found for line in EXTRA.findall(text) for found in QUOTED.findall(line))
 
 
 def read(run: Run, lvm: str) -> frozenset[str]:

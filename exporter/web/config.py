@@ -16,10 +16,13 @@ import msgspec
 import yaml
 from msgspec import Struct, structs
 
-from exporter.errors import ConfigError
+from exporter.config.document import shown
+from exporter.errors import ConfigError, quote
 from exporter.units import parse_duration_seconds, quoted
 
 MAX_FILE_BYTES = 256 * 1024  # certificates may be written into it
+MAX_FAULTS = 50
+MAX_BURST = 1_000_000_000  # as good as no limit
 # What exporter-toolkit lets people set, and the values where there are but a few.
 HEADERS: Mapping[str, tuple[str, ...]] = {
     "Strict-Transport-Security": (),
@@ -54,6 +57,10 @@ CURVES: Mapping[str, str] = {
     "CurveP521": "secp521r1",
     "X25519": "X25519",
 }
+
+
+# Of PyYAML's own, for an escape or a version that is no number of its kind.
+NUMBERS = (ValueError, OverflowError)
 
 
 class TlsVersion(Enum):
@@ -163,7 +170,7 @@ def parse(text: str, *, directory: Path) -> WebConfig:
     try:
         tree = yaml.load(text, _Loader)  # noqa: S506 - it makes strings alone
         config = msgspec.convert({} if tree is None else tree, WebConfig, strict=False)
-    except (yaml.YAMLError, msgspec.ValidationError, RecursionError) as error:
+    except (yaml.YAMLError, msgspec.ValidationError, RecursionError, *NUMBERS) as error:
         raise ConfigError([_form_fault(error)]) from error
     faults = [
         *_tls_faults(config.tls_server_config),
@@ -172,7 +179,7 @@ def parse(text: str, *, directory: Path) -> WebConfig:
         *_rate_faults(config.rate_limit),
     ]
     if faults:
-        raise ConfigError(faults)
+        raise ConfigError(faults[:MAX_FAULTS])
     return structs.replace(
         config, tls_server_config=_with_paths(config.tls_server_config, directory)
     )
@@ -193,10 +200,13 @@ class _Loader(yaml.BaseLoader):
         deep: bool = False,  # noqa: FBT001, FBT002 - as the base class has it
     ) -> dict[Hashable, object]:
         """Refuse a key that is written twice; leave out what has no value."""
-        names = [str(key.value) for key, _ in node.value]
-        for name in names:
-            if names.count(name) > 1:
-                raise yaml.YAMLError(f"{quoted(name)} is written twice")
+        names: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.YAMLError("a key is one word")
+            if key.value in names:
+                raise yaml.YAMLError(f"{quoted(key.value)} is written twice")
+            names.add(key.value)
         node.value = [(key, value) for key, value in node.value if not _is_empty(value)]
         return super().construct_mapping(node, deep)
 
@@ -210,7 +220,7 @@ def _form_fault(error: Exception) -> str:
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
         return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
-    return " ".join(str(error).split())
+    return quote(str(error))
 
 
 def _with_paths(config: TlsConfig, directory: Path) -> TlsConfig:
@@ -289,9 +299,9 @@ def _word_faults(config: TlsConfig) -> list[str]:
 
 def _user_faults(users: Mapping[str, str]) -> Iterator[str]:
     for user, hashed in users.items():
-        name = f"basic_auth_users.{user}"
+        name = f"basic_auth_users.{shown(user)}"
         if not BCRYPT.fullmatch(hashed):
-            yield f"{name}: not a bcrypt hash, as htpasswd -nBC 10 {user} writes it"
+            yield f"{name}: not a bcrypt hash, as htpasswd -nBC 10 {shown(user)} writes it"
         if ":" in user:
             yield f"{name}: a name with a colon cannot be sent"
 
@@ -315,3 +325,5 @@ def _rate_faults(limit: RateLimit) -> Iterator[str]:
         return
     if limit.burst < 0 or (interval and not limit.burst):
         yield "rate_limit.burst: must be 1 or more"
+    if limit.burst > MAX_BURST:
+        yield f"rate_limit.burst: must be {MAX_BURST} or less"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterable
 
@@ -9,6 +10,7 @@ from exporter.errors import ListenError
 
 # Of a crowd that comes at once: whoever finds no place tries again a second later.
 BACKLOG = 1024
+PORT = re.compile(r"[0-9]{1,5}")
 MAX_PORT = 65535
 ANY_ADDRESS = "::"
 # A client that asks but never reads the answer: the kernel ends its connection, which
@@ -42,7 +44,7 @@ def parse_address(address: str) -> tuple[str, int]:
         host = host[1:-1]
     elif ":" in host:
         raise ListenError(address, "an IPv6 address needs brackets")
-    if not (colon and port.isascii() and port.isdigit() and int(port) <= MAX_PORT):
+    if not (colon and PORT.fullmatch(port) and int(port) <= MAX_PORT):
         raise ListenError(address, "not HOST:PORT or :PORT")
     return host, int(port)
 

@@ -90,7 +90,7 @@ def packaged_runbooks() -> Path:
 
 def _runbook(name: str, source: str, page: PageView, query: str) -> Runbook:
     heading, _, rest = source.partition("\n")
-    asked = _asked_for(query)
+    asked = asked_for(query)
     pools = tuple(pool for pool in page.pools if _is_meant(pool, name, asked))
     return Runbook(
         title=heading.removeprefix("# ").strip(),
@@ -135,7 +135,7 @@ def _words(
     return {**host, **(words if is_one else {key: words[key] for key in words if key == "VG"})}
 
 
-def _asked_for(query: str) -> tuple[str, str]:
+def asked_for(query: str) -> tuple[str, str]:
     """Read which pool is meant, by the labels that its metrics have."""
     try:
         fields = parse_qs(query, max_num_fields=MAX_QUERY_FIELDS, errors="replace")

@@ -15,7 +15,7 @@ from exporter import __version__, publish
 from exporter.errors import ExporterError
 from exporter.model import Snapshot
 from exporter.publish import FILE_NAME, SnapshotReader, SnapshotWriter
-from tests.factories import make_large_snapshot, make_snapshot
+from tests.factories import make_large_snapshot, make_pool, make_snapshot
 from tests.waiting import eventually
 
 NOBODY = 65534
@@ -46,6 +46,19 @@ def test_what_was_written_is_read(tmp_path: Path, snapshot: Snapshot) -> None:
 
     SnapshotWriter(tmp_path).write(snapshot)
     assert reader.look() is True
+
+
+def test_a_name_that_is_no_utf_8_hides_nothing(tmp_path: Path) -> None:
+    """It is told with its bytes, and everything else as it is."""
+    odd, plain = make_pool(profile="caf\udce9"), make_pool(name="other")
+    reader = SnapshotReader(tmp_path)
+
+    SnapshotWriter(tmp_path).write(make_snapshot(pools=(odd, plain)))
+
+    assert reader.look() is True
+    assert reader.snapshot is not None
+    assert reader.snapshot.pools[0].profile == "caf\\udce9"
+    assert reader.snapshot.pools[1] == plain
 
 
 def test_is_for_its_group_alone(tmp_path: Path) -> None:
