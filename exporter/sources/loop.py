@@ -58,7 +58,8 @@ class LoopFiles:
 
     def read(self, device_number: str) -> LoopBacking | None:
         """Describe the loop devices under the device of this number, None without any."""
-        files = tuple(self._with_figures(file) for file in below(device_number, self._sys))
+        found = (self._with_figures(file) for file in below(device_number, self._sys))
+        files = tuple(structs.replace(file, file=_shown(file.file)) for file in found)
         return LoopBacking(files=files) if files else None
 
     def join(self) -> None:
@@ -82,6 +83,12 @@ class LoopFiles:
             return file
         thread.join(self._patience_seconds)
         return found[0] if found else file
+
+
+def _shown(name: str | None) -> str | None:
+    """Make a name of bytes, with which the file has been found, fit for a record."""
+    raw = None if name is None else os.fsencode(name)
+    return None if raw is None else raw.decode("utf-8", "backslashreplace")
 
 
 def below(device_number: str, sys_directory: Path = SYS) -> Iterator[LoopFile]:

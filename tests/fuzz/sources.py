@@ -211,7 +211,8 @@ def pool_status(raw: bytes) -> object:
 def loop_backing(raw: bytes) -> object:
     """Read the name of the file under loop device 7:0; its free space is the host's."""
     written(raw, "dev/block/7:0/loop/backing_file")
-    return [[found.device, found.file] for found in loop.below("7:0", scratch())]
+    found = loop.LoopFiles(lambda file: file, sys_directory=scratch()).read("7:0")
+    return [[file.device, file.file] for file in found.files] if found else None
 
 
 TARGETS = {

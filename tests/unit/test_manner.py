@@ -29,7 +29,7 @@ def test_a_newer_lvm_has_a_variable_for_it() -> None:
     """Dmeventd is not even looked for."""
     assert choose(FULL, dmeventd=unasked, has_devices_of_dmeventd=False) == USUAL
     assert USUAL.environment == ENVIRONMENT
-    assert USUAL.options == ("--config", "devices/hints=none")
+    assert USUAL.options == ()
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_dmeventds_list_of_disks_is_not_ours() -> None:
     manner = choose(FULL, dmeventd=found(is_alive=False), has_devices_of_dmeventd=True)
 
     assert manner.environment == {}
-    settings = "devices/hints=none activation{monitoring=0} devices{ignore_suspended_devices=1}"
+    settings = "activation{monitoring=0} devices{ignore_suspended_devices=1}"
     assert manner.options == ("--config", settings)
 
 
@@ -64,8 +64,9 @@ def test_without_archive_all_else_stays() -> None:
     manner = choose(OLD, dmeventd=found(is_alive=True), has_devices_of_dmeventd=False)
 
     assert manner.without_archive().options == ("--config", "backup{archive=0 backup=0}")
+    stale = choose(FULL, dmeventd=unasked, has_devices_of_dmeventd=False, has_stale_hints=True)
     settings = "devices/hints=none backup{archive=0 backup=0}"
-    assert USUAL.without_archive().options == ("--config", settings)
+    assert stale.without_archive().options == ("--config", settings)
 
 
 def test_finds_dmeventds_list_of_disks(tmp_path: Path) -> None:
