@@ -59,7 +59,8 @@ RELEASES = {
             name="trixie",
             python="3.13",
             has_devicemapper=False,
-            extra_packages=("docker-cli",),
+            # Its Docker is without devicemapper: podman is whose pools are LVM's there.
+            extra_packages=("docker-cli", "podman"),
         ),
     )
 }
