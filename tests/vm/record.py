@@ -19,7 +19,7 @@ from exporter import dmsetup
 from exporter.command import CHILD_ENVIRONMENT
 from exporter.extend import ENVIRONMENT
 from exporter.sources import docker, lvm, policy
-from tests.vm import payload, scenarios
+from tests.vm import payload, scenarios, versions
 from tests.vm.image import cached_image
 from tests.vm.machine import Hardware, Machine
 from tests.vm.scenarios import Pool
@@ -105,16 +105,8 @@ class Recorder:
 
     def versions(self) -> None:
         """Record which programs these are."""
-        lines = {
-            "lvm": "lvm version | head -3",
-            "kernel": "uname -srv",
-            "docker": "docker --version",
-            "dmsetup": "dmsetup version",
-            "thin-provisioning-tools": "thin_check --version 2>&1",
-        }
-        found = {key: self.machine.run(line).stdout.splitlines() for key, line in lines.items()}
         self._directory.mkdir(parents=True, exist_ok=True)
-        (self._directory / "versions.json").write_text(_pretty(found))
+        (self._directory / "versions.json").write_text(_pretty(versions.words(self.machine)))
 
     def _emptied(self, name: str) -> Path:
         print(f"recording {name}", flush=True)  # noqa: T201 - progress
