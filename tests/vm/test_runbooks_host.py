@@ -32,7 +32,7 @@ def test_a_docker_that_does_not_answer(docked: Machine, guest: Guest) -> None:
     """Stopped, ended, or hanging: seen by the same commands."""
     book = Runbook(docked, "ThinPoolDockerDown")
     guest.wait_for(PATIENCE_SECONDS, DOCKER_UP, 1)
-    docked.run("systemctl kill --kill-whom=main -s STOP docker")
+    docked.run("systemctl kill --kill-who=main -s STOP docker")
     guest.wait_for(2 * PATIENCE_SECONDS, DOCKER_UP, 0)
     assert " T" in book.diagnose()
 

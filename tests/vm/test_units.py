@@ -37,6 +37,7 @@ def has_grown(machine: Machine, before: int) -> bool:
     return size(machine) > before
 
 
+@pytest.mark.every_release
 def test_a_pool_grows_inside_the_sandbox(served: Machine, web: Guest) -> None:
     """Data and metadata, archived as ever; nothing of it meets a wall."""
     write(served, 330)
@@ -60,6 +61,7 @@ def test_a_pool_grows_inside_the_sandbox(served: Machine, web: Guest) -> None:
     assert served.run(f"systemctl show -P NRestarts {GUARD} {WEB}").stdout.split() == ["0", "0"]
 
 
+@pytest.mark.every_release
 @pytest.mark.parametrize("unit", SCORES)
 def test_exposure(served: Machine, unit: str) -> None:
     """As systemd counts it for the unit as it runs."""
@@ -76,6 +78,7 @@ PASSING = {"write /root", "write /home"}
 ALLOWED = {GUARD: {"write own", "write lvm", *PASSING}, WEB: {"listen", "connect"}}
 
 
+@pytest.mark.every_release
 @pytest.mark.parametrize("unit", SCORES)
 def test_what_is_forbidden_fails(served: Machine, unit: str) -> None:
     """Tried as the unit's own process, with all that the unit gives and takes."""
@@ -135,6 +138,7 @@ def test_a_stopped_guard_is_replaced(served: Machine, web: Guest) -> None:
     assert units.restarts(served, WEB) == 0
 
 
+@pytest.mark.campaign
 def test_restarts_under_load(served: Machine, web: Guest) -> None:
     """Both are restarted and killed while somebody writes, who never meets a full pool."""
     write(served, 300)
@@ -143,7 +147,7 @@ def test_restarts_under_load(served: Machine, web: Guest) -> None:
     writer = served.start(command)
     for action in (
         f"restart {GUARD} {WEB}",
-        f"kill --kill-whom=main -s KILL {GUARD}",
+        f"kill --kill-who=main -s KILL {GUARD}",
         f"restart {GUARD}",
     ):
         before = size(served)
