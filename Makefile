@@ -118,7 +118,7 @@ vm-shell: $(READY) ## a shell in a virtual machine with this version installed
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m tests.vm.shell
 
 record: $(READY) ## record what the real programs print, into tests/recordings
-	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m tests.vm.record
+	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m tests.vm.record --release "$${THINPOOL_VM_RELEASE:-bookworm}"
 
 dashboards: $(READY) ## write Grafana's dashboards anew, from grafana/builder
 	$(BIN)/python -m grafana.builder

@@ -48,6 +48,7 @@ class Release:
 
     name: str
     compiled_python: CompiledPython | None = None
+    has_security: bool = True
     has_devicemapper: bool = True
     # Newer LVM calls the data of a pool locked while pvmove is at it, and refuses.
     extends_what_moves: bool = True
@@ -62,9 +63,10 @@ class Release:
 RELEASES = {
     release.name: release
     for release in (
-        # Its own Python is 3.9.
+        # Its own Python is 3.9. The mirrors' security suite lacks some of what it lists.
         Release(
             name="bullseye",
+            has_security=False,
             compiled_python=CompiledPython(source="python3.11", suite="bookworm"),
         ),
         Release(name="bookworm"),
