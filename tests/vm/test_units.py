@@ -58,7 +58,10 @@ def test_a_pool_grows_inside_the_sandbox(served: Machine, web: Guest) -> None:
         assert wall not in journal, journal
     archived = served.run("grep -l lvextend /etc/lvm/archive/docker_*").stdout.splitlines()
     assert len(archived) == 2
-    assert served.run(f"systemctl show -P NRestarts {GUARD} {WEB}").stdout.split() == ["0", "0"]
+    assert served.run(f"systemctl show --value -p NRestarts {GUARD} {WEB}").stdout.split() == [
+        "0",
+        "0",
+    ]
 
 
 @pytest.mark.every_release
@@ -175,7 +178,7 @@ def test_stopping_spares_an_lvextend(served: Machine) -> None:
     served.wait_until("grep -q -- '-> FLOCK  *ADVISORY  *WRITE' /proc/locks", PROMPT_SECONDS)
 
     served.run(f"systemctl stop {GUARD}", timeout_seconds=30)
-    assert served.run(f"systemctl show -P Result {GUARD}").stdout.strip() == "success"
+    assert served.run(f"systemctl show --value -p Result {GUARD}").stdout.strip() == "success"
     assert units.main_pid(served, GUARD) == 0
     served.stop(holder)
 
@@ -209,7 +212,10 @@ def test_a_journal_that_dies_takes_nobody_along(served: Machine, web: Guest) -> 
     write(served, 330)
 
     web.wait_for(PROMPT_SECONDS, EXTENDS, 1, device="data", **LABELS)
-    assert served.run(f"systemctl show -P NRestarts {GUARD} {WEB}").stdout.split() == ["0", "0"]
+    assert served.run(f"systemctl show --value -p NRestarts {GUARD} {WEB}").stdout.split() == [
+        "0",
+        "0",
+    ]
 
 
 def test_docker_that_is_stopped_takes_nobody_along(served: Machine, web: Guest) -> None:
@@ -219,5 +225,8 @@ def test_docker_that_is_stopped_takes_nobody_along(served: Machine, web: Guest) 
     served.run("systemctl stop docker docker.socket", timeout_seconds=120)
 
     web.wait_for(150, "thinpool_docker_up", 0)
-    assert served.run(f"systemctl show -P NRestarts {GUARD} {WEB}").stdout.split() == ["0", "0"]
+    assert served.run(f"systemctl show --value -p NRestarts {GUARD} {WEB}").stdout.split() == [
+        "0",
+        "0",
+    ]
     assert web.metrics().value("thinpool_guard_responsible", **LABELS) == 1
