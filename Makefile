@@ -10,10 +10,10 @@ VM_PACKAGES := qemu-system-x86 qemu-utils mmdebstrap e2fsprogs openssh-client
 MISSING_FOR_VM = $(strip $(foreach program,$(VM_PROGRAMS),$(if $(shell PATH="$$PATH:/usr/sbin:/sbin" command -v $(program)),,$(program))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-beside lint types linters unit rules end-to-end test-vm test-vm-whole test-lvm vm-image crash oracle faults runbooks pressure vm-shell fuzz record dashboards picture bench dist clean
+.PHONY: help run demo test test-beside lint types linters unit rules end-to-end test-vm test-vm-newest test-vm-whole test-matrix test-lvm vm-image crash oracle faults runbooks pressure vm-shell fuzz record dashboards picture bench dist clean
 
 help: ## list the tasks
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(READY): pyproject.toml exporter/__init__.py
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or newer is needed; name one with make PYTHON=…"; exit 1; }
@@ -35,18 +35,19 @@ demo: $(READY) ## the simulated host, whatever is here
 
 test: lint types linters ## everything that can run here; says what it leaves out
 	@if [ -z "$(MISSING_FOR_VM)" ] || [ -n "$$THINPOOL_REQUIRE_ALL" ]; then \
-	  $(MAKE) --no-print-directory --jobs=2 test-vm test-beside; \
+	  $(MAKE) --no-print-directory --jobs=2 test-vm test-beside-vm; \
 	else \
 	  $(MAKE) --no-print-directory unit rules end-to-end; \
 	  echo "LEFT OUT: the tests in the virtual machine, for want of: $(MISSING_FOR_VM)"; \
 	  echo "  apt-get install $(VM_PACKAGES), then make test"; \
 	fi
 
-# The machine, which is emulated, needs one core most of the time; what else there is to test
-# takes what it leaves, and says at the end what came of it.
-test-beside: $(READY)
+# The machine, which is emulated, needs one core most of the time; what else there is to test,
+# and then another machine, take what it leaves, and say at the end what came of it.
+test-beside-vm: $(READY)
 	@log=$$(mktemp); \
-	nice -n 10 $(MAKE) --no-print-directory --jobs=1 unit rules end-to-end >$$log 2>&1; \
+	nice -n 10 $(MAKE) --no-print-directory --jobs=1 unit rules end-to-end >$$log 2>&1 && \
+	$(MAKE) --no-print-directory test-vm-newest >>$$log 2>&1; \
 	status=$$?; cat $$log; rm -f $$log; exit $$status
 
 lint: $(READY) ## style of the code
@@ -80,6 +81,16 @@ end-to-end: $(READY) ## the real program on the simulated host, with a real Prom
 
 test-vm: $(READY) ## real LVM, device-mapper and Docker, in a virtual machine
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/pytest -q --durations=10 --vm -m 'not campaign' tests/vm
+
+test-vm-newest: $(READY) ## of these, what differs by LVM, kernel and systemd, on the newest release
+	PATH="$$PATH:/usr/sbin:/sbin" THINPOOL_VM_RELEASE=trixie $(BIN)/pytest -q --durations=10 --vm -m every_release tests/vm
+
+test-matrix: $(READY) ## the same on every release: bookworm, trixie and bullseye (two hours)
+	@failed=; for release in bookworm trixie bullseye; do \
+	  echo "== $$release"; \
+	  THINPOOL_VM_RELEASE=$$release $(MAKE) --no-print-directory test-vm || failed="$$failed $$release"; \
+	done; \
+	[ -z "$$failed" ] || { echo "FAILED ON:$$failed"; exit 1; }
 
 test-vm-whole: $(READY) ## the same and every campaign but those that have a size of their own (two hours)
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/pytest -q --durations=10 --vm --ignore=tests/vm/test_old_lvm.py tests/vm
@@ -115,7 +126,7 @@ fuzz: $(READY) ## any bytes into every parser, led by what they run through (an 
 	nice $(BIN)/python -m tests.fuzz $(TARGETS)
 
 record: $(READY) ## record what the real programs print, into tests/recordings
-	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m tests.vm.record
+	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m tests.vm.record --release "$${THINPOOL_VM_RELEASE:-bookworm}"
 
 dashboards: $(READY) ## write Grafana's dashboards anew, from grafana/builder
 	$(BIN)/python -m grafana.builder

@@ -112,7 +112,8 @@ def _pool(row: Row, last: Segments) -> LvmPool:
         when_full=row["lv_when_full"],
         is_active=row["lv_active_locally"],
         is_suspended=row["lv_suspended"],
-        # A pvmove locks what lies under the pool, and LVM extends the pool all the same.
+        # A pvmove locks what lies under the pool: LVM 2.03.16 extends it all the same, 2.03.31
+        # refuses, and is asked again.
         is_locked=bool(row["lv_allocation_locked"] or row["lv_converting"]),
         # "unknown" while the LV is down, though the layer under its volumes may be up.
         is_writable=not (row["lv_permissions"] or "").startswith("read-only"),

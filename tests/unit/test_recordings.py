@@ -17,6 +17,7 @@ from exporter.snapshot import build
 from exporter.sources.docker import parse_info_json
 from exporter.sources.http_answer import parse_answer
 from tests.recordings.replay import Recording, recordings
+from tests.vm.recipe import RELEASES
 
 STATES = recordings()
 EXTENDS = recordings("*/lvextend_*", has_host=False)
@@ -172,6 +173,26 @@ def test_monitoring_is_asked_only_of_a_live_dmeventd(state: Recording) -> None:
         assert readings.lvm.monitoring == expected
     else:
         assert readings.lvm.monitoring == {}
+
+
+# What the release has no program for; of all else every release is recorded.
+LACKS = {"trixie": {"loop_lvm", "article_docker", "docker_down"}}
+
+
+RECORDED = sorted({state.directory.parent.name for state in STATES} & {*RELEASES})
+
+
+@pytest.mark.parametrize("release", RECORDED)
+def test_every_release_is_recorded_whole(release: str) -> None:
+    """Each in the same states, and with each lvextend; and nothing was killed for time."""
+    of_all = [*STATES, *EXTENDS]
+    names = {found.state for found in of_all if found.directory.parent.name == "bookworm"}
+    of_release = [found for found in of_all if found.directory.parent.name == release]
+
+    assert {found.state for found in of_release} == names - LACKS.get(release, set())
+    for found in of_release:
+        killed = [name for name, command in found.commands.items() if command.status is None]
+        assert not killed, (found.name, killed)
 
 
 # What extend.py and its readers count on; asking twice must do no harm.

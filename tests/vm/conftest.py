@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.vm import docked as docked_host
-from tests.vm import faults, payload, scenarios, units
+from tests.vm import faults, payload, scenarios, units, versions
 from tests.vm.guest import CONFIG, Guest
 from tests.vm.image import cached_image, missing_tools
 from tests.vm.machine import Machine
@@ -23,6 +23,7 @@ _HERE = Path(__file__).parent
 # Covers the first use: building the image and the wheelhouse, and booting.
 _TIMEOUT_SECONDS = 900
 LINES_SHOWN = 25
+_TESTED_ON = pytest.StashKey[str]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -69,14 +70,24 @@ def pytest_runtest_makereport(
     return report
 
 
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Say what the machine was."""
+    if tested_on := config.stash.get(_TESTED_ON, ""):
+        terminalreporter.write_line(f"TESTED ON {tested_on}")
+
+
 @pytest.fixture(scope="session")
-def booted() -> Iterator[Machine]:
-    """One machine with the present wheel installed, snapshot taken."""
+def booted(pytestconfig: pytest.Config) -> Iterator[Machine]:
+    """One machine with the present package installed, snapshot taken."""
     if missing := missing_tools():
         pytest.fail(f"missing on this host: {', '.join(missing)}")
     release = os.environ.get("THINPOOL_VM_RELEASE", "bookworm")
     with Machine(cached_image(release)) as machine:
         payload.install(machine)
+        found = versions.in_short(versions.words(machine))
+        pytestconfig.stash[_TESTED_ON] = f"{release}: {found}"
         machine.snapshot(READY)
         yield machine
 

@@ -9,13 +9,13 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.vm import interpreter, mirror
 from tests.vm.recipe import CUSTOMIZE_SCRIPT, RELEASES, Release
 
 DISK_SIZE = "12G"  # sparse: room for Docker's loop files and the wheelhouse
@@ -36,10 +36,6 @@ cp -L root/vmlinuz vmlinuz && cp -L root/initrd.img initrd && chmod 644 vmlinuz 
 mke2fs -q -t ext4 -m 0 -E lazy_itable_init=0,nodiscard -d root disk.raw {DISK_SIZE}
 rm -rf root root.tar
 """
-
-
-class ImageError(RuntimeError):
-    """The image could not be built; the message holds the failing command's output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +104,10 @@ def cached_image(name: str) -> Image:
 
 def _recipe_hash(release: Release) -> str:
     """Hash what decides the image's content; the mirror's state is left out on purpose."""
-    recipe = json.dumps(
-        (release.name, release.packages, CUSTOMIZE_SCRIPT, _UNPACK_AND_FORMAT, DISK_SIZE)
-    )
+    parts = [release.name, release.packages, CUSTOMIZE_SCRIPT, _UNPACK_AND_FORMAT, DISK_SIZE]
+    if python := release.compiled_python:
+        parts.append(interpreter.key(release, python))
+    recipe = json.dumps(parts)
     return hashlib.sha256(recipe.encode()).hexdigest()[:12]
 
 
@@ -118,16 +115,14 @@ def _build(release: Release, entry: Path) -> None:
     """Build beside the entry and rename at the end: an entry is complete or absent."""
     work = Path(tempfile.mkdtemp(prefix=f"{entry.name}.building-", dir=entry.parent))
     try:
-        _run(
-            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "vm", "-f", "id_ed25519"],
-            work,
-        )
+        key = ("-N", "", "-C", "vm", "-f", "id_ed25519")
+        mirror.run(["ssh-keygen", "-q", "-t", "ed25519", *key], work)
         (work / "customize.sh").write_text(CUSTOMIZE_SCRIPT)
-        _run(_argv_mmdebstrap(release, work), work)
+        mirror.run(_argv_mmdebstrap(release, work), work)
         # The tarball's owners survive only under root, real or in a user namespace.
         become_root = [] if os.geteuid() == 0 else ["mmdebstrap", "--unshare-helper"]
-        _run([*become_root, "sh", "-c", _UNPACK_AND_FORMAT], work)
-        _run(["qemu-img", "convert", "-O", "qcow2", "disk.raw", "disk.qcow2"], work)
+        mirror.run([*become_root, "sh", "-c", _UNPACK_AND_FORMAT], work)
+        mirror.run(["qemu-img", "convert", "-O", "qcow2", "disk.raw", "disk.qcow2"], work)
         (work / "disk.raw").unlink()
         work.chmod(0o755)
         work.rename(entry)
@@ -143,65 +138,24 @@ def _argv_mmdebstrap(release: Release, work: Path) -> list[str]:
         "--variant=minbase",
         "--architectures=amd64",
         f"--include={','.join(release.packages)}",
-        *(f"--aptopt={option}" for option in _host_acquire_options()),
+        *mirror.options(),
         "--dpkgopt=path-exclude=/usr/share/doc/*",
         "--dpkgopt=path-exclude=/usr/share/man/*",
         "--dpkgopt=path-exclude=/usr/share/locale/*",
         f'--customize-hook=sh {work / "customize.sh"} "$1" {work / "id_ed25519.pub"}',
+        *_python_hooks(release),
         release.name,
         "root.tar",
-        *_host_sources(release.name),
+        *mirror.sources(release),
     ]
 
 
-def _host_acquire_options() -> list[str]:
-    """Repeat the host's apt settings for fetching: proxies, certificates, date checks."""
-    if shutil.which("apt-config") is None:
+def _python_hooks(release: Release) -> list[str]:
+    """Put a Python into /usr/local where the release's own is too old."""
+    if release.compiled_python is None:
         return []
-    dump = _run(["apt-config", "dump", "Acquire"], None)
-    ours = (
-        "IndexTargets",
-        "CompressionTypes",
-        "Languages",
-        "GzipIndexes",
-        "cdrom",
-        "Changelogs",
-    )
-    skipped = tuple(f"Acquire::{name}" for name in ours)
-    lines = (line for line in dump.splitlines() if not line.startswith(skipped))
-    return [line.rstrip(";") for line in lines if not line.endswith('""' + ";")]
-
-
-def _host_sources(suite: str) -> list[str]:
-    """Point suite at the host's Debian mirrors; nothing means mmdebstrap's default."""
-    if shutil.which("apt-get") is None:
-        return []
-    found = _run(["apt-get", "indextargets", "--format", "$(ORIGIN)|$(SITE)|$(CODENAME)"], None)
-    rows = {tuple(line.split("|")) for line in found.splitlines() if line.startswith("Debian|")}
-    sites = {codename.partition("-")[2]: site for _, site, codename in sorted(rows)}
-    if "" not in sites:
-        return []
-    lines = [f"deb {sites['']} {suite} main"]
-    if "security" in sites:
-        lines.append(f"deb {sites['security']} {suite}-security main")
-    return lines
-
-
-def _run(argv: list[str], cwd: Path | None) -> str:
-    """Run a build step and return its stdout."""
-    path = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
-    done = subprocess.run(
-        argv,
-        cwd=cwd,
-        env=os.environ | {"PATH": path, "LC_ALL": "C"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        raise ImageError(f"{argv[0]} exited {done.returncode}:\n{done.stderr[-4000:]}")
-    return done.stdout
+    archive = interpreter.compiled(release, release.compiled_python, cache_root())
+    return [f"--customize-hook=tar-in {archive} /usr/local"]
 
 
 def main() -> None:

@@ -246,7 +246,9 @@ class Machine:
             "console=ttyS0 root=/dev/vda rw mitigations=off apparmor=0 net.ifnames=0 "
             # QEMU keeps translated code by its address: without this, which moves programs
             # about, each process is translated anew, and lvs takes twice as long.
-            "systemd.show_status=0 quiet norandmaps"
+            "systemd.show_status=0 quiet norandmaps "
+            # After a restore uptime jumps, and the kernel would tell at length who stood still.
+            "nowatchdog rcupdate.rcu_cpu_stall_suppress=1"
         )
         forwards = ",".join(
             f"hostfwd=tcp:127.0.0.1:{ours}-:{guests}" for guests, ours in self._ports.items()

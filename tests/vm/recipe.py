@@ -35,12 +35,23 @@ _PACKAGES = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledPython:
+    """A Python from a newer release's source package, for one whose own is too old."""
+
+    source: str
+    suite: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
     """A Debian release of the version matrix."""
 
     name: str
-    python: str
+    compiled_python: CompiledPython | None = None
+    has_security: bool = True
     has_devicemapper: bool = True
+    # Newer LVM calls the data of a pool locked while pvmove is at it, and refuses.
+    extends_what_moves: bool = True
     extra_packages: tuple[str, ...] = ()
 
     @property
@@ -52,14 +63,19 @@ class Release:
 RELEASES = {
     release.name: release
     for release in (
-        # LVM 2.03.11; its Python is too old for the wheel: for LVM's behaviour alone.
-        Release(name="bullseye", python="3.9"),
-        Release(name="bookworm", python="3.11"),
+        # Its own Python is 3.9. The mirrors' security suite lacks some of what it lists.
+        Release(
+            name="bullseye",
+            has_security=False,
+            compiled_python=CompiledPython(source="python3.11", suite="bookworm"),
+        ),
+        Release(name="bookworm"),
         Release(
             name="trixie",
-            python="3.13",
             has_devicemapper=False,
-            extra_packages=("docker-cli",),
+            extends_what_moves=False,
+            # Its Docker is without devicemapper: podman is whose pools are LVM's there.
+            extra_packages=("docker-cli", "podman"),
         ),
     )
 }

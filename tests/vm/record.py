@@ -21,7 +21,7 @@ from exporter.manner import ENVIRONMENT
 from exporter.sources import docker, lvm, policy
 from exporter.sources.lvm_hints import without_hints
 from tests.recordings.replay import ENGINE_DIRECTORIES, ENGINE_FILES
-from tests.vm import faults, odd, payload, scenarios
+from tests.vm import faults, odd, payload, scenarios, versions
 from tests.vm.image import cached_image
 from tests.vm.machine import Hardware, Machine
 from tests.vm.scenarios import Pool
@@ -32,7 +32,7 @@ READY, ABOVE = "ready", "above"  # snapshots of the machine
 LVM, DMSETUP, DOCKER = "/sbin/lvm", "/sbin/dmsetup", "/usr/bin/docker"
 # Small disks: 20 % of a pool is written in a second.
 HARDWARE = Hardware(disks=3, disk_size="1G")
-DEADLINE_SECONDS = 15
+DEADLINE_SECONDS = 60  # long past that of any command on a machine with nothing else to do
 KILLED = 128 + 9  # timeout(1) after its -s KILL; null in commands.json
 GUEST_FOLDER = "/run/recorded"
 SMALL = Pool(data="200M", metadata="4M")
@@ -139,16 +139,8 @@ class Recorder:
 
     def versions(self) -> None:
         """Record which programs these are."""
-        lines = {
-            "lvm": "lvm version | head -3",
-            "kernel": "uname -srv",
-            "docker": "docker --version",
-            "dmsetup": "dmsetup version",
-            "thin-provisioning-tools": "thin_check --version 2>&1",
-        }
-        found = {key: self.machine.run(line).stdout.splitlines() for key, line in lines.items()}
         self._directory.mkdir(parents=True, exist_ok=True)
-        (self._directory / "versions.json").write_text(_pretty(found))
+        (self._directory / "versions.json").write_text(_pretty(versions.words(self.machine)))
 
     def _emptied(self, name: str) -> Path:
         print(f"recording {name}", flush=True)  # noqa: T201 - progress
@@ -228,6 +220,7 @@ def loop(recorder: Recorder) -> None:
     """Record Docker out of the box with devicemapper."""
     machine = recorder.machine
     if not machine.image.release.has_devicemapper:
+        print("without loop_lvm: its Docker has no devicemapper")  # noqa: T201 - progress
         return
     scenarios.docker_loop_lvm(machine)
     scenarios.docker_import_busybox(machine)
@@ -258,6 +251,8 @@ def article(recorder: Recorder) -> None:
         recorder.state("article_docker", has_docker=True)
         machine.run("docker rm -f writer; systemctl stop docker.socket docker.service")
         recorder.state("docker_down", has_docker=True)
+    else:
+        print("without article_docker and docker_down: as loop_lvm")  # noqa: T201 - progress
     machine.run("lvchange --monitor n docker/thinpool")
     recorder.state("not_monitored")
     scenarios.mask_dmeventd(machine)

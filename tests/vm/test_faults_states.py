@@ -18,6 +18,8 @@ from tests.vm.conftest import READY
 from tests.vm.guest import CONFIG, Guest, Metrics, check, running
 from tests.vm.machine import Machine
 
+pytestmark = pytest.mark.every_release
+
 SETTLE_SECONDS = 180.0
 MEND_SECONDS = 120.0
 SOUND = "sound/pool"

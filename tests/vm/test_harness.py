@@ -13,6 +13,7 @@ from tests.vm.scenarios import Pool
 from tests.vm.ssh import GuestCommandError, GuestTimeoutError
 
 
+@pytest.mark.every_release
 def test_boots_clean(machine: Machine) -> None:
     """LVM and the kernel answer, nothing failed, and nothing of the subject runs yet."""
     machine.run("systemctl start systemd-udevd; modprobe dm-thin-pool; lvm version")
@@ -30,6 +31,7 @@ def test_wheel_is_installed(machine: Machine) -> None:
     assert result.stderr == ""
 
 
+@pytest.mark.every_release
 def test_pool_is_real(machine: Machine) -> None:
     """A pool made by the helper shows in the kernel with the blocks that were asked for."""
     pool = scenarios.make_pool(machine)

@@ -81,7 +81,7 @@ def wait_for_calls(machine: Machine, count: int, seconds: float = 45.0) -> list[
 
 def spare(machine: Machine, guest: Guest) -> None:
     """Have the OOM killer spare the exporter, as its unit does."""
-    machine.run(f"choom -n -1000 -p $(systemctl show -P MainPID {guest.unit})")
+    machine.run(f"choom -n -1000 -p $(systemctl show --value -p MainPID {guest.unit})")
 
 
 def test_is_called_as_dmeventd_calls_it(machine: Machine) -> None:

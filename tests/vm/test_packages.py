@@ -28,7 +28,6 @@ GROWN_BLOCKS = 480 * 16
 KEPT = "# mine\nguard: {anticipate: false}\n"
 # Two minutes are what an installation takes where the machine is emulated and shared.
 SECONDS = 240.0
-PYTHON = "/usr/bin/python3.11"
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +49,18 @@ def names(machine: Machine) -> list[str]:
     return sorted(found.splitlines())
 
 
+def python_of(machine: Machine) -> str:
+    """Find the Python that the environment was made with: the only one that will do."""
+    return machine.run("readlink -f /opt/thinpool-exporter/bin/python").stdout.strip()
+
+
 def version(machine: Machine) -> str:
     """Ask dpkg which version is installed, and in which state."""
     query = "dpkg-query -W -f '${Status} ${Version}' thinpool-exporter"
     return machine.run(query, check=False).stdout
 
 
+@pytest.mark.every_release
 def test_a_deb_from_its_upgrade_to_its_purge(
     machine: Machine, newer: Mapping[str, Path]
 ) -> None:
@@ -71,11 +76,12 @@ def test_a_deb_from_its_upgrade_to_its_purge(
     assert GUARD in starts
     assert WEB in starts
     machine.put(newer["deb"], "/root/newer.deb")
+    python = python_of(machine)
 
     an_upgrade_goes_on(machine)
-    an_upgrade_without_a_python_is_refused(machine)
+    an_upgrade_without_a_python_is_refused(machine, python)
     removing_stops_and_purging_leaves_nothing(machine)
-    an_installation_without_a_python_is_refused(machine)
+    an_installation_without_a_python_is_refused(machine, python)
 
 
 def an_upgrade_goes_on(machine: Machine) -> None:
@@ -118,17 +124,17 @@ def an_upgrade_goes_on(machine: Machine) -> None:
     assert machine.is_active(WEB)
 
 
-def an_upgrade_without_a_python_is_refused(machine: Machine) -> None:
+def an_upgrade_without_a_python_is_refused(machine: Machine, python: str) -> None:
     """Try an upgrade: it ends before anything changes, and what runs goes on."""
     pid = units.main_pid(machine, GUARD)
     before = names(machine)
-    machine.run(f"mv {PYTHON} {PYTHON}.away")
+    machine.run(f"mv {python} {python}.away")
 
     refused = machine.run(
         "apt-get install -y --reinstall /root/newer.deb", check=False, timeout_seconds=SECONDS
     )
 
-    machine.run(f"mv {PYTHON}.away {PYTHON}")
+    machine.run(f"mv {python}.away {python}")
     assert refused.returncode != 0
     # On stdout, by apt's terminal.
     assert "it needs a Python of 3.10 to 3.14" in refused.stdout
@@ -151,9 +157,9 @@ def removing_stops_and_purging_leaves_nothing(machine: Machine) -> None:
     assert machine.run("getent group thinpool-snapshot", check=False).returncode == 2
 
 
-def an_installation_without_a_python_is_refused(machine: Machine) -> None:
+def an_installation_without_a_python_is_refused(machine: Machine, python: str) -> None:
     """Try it: nothing is left, not even a package that is half installed."""
-    machine.run(f"mv {PYTHON} {PYTHON}.away")
+    machine.run(f"mv {python} {python}.away")
 
     refused = machine.run(
         "apt-get install -y /root/newer.deb", check=False, timeout_seconds=SECONDS
@@ -171,6 +177,7 @@ def test_an_rpm_below_a_root_of_its_own(
 ) -> None:
     """Without systemd, as when an image is made: upgraded, refused and erased."""
     (present,) = build.packages(tmp_path, build.project_wheel(tmp_path), formats=("rpm",))
+    python = python_of(machine)
     machine.put(present, "/root/present.rpm")
     machine.put(newer["rpm"], "/root/newer.rpm")
     # The guest's own files, with what is done to them kept apart.
@@ -195,7 +202,7 @@ def test_an_rpm_below_a_root_of_its_own(
     assert machine.read(f"/mnt/root{CONFIG}") == KEPT
     assert "thinpool-snapshot" in machine.read("/mnt/root/etc/group")
 
-    machine.run(f"mv /mnt/root{PYTHON} /mnt/root{PYTHON}.away")
+    machine.run(f"mv /mnt/root{python} /mnt/root{python}.away")
     refused = rpm("-U --force /root/newer.rpm", check=False)
     assert "it needs a Python of 3.10 to 3.14" in refused
     assert rpm("-q thinpool-exporter").startswith(f"thinpool-exporter-{NEWER}")

@@ -63,6 +63,7 @@ def test_out_of_space_without_a_disk_left(docked: Machine, guest: Guest) -> None
     assert kept(docked)
 
 
+@pytest.mark.campaign
 def test_out_of_space_by_hand(docked: Machine, guest: Guest) -> None:
     """What can be made again is freed; without a guard the step is given by hand."""
     configure(docked, OBSERVE)

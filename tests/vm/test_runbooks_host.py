@@ -32,7 +32,7 @@ def test_a_docker_that_does_not_answer(docked: Machine, guest: Guest) -> None:
     """Stopped, ended, or hanging: seen by the same commands."""
     book = Runbook(docked, "ThinPoolDockerDown")
     guest.wait_for(PATIENCE_SECONDS, DOCKER_UP, 1)
-    docked.run("systemctl kill --kill-whom=main -s STOP docker")
+    docked.run("systemctl kill --kill-who=main -s STOP docker")
     guest.wait_for(2 * PATIENCE_SECONDS, DOCKER_UP, 0)
     assert " T" in book.diagnose()
 
@@ -88,9 +88,8 @@ def test_a_guard_that_waits_for_a_disk(docked: Machine, guest: Guest) -> None:
     """Docker's pool writes its metadata to a disk that hangs; who asks of it cannot end."""
     book = Runbook(docked, "ThinPoolGuardStale")
     docked.run("dmsetup suspend pv-docker-0")
-    waiting = (
-        "cat /proc/$(systemctl show -P MainPID thinpool-guard)/task/*/stat | grep -q ') D '"
-    )
+    pid = units.main_pid(docked, GUARD)
+    waiting = f"cat /proc/{pid}/task/*/stat | grep -q ') D '"
     docked.wait_until(waiting, PATIENCE_SECONDS)
     seen = cycle(guest)
     assert cycled_after(guest, seen) > seen  # it has stepped over that pool

@@ -41,7 +41,7 @@ def test_a_stopped_dockerd_costs_its_own_figures_only(on_docker: Machine) -> Non
     machine.write(CONFIG, "collect: {docker_interval: 5s, docker_deadline: 15s}\n")
     with running(machine) as guest:
         before = guest.wait_for(90, "thinpool_docker_up", 1)
-        machine.run("systemctl kill --kill-whom=main -s STOP docker")
+        machine.run("systemctl kill --kill-who=main -s STOP docker")
 
         metrics = guest.wait_for(90, "thinpool_docker_up", 0)
         assert metrics.value("thinpool_collector_success", collector="docker") == 0
@@ -60,7 +60,7 @@ def test_a_stopped_dockerd_costs_its_own_figures_only(on_docker: Machine) -> Non
         assert scenarios.fill(machine, "/dev/mapper/thin900", 405).returncode == 0
         guest.wait_for(60, "thinpool_guard_extends_total", 1, device="data", **POOL)
 
-        machine.run("systemctl kill --kill-whom=main -s CONT docker")
+        machine.run("systemctl kill --kill-who=main -s CONT docker")
         guest.wait_for(90, "thinpool_docker_up", 1)
         failures = [
             line for line in guest.events("source_failed") if line["source"] == "docker"

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.vm import payload, scenarios
 from tests.vm.guest import CONFIG, Guest, running
 from tests.vm.machine import Machine
 from tests.vm.scenarios import Pool
+
+pytestmark = pytest.mark.every_release
 
 SCRIPT = "/root/standby_guest.py"
 POOL = Pool(data="100M", metadata="8M")

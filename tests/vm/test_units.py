@@ -37,6 +37,7 @@ def has_grown(machine: Machine, before: int) -> bool:
     return size(machine) > before
 
 
+@pytest.mark.every_release
 def test_a_pool_grows_inside_the_sandbox(served: Machine, web: Guest) -> None:
     """Data and metadata, archived as ever; nothing of it meets a wall."""
     write(served, 330)
@@ -57,9 +58,13 @@ def test_a_pool_grows_inside_the_sandbox(served: Machine, web: Guest) -> None:
         assert wall not in journal, journal
     archived = served.run("grep -l lvextend /etc/lvm/archive/docker_*").stdout.splitlines()
     assert len(archived) == 2
-    assert served.run(f"systemctl show -P NRestarts {GUARD} {WEB}").stdout.split() == ["0", "0"]
+    assert served.run(f"systemctl show --value -p NRestarts {GUARD} {WEB}").stdout.split() == [
+        "0",
+        "0",
+    ]
 
 
+@pytest.mark.every_release
 @pytest.mark.parametrize("unit", SCORES)
 def test_exposure(served: Machine, unit: str) -> None:
     """As systemd counts it for the unit as it runs."""
@@ -76,6 +81,7 @@ PASSING = {"write /root", "write /home"}
 ALLOWED = {GUARD: {"write own", "write lvm", *PASSING}, WEB: {"listen", "connect"}}
 
 
+@pytest.mark.every_release
 @pytest.mark.parametrize("unit", SCORES)
 def test_what_is_forbidden_fails(served: Machine, unit: str) -> None:
     """Tried as the unit's own process, with all that the unit gives and takes."""
@@ -135,6 +141,7 @@ def test_a_stopped_guard_is_replaced(served: Machine, web: Guest) -> None:
     assert units.restarts(served, WEB) == 0
 
 
+@pytest.mark.campaign
 def test_restarts_under_load(served: Machine, web: Guest) -> None:
     """Both are restarted and killed while somebody writes, who never meets a full pool."""
     write(served, 300)
@@ -143,7 +150,7 @@ def test_restarts_under_load(served: Machine, web: Guest) -> None:
     writer = served.start(command)
     for action in (
         f"restart {GUARD} {WEB}",
-        f"kill --kill-whom=main -s KILL {GUARD}",
+        f"kill --kill-who=main -s KILL {GUARD}",
         f"restart {GUARD}",
     ):
         before = size(served)
@@ -171,7 +178,7 @@ def test_stopping_spares_an_lvextend(served: Machine) -> None:
     served.wait_until("grep -q -- '-> FLOCK  *ADVISORY  *WRITE' /proc/locks", PROMPT_SECONDS)
 
     served.run(f"systemctl stop {GUARD}", timeout_seconds=30)
-    assert served.run(f"systemctl show -P Result {GUARD}").stdout.strip() == "success"
+    assert served.run(f"systemctl show --value -p Result {GUARD}").stdout.strip() == "success"
     assert units.main_pid(served, GUARD) == 0
     served.stop(holder)
 
@@ -205,7 +212,10 @@ def test_a_journal_that_dies_takes_nobody_along(served: Machine, web: Guest) -> 
     write(served, 330)
 
     web.wait_for(PROMPT_SECONDS, EXTENDS, 1, device="data", **LABELS)
-    assert served.run(f"systemctl show -P NRestarts {GUARD} {WEB}").stdout.split() == ["0", "0"]
+    assert served.run(f"systemctl show --value -p NRestarts {GUARD} {WEB}").stdout.split() == [
+        "0",
+        "0",
+    ]
 
 
 def test_docker_that_is_stopped_takes_nobody_along(served: Machine, web: Guest) -> None:
@@ -215,5 +225,8 @@ def test_docker_that_is_stopped_takes_nobody_along(served: Machine, web: Guest) 
     served.run("systemctl stop docker docker.socket", timeout_seconds=120)
 
     web.wait_for(150, "thinpool_docker_up", 0)
-    assert served.run(f"systemctl show -P NRestarts {GUARD} {WEB}").stdout.split() == ["0", "0"]
+    assert served.run(f"systemctl show --value -p NRestarts {GUARD} {WEB}").stdout.split() == [
+        "0",
+        "0",
+    ]
     assert web.metrics().value("thinpool_guard_responsible", **LABELS) == 1
