@@ -240,7 +240,7 @@ def parse_rows(text: str, report: Report, dialect: Dialect) -> tuple[list[Row], 
     """Read what a reporter has printed in this dialect. Raises ParseError."""
     asked = report.asked(dialect)
     raw, problems = _raw_rows(text, asked, dialect, source=report.command)
-    if len(asked) != len(report.fields):
+    if report.attributes in asked:
         raw = report.complete(raw)
     rows, unreadable = convert(raw, report.fields, source=report.command)
     return rows, [*problems, *unreadable]

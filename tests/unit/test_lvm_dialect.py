@@ -112,6 +112,18 @@ def test_reads_the_same_of_every_age(options: tuple[str, ...]) -> None:
     assert layout.problems == ()
 
 
+@pytest.mark.parametrize("field", sorted(NEWER - {"seg_monitor"}))
+def test_a_single_field_that_lacks_is_completed(field: str) -> None:
+    """As with 2.02.166, which has all of an LV's fields but data_copies."""
+    lvm = OldLvm("--config", "--select", "--binary", "--reportformat", lacks={field})
+
+    layout = read_layout(lvm, "lvm")
+
+    assert [pool.name for pool in layout.pools] == ["thinpool"]
+    assert [group.name for group in layout.volume_groups] == ["docker"]
+    assert layout.problems == ()
+
+
 def test_it_is_asked_once() -> None:
     """From then on each report is one command."""
     lvm, dialects = OldLvm("--config"), Dialects()
