@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
@@ -9,6 +10,7 @@ from msgspec import Struct, structs
 
 from exporter import autoextend
 from exporter.model import (
+    POOL_LAYER_SUFFIX,
     Collector,
     CollectorState,
     Dmeventd,
@@ -28,7 +30,6 @@ from exporter.model import (
 
 LVM_UUID_PREFIX = "LVM-"
 LVM_UUID_LENGTH = len(LVM_UUID_PREFIX) + 2 * 32
-POOL_LAYER_SUFFIX = "-tpool"
 
 
 class Readings(Struct, frozen=True, kw_only=True):
@@ -96,7 +97,9 @@ def split_dm_name(dm_name: str) -> tuple[str, str] | None:
 
     None when it is not of that form. Source: lvm2 libdm/libdm-string.c, dm_build_dm_name.
     """
-    base = dm_name.removesuffix(POOL_LAYER_SUFFIX)
+    # In a volume's own name the dash before would be doubled.
+    has_layer = re.search(r"(?<!-)(--)*-tpool$", dm_name)
+    base = dm_name.removesuffix(POOL_LAYER_SUFFIX) if has_layer else dm_name
     marked = base.replace("--", "\0")
     group, dash, volume = marked.partition("-")
     if not dash or not group or not volume or "-" in volume:

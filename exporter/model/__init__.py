@@ -37,7 +37,13 @@ from exporter.model.host import (
     VolumeGroup,
 )
 from exporter.model.loop import LoopBacking, LoopFile
-from exporter.model.snapshot import CollectorState, ConfigurationState, Snapshot, ThinPool
+from exporter.model.snapshot import (
+    POOL_LAYER_SUFFIX,
+    CollectorState,
+    ConfigurationState,
+    Snapshot,
+    ThinPool,
+)
 from exporter.model.words import (
     Collector,
     Device,
@@ -50,6 +56,7 @@ from exporter.model.words import (
 
 __all__ = [
     "METADATA_BLOCK_BYTES",
+    "POOL_LAYER_SUFFIX",
     "SECTOR_BYTES",
     "Attempt",
     "Collector",

@@ -17,6 +17,8 @@ from exporter.model.host import (
 )
 from exporter.model.words import Collector, PoolMode, PoolSource
 
+POOL_LAYER_SUFFIX = "-tpool"  # of a pool's device where LVM has volumes in it
+
 
 class CollectorState(Struct, frozen=True, kw_only=True):
     """How the last reading of one source went; times are seconds since the epoch.
@@ -62,6 +64,18 @@ class ThinPool(Struct, frozen=True, kw_only=True):
     def label(self) -> str:
         """`vg/pool` as LVM's commands take it, or the device-mapper name."""
         return f"{self.vg_name}/{self.name}" if self.vg_name else self.name
+
+    @property
+    def is_renamed(self) -> bool:
+        """Whether the kernel has it under other names than LVM told, which have changed since.
+
+        Source: lvm2 libdm/libdm-string.c, dm_build_dm_name: dashes in names are doubled.
+        """
+        if self.lvm is None or self.kernel is None:
+            return False
+        names = (name.replace("-", "--") for name in (self.lvm.vg_name, self.lvm.name))
+        own = "-".join(names)
+        return self.kernel.dm_name not in {own, f"{own}{POOL_LAYER_SUFFIX}"}
 
     @property
     def data(self) -> Usage | None:

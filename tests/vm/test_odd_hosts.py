@@ -350,11 +350,11 @@ def test_metadata_at_the_cap_of_lvm(seen: Seen) -> None:
     deep = of("vast/deep")
     value = seen.after.value
 
-    assert value("thinpool_data_size_bytes", **deep) == 100 * TIB
+    assert value("thinpool_data_size_bytes", **deep) == TIB
     assert value("thinpool_metadata_size_bytes", **deep) == 255 * ((1 << 14) - 64) * 4096
     assert value("thinpool_next_extend_bytes", device="metadata", **deep) == 0
     step = value("thinpool_next_extend_possible_bytes", device="data", **deep)
-    assert step == 20 * TIB
+    assert step == 205 * GIB  # 20 % of 1024 extents, rounded up
     assert value("thinpool_guard_state", reason="below_threshold", **deep) == 1
 
 
