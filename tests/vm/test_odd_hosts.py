@@ -234,8 +234,9 @@ def move_off_file(machine: Machine, guest: Guest) -> Metrics:
 @pytest.mark.parametrize("pool", GROWN)
 def test_grows_to_where_lvm_would_have_brought_it(seen: Seen, pool: str) -> None:
     """By one extension, with nothing refused; the figure is LVM's own answer."""
+    name = "thinpool_guard_extend_failures_total"
     failures = [
-        seen.after.value("thinpool_guard_extend_failures_total", reason=reason, **of(pool))
+        seen.after.value(name, device="data", reason=reason, **of(pool))
         for reason in ("refused", "ineffective")
     ]
     extent = GIB if pool.startswith("vast/") else MIB
@@ -292,7 +293,6 @@ def test_the_figures_of_raw_pools(seen: Seen) -> None:
     assert value("thinpool_queue_if_no_space", **of("raw-parts")) == 0
     assert value("thinpool_low_water_mark_bytes", **of("raw-parts")) == 100 * 65536
     assert value("thinpool_thin_volumes", **of("raw-on-lvs")) == 0
-    assert "to 64.00 MiB" not in seen.sections["raw-parts"]
 
 
 def test_only_pools_on_files_are_called_so(seen: Seen) -> None:
@@ -327,12 +327,13 @@ def test_the_space_under_files(seen: Seen) -> None:
 
 def test_check_tells_what_files_mean(seen: Seen) -> None:
     """One without a name goes with its device, memory with a boot; LVM can move both."""
+    assert seen.status == 2
     assert "has been deleted" in seen.sections["gone/pool"]
     assert "is memory (tmpfs), lost at the next boot" in seen.sections["memory/pool"]
     assert "more than there is" in seen.sections["containerd-pool"]
     assert "direct-lvm" not in seen.sections["containerd-pool"]
     assert re.search("pvmove /dev/loop[0-9]", seen.sections["onfile/pool"])
-    assert "pvmove /dev/LOOP_PV" in seen.sections["onpart/pool"]
+    assert re.search("pvmove /dev/loop[0-9]+p1", seen.sections["onpart/pool"])
 
 
 def test_a_pool_of_lvms_is_moved_off_its_file(seen: Seen) -> None:
