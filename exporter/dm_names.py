@@ -1,18 +1,27 @@
-"""LVM's names and UUIDs for its devices in device-mapper."""
+"""LVM's names and UUIDs for its devices in device-mapper.
+
+Source: lvm2 libdm/libdm-string.c, dm_build_dm_name; lib/uuid/uuid.c, build_dm_uuid.
+"""
 
 from __future__ import annotations
 
+import re
+
 LVM_UUID_PREFIX = "LVM-"
 LVM_UUID_LENGTH = len(LVM_UUID_PREFIX) + 2 * 32
-POOL_LAYER_SUFFIX = "-tpool"
+POOL_LAYER_SUFFIX = "-tpool"  # of a pool's device where LVM has volumes in it
+# In a volume's own name the dash before would be doubled.
+POOL_LAYER = re.compile(r"(?<!-)(--)*-tpool$")
+
+
+def join_dm_name(vg_name: str, lv_name: str) -> str:
+    """Make the name of an LV's device: dashes in names are doubled."""
+    return "-".join(name.replace("-", "--") for name in (vg_name, lv_name))
 
 
 def split_dm_name(dm_name: str) -> tuple[str, str] | None:
-    """Split LVM's device-mapper name into VG and LV: dashes in either are doubled.
-
-    None when it is not of that form. Source: lvm2 libdm/libdm-string.c, dm_build_dm_name.
-    """
-    base = dm_name.removesuffix(POOL_LAYER_SUFFIX)
+    """Split the name of an LV's device into VG and LV; None when it is not of that form."""
+    base = dm_name.removesuffix(POOL_LAYER_SUFFIX) if POOL_LAYER.search(dm_name) else dm_name
     marked = base.replace("--", "\0")
     group, dash, volume = marked.partition("-")
     if not dash or not group or not volume or "-" in volume:

@@ -15,11 +15,11 @@ ROOT = Path(__file__).resolve().parent.parent / "exporter"
 ORDER = (
     "errors",
     "events",
+    "dm_names",
     "model",
     "units",
     "autoextend",
     "fill",
-    "dm_names",
     "growth",
     "naming",
     "volumes",

@@ -269,7 +269,7 @@ class Guard:
             self._workers.extend(pool, decision, self._view.snapshot)
         elif not is_busy and self._is_reread_due(pool, record, is_first=is_first):
             self._reread_at[pool.vg_name] = self._clock()
-            is_unlisted = decision.reason is Reason.LAYOUT_UNKNOWN
+            is_unlisted = decision.reason is Reason.LAYOUT_UNKNOWN or pool.is_renamed
             self._workers.reread(pool.vg_name, is_unlisted=is_unlisted)
         if seen:
             self._sight.pace(seen, self._pace(seen, decision.reason))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from exporter.dm_names import POOL_LAYER_SUFFIX, join_dm_name
 from exporter.model.guard import GuardReport
 from exporter.model.host import (
     Dmeventd,
@@ -17,8 +18,6 @@ from exporter.model.host import (
 )
 from exporter.model.storage import StoragePlace
 from exporter.model.words import Collector, Engine, PoolMode, PoolSource
-
-ACTIVE_POOL_SUFFIX = "-tpool"  # of the device under an LVM pool that has thin LVs
 
 
 class CollectorState(Struct, frozen=True, kw_only=True):
@@ -90,7 +89,7 @@ class ThinPool(Struct, frozen=True, kw_only=True):
             return self.kernel.dm_name
         if not self.vg_name:
             return self.name
-        return "-".join(word.replace("-", "--") for word in (self.vg_name, self.name))
+        return join_dm_name(self.vg_name, self.name)
 
     def is_called(self, device: str | None) -> bool:
         """Whether an engine that was given this device uses this pool.
@@ -100,8 +99,16 @@ class ThinPool(Struct, frozen=True, kw_only=True):
         if not device:
             return False
         names = (device, self.device_name)
-        given, ours = (name.removesuffix(ACTIVE_POOL_SUFFIX) for name in names)
+        given, ours = (name.removesuffix(POOL_LAYER_SUFFIX) for name in names)
         return given == ours
+
+    @property
+    def is_renamed(self) -> bool:
+        """Whether the kernel has it under other names than LVM told, which are then old."""
+        if self.lvm is None or self.kernel is None:
+            return False
+        own = join_dm_name(self.lvm.vg_name, self.lvm.name)
+        return self.kernel.dm_name not in {own, f"{own}{POOL_LAYER_SUFFIX}"}
 
     @property
     def data(self) -> Usage | None:

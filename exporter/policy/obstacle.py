@@ -60,7 +60,7 @@ def layout_obstacle(pool: ThinPool, group: VolumeGroup | None) -> Reason | None:
         (group.is_partial, Reason.VG_PARTIAL),
         (not group.is_writable or not pool.lvm.is_writable, Reason.NOT_WRITABLE),
         (pool.lvm.is_locked, Reason.LOCKED),
-        (not sizes_agree(pool), Reason.LAYOUT_DIFFERS),
+        (pool.is_renamed or not sizes_agree(pool), Reason.LAYOUT_DIFFERS),
     )
 
 

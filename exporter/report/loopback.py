@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from exporter.model import LoopBacking, LoopFile
@@ -15,6 +16,7 @@ from exporter.units import format_bytes
 DOCKER_PREFIX = "docker-"  # docker-MAJOR:MINOR-INODE-pool, where Docker made the pool itself
 IN_MEMORY = frozenset({"tmpfs", "ramfs"})
 MOST_SHOWN = 4
+PARTITION = re.compile(r"(?<=\d)p\d+$")  # of a loop device
 
 
 def loop_findings(case: Case, loop: LoopBacking, *, docker: Remedy) -> Iterator[Finding]:
@@ -115,9 +117,10 @@ def _sizes(loop: LoopBacking) -> Remedy:
 def _move_disks(case: Case, loop: LoopBacking) -> Remedy:
     """Move the VG's extents to a disk, under the pool's users."""
     group = operand(case.pool.vg_name)
-    devices = {file.device for file in loop.files}
+    devices = tuple(file.device for file in loop.files)
     volumes = case.group.physical_volumes if case.group else ()
-    names = [volume.name for volume in volumes if volume.name in devices] or ["/dev/LOOP_PV"]
+    names = [volume.name for volume in volumes if PARTITION.sub("", volume.name) in devices]
+    names = names or ["/dev/LOOP_PV"]
     return (
         say("Move it to a disk while it is in use (NEW_DISK is yours to name; its content is"),
         say("lost). `lsblk -s` shows which PVs lie on files:"),

@@ -50,6 +50,16 @@ class HostControls(HostBuilder):
         with self._present() as state:
             state.config.values[key] = value
 
+    def rename_vg(self, name: str, new: str) -> None:
+        """Do what `vgrename` does, under the pools' users."""
+        with self._present() as state:
+            group = state.vgs[new] = state.vgs.pop(name)
+            group.name, group.seqno = new, group.seqno + 1
+            for label in [label for label in state.pools if label.startswith(f"{name}/")]:
+                pool = state.pools.pop(label)
+                state.pools[f"{new}/{pool.name}"] = pool
+            self._event.set()
+
     def attach_profile(self, label: str, profile: str | None) -> None:
         """Do what `lvchange --metadataprofile` does."""
         with self._present() as state:

@@ -257,6 +257,19 @@ def test_a_pool_grows_by_lvms_last_account_while_lvs_hangs() -> None:
     assert data_mib(guarded) == 744
 
 
+def test_a_renamed_pool_is_extended_by_its_new_name_alone() -> None:
+    """LVM's account has the old one until it is read again, which is at once."""
+    guarded = docker_host()
+    guarded.host.rename_vg("docker", "moved")
+    guarded.host.fill("moved/thinpool", chunks(0.9))
+
+    guarded.cycle(4)
+
+    events = guarded.log.events("extending")
+    assert [(event["vg"], event["pool"]) for event in events] == [("moved", "thinpool")]
+    assert not guarded.log.events("extend_failed")
+
+
 def test_a_kernel_that_cannot_be_asked_is_told_once() -> None:
     """Transitions are logged, not states."""
     guarded = docker_host()

@@ -281,6 +281,12 @@ def test_pvs_that_may_not_be_used_do_not_count() -> None:
             group_with(99),
             Reason.LAYOUT_DIFFERS,
         ),
+        # Renamed since LVM was asked: what is to be extended has another name now.
+        (
+            replace(pool_used(0.99), lvm=make_lvm_pool(vg_name="old")),
+            group_with(99),
+            Reason.LAYOUT_DIFFERS,
+        ),
         (
             replace(pool_used(0.99), source=PoolSource.DEVICE_MAPPER),
             group_with(99),

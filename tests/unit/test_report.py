@@ -804,6 +804,16 @@ def test_a_pool_of_lvms_is_moved_off_its_file_by_lvm() -> None:
     assert "daemon.json" not in text
 
 
+def test_a_partition_of_a_loop_device_is_moved_by_its_own_name() -> None:
+    """It is what the VG knows."""
+    volume = make_physical_volume(name="/dev/loop0p2")
+    kernel = make_kernel_pool(loop=make_loop())
+    group = make_volume_group(physical_volumes=(volume,))
+    text = printed(*host(pools=(make_pool(kernel=kernel),), volume_groups=(group,)))
+
+    assert "pvmove /dev/loop0p2" in text
+
+
 def test_a_file_that_has_what_it_was_promised_needs_no_more() -> None:
     """However full its file system is."""
     text = printed(*on_files(make_loop(promised_bytes=0, free_bytes=0)))

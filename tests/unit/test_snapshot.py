@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -26,6 +27,7 @@ from tests.factories import (
     make_kernel_pool,
     make_lvm_pool,
     make_policy,
+    make_pool,
     make_volume_group,
 )
 
@@ -138,6 +140,33 @@ def test_a_pool_of_others_keeps_its_device_name() -> None:
     assert pools[1].source is PoolSource.DEVICE_MAPPER
 
 
+@pytest.mark.parametrize(
+    ("vg", "lv", "dm_name", "is_renamed"),
+    [
+        ("docker", "thinpool", "docker-thinpool", False),
+        ("docker", "thinpool", "docker-thinpool-tpool", False),
+        ("a-b", "c-tpool", "a--b-c--tpool", False),
+        ("a-b", "c-tpool", "a--b-c--tpool-tpool", False),
+        ("docker", "thinpool", "docker-other", True),
+        ("docker", "thinpool", "new-thinpool-tpool", True),
+        ("a-b", "c", "a-b-c", True),
+    ],
+)
+def test_a_rename_is_seen_in_the_kernel(
+    vg: str,
+    lv: str,
+    dm_name: str,
+    is_renamed: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    """Before LVM has been asked again."""
+    pool = make_pool(
+        lvm=make_lvm_pool(vg_name=vg, name=lv), kernel=make_kernel_pool(dm_name=dm_name)
+    )
+
+    assert pool.is_renamed == is_renamed
+    assert not replace(pool, kernel=None).is_renamed
+
+
 def test_of_two_pools_of_one_name_the_live_one_stands() -> None:
     """A disk of another host has brought a VG of this one's name: one label, one pool."""
     cloned = make_lvm_pool(vg_uuid="other", is_active=False)
@@ -205,7 +234,7 @@ NAMES = st.text("abc-._+", min_size=1, max_size=12).filter(
 )
 
 
-@given(NAMES, NAMES, st.sampled_from(["", "-tpool"]))
+@given(NAMES | st.just("a-tpool"), NAMES | st.just("x-tpool"), st.sampled_from(["", "-tpool"]))
 def test_device_names_give_back_vg_and_lv(group: str, volume: str, suffix: str) -> None:
     """LVM doubles every dash in either name."""
     dm_name = f"{group.replace('-', '--')}-{volume.replace('-', '--')}{suffix}"

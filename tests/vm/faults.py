@@ -36,6 +36,7 @@ class Disk:
     """A data disk of the guest, cut into PVs one after another."""
 
     def __init__(self, machine: Machine, name: str = "data0") -> None:
+        self.machine = machine
         self._path = machine.disk(name)
         self._next_sector = SECTORS_OF_MIB
 

@@ -6,6 +6,8 @@ it from 32 to 39 extents, unless its layout makes it otherwise.
 
 from __future__ import annotations
 
+import shlex
+
 from tests.vm import faults
 from tests.vm.faults import QUIET, Disk
 from tests.vm.machine import Machine
@@ -82,37 +84,41 @@ def raid(disk: Disk, vg: str, *options: str) -> tuple[str, ...]:
 
 def beside(disk: Disk) -> tuple[str, ...]:
     """Make thick snapshots beside a pool, one of its own volume, and an external origin."""
-    make = f"lvcreate -qq {QUIET} -y -Wn"
+    make = f"lvcreate -qq {QUIET} -y"
     return (
-        *plain(disk, "beside/pool", 160),
-        f"{make} -L 8M -n plain beside",
-        f"{make} -s -L 4M -n plain_snap beside/plain",
+        disk.group("beside", 160),
+        faults.pool("beside/pool"),
+        # LVM's own: beside one that it does not know it makes no other.
         f"{make} -V 64M -n volume --thinpool pool beside",
-        f"{make} -s -L 4M -n volume_snap beside/volume",
-        f"{make} -L 16M -n origin beside",
+        f"{make} -Wn -L 8M -n plain beside",
+        f"{make} -s -L 4M -n plain_snap beside/plain",
+        f"{make} -s -L 40M -n volume_snap beside/volume",
+        f"{make} -Wn -L 16M -n origin beside",
         f"lvchange -qq {QUIET} -an beside/origin",
         f"lvchange -qq {QUIET} -pr beside/origin",
         f"lvcreate -qq {QUIET} -y -s --thinpool beside/pool -n clone beside/origin",
+        # Last: above its threshold a pool gets no more volumes.
+        f"dd if=/dev/zero of=/dev/beside/volume bs=1M count={faults.USED_MIB} oflag=direct",
     )
 
 
 def luks(disk: Disk) -> tuple[str, ...]:
     """Make a pool on an encrypted disk, as LUKS maps it."""
     table = f"crypt aes-xts-plain64 {KEY} 0 /dev/mapper/pv-locked 0"
-    return _stacked(disk, "luks", "locked", table)
+    return (disk.cut("locked", 96), *_stacked("luks", table))
 
 
-def multipath(disk: Disk) -> tuple[str, ...]:
-    """Make a pool on a disk with one path."""
-    table = "multipath 0 0 1 1 round-robin 0 1 1 /dev/mapper/pv-path 1000"
-    return _stacked(disk, "paths", "path", table)
+def multipath(disk: str) -> tuple[str, ...]:
+    """Make a pool on a disk with one path; LVM knows such disks by their UUID."""
+    table = f"multipath 2 queue_mode bio 0 1 1 round-robin 0 1 1 {disk} 1000"
+    return _stacked("paths", table, "--uuid mpath-odd")
 
 
-def _stacked(disk: Disk, vg: str, under: str, table: str) -> tuple[str, ...]:
+def _stacked(vg: str, table: str, *options: str) -> tuple[str, ...]:
+    words, sectors = " ".join(options), 96 * faults.SECTORS_OF_MIB
     return (
-        disk.cut(under, 96),
-        f"dmsetup create over-{under} --table '0 {96 * faults.SECTORS_OF_MIB} {table}'",
-        f"vgcreate -qq -s 1m {vg} /dev/mapper/over-{under}",
+        f"dmsetup create under-{vg} {words} --table '0 {sectors} {table}'",
+        f"vgcreate -qq -s 1m {vg} /dev/mapper/under-{vg}",
         faults.pool(f"{vg}/pool"),
         filled(f"{vg}/pool"),
     )
@@ -183,7 +189,7 @@ def partitioned(disk: str, *sizes_mib: int) -> str:
     )
     sizes = " ".join(map(str, sizes_mib))
     return (
-        f"python3 -c '{program}' {disk} {sizes}\n"
+        f"python3 -c {shlex.quote(program)} {disk} {sizes}\n"
         f"partx -u {disk} || blockdev --rereadpt {disk}; udevadm settle"
     )
 
@@ -205,11 +211,11 @@ def containerd() -> tuple[str, ...]:
 
 
 def on_partitions(disk: str) -> tuple[str, ...]:
-    """Make a pool by dmsetup alone, on two partitions; with a low water mark, and full."""
+    """Make a pool by dmsetup alone, on two partitions of three; with a low water mark."""
     features = "2 skip_block_zeroing error_if_no_space"
     devices = f"{disk}-part1 {disk}-part2"
     return (
-        partitioned(disk, 4, 64),
+        partitioned(disk, 4, 64, 96),
         f"dd if=/dev/zero of={disk}-part1 bs=4k count=1 status=none",
         f"dmsetup create raw-parts --table '0 131072 thin-pool {devices} 128 100 {features}'",
         "dmsetup message raw-parts 0 'create_thin 1'",
@@ -244,13 +250,14 @@ def vast() -> tuple[str, ...]:
         f'creation_time="0" snap_time="0"><range_mapping origin_begin="0" data_begin="0" '
         f'length="{used}" time="0"/></device></superblock>'
     )
-    make = f"lvcreate -qq {QUIET} --type thin-pool -Zn --config allocation/zero_metadata=0"
+    settings = "--config 'activation/monitoring=0 allocation/zero_metadata=0'"
+    make = f"lvcreate -qq {settings} --type thin-pool -Zn"
     profile = f"--metadataprofile {faults.PROFILE}"
     return (
         loop_device("vast", f"{FILES}/vast", "2P"),
         "vgcreate -qq -s 1g vast $vast",
         f"{make} -L 500T -c 1G --poolmetadatasize 1G {profile} -n wide vast",
-        f"{make} -L 100T -c 64K --poolmetadatasize 16G {profile} -n deep vast",
+        f"{make} -L 1T -c 64K --poolmetadatasize 16G {profile} -n deep vast",
         "tmeta=$(dmsetup table vast-wide_tmeta)",
         f"lvchange -qq {QUIET} -an vast/wide",
         'dmsetup create restored --table "$tmeta"',
@@ -270,6 +277,7 @@ def twins(disk: Disk) -> tuple[str, ...]:
     return (
         *plain(disk, "twin/one"),
         *plain(disk, "other/two", 128),
+        "rm -r /dev/twin",  # links alone, which vgrename would not write over
         f"vgrename -qq --config '{alone}' other twin",
     )
 

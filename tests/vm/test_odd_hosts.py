@@ -14,14 +14,15 @@ import pytest
 
 from tests.vm import faults, odd, scenarios
 from tests.vm.conftest import READY
-from tests.vm.guest import CONFIG, Guest, Metrics, check, collect, running
+from tests.vm.guest import CONFIG, PROGRAM, Guest, Metrics, running
 from tests.vm.machine import Machine
 from tests.vm.runbook import Runbook
 from tests.vm.test_faults_states import labels, sections
 
-SETTLE_SECONDS = 180.0
+SETTLE_SECONDS, ASK_SECONDS = 240.0, 180.0
 MIB, GIB, TIB = 1024**2, 1024**3, 1024**4
-CHANGED = re.compile(r"logical volume \S+_t(data|meta) changed from .* to .* \((\d+) extents\)")
+# Below a cache the name goes on.
+CHANGED = re.compile(r"volume \S+_t(data|meta)\S* changed from .* to .* \((\d+) extents\)")
 # LVM's tables and ours in one: what `lvextend --use-policies` makes of each pool, in extents
 # of data; 39 = 32 + 20 % of 32, rounded up (and down to whole stripes where there are any).
 GROWN: Mapping[str, int] = {
@@ -46,7 +47,11 @@ GROWN: Mapping[str, int] = {
 RAW = ("containerd-pool", "raw-parts", "raw-on-lvs")
 TWINS = ("twin/one", "twin/two")
 ON_FILES = ("containerd-pool", "onfile/pool", "onpart/pool", "gone/pool", "memory/pool")
+RAW_DISK = "data3"
 ON_FILE, RENAMED = "onfile/pool", "moved/renamed"
+
+
+Lines = tuple[str, ...]
 
 
 class Seen(NamedTuple):
@@ -72,50 +77,50 @@ def of(pool: str) -> dict[str, str]:
 
 
 def make_host(machine: Machine) -> None:
-    """Make everything, in as few commands as it takes."""
+    """Make everything, part by part."""
     odd.prepared(machine)
     disk = faults.Disk(machine)
-    faults.run(machine, *layouts(disk), *names(disk), *stacks(disk))
-    faults.run(machine, *files(machine), *odd.on_partitions(machine.disk("data3")))
-    faults.run(machine, *odd.vast(), *odd.twins(disk))
+    for lines in (*layouts(disk), *names(disk), *stacks(disk), *files(machine)):
+        faults.run(machine, *lines)
+    # Last, since the one makes LVM's commands complain, and the other takes a while.
+    faults.run(machine, *odd.vast())
+    faults.run(machine, *odd.twins(disk))
 
 
-def layouts(disk: faults.Disk) -> Iterator[str]:
+def layouts(disk: faults.Disk) -> Iterator[Lines]:
     """Make pools whose data or metadata is more than a part of a disk."""
-    yield from odd.cached(disk, "cached", "cache")
-    yield from odd.cached(disk, "wcached", "writecache")
-    yield from odd.raid(disk, "mirror", "--type raid1 -m 1")
-    yield from odd.raid(disk, "parity", "--type raid5 -i 2")
-    yield from odd.raid(disk, "both", "--type raid10 -i 2 -m 1")
-    yield from odd.beside(disk)
+    yield odd.cached(disk, "cached", "cache")
+    yield odd.cached(disk, "wcached", "writecache")
+    yield odd.raid(disk, "mirror", "--type raid1 -m 1")
+    yield odd.raid(disk, "parity", "--type raid5 -i 2")
+    yield odd.raid(disk, "both", "--type raid10 -i 2 -m 1")
+    yield odd.beside(disk)
 
 
-def names(disk: faults.Disk) -> Iterator[str]:
+def names(disk: faults.Disk) -> Iterator[Lines]:
     """Make pools whose names are odd, and one that gets others later."""
-    yield from odd.plain(disk, "a-b--c/d-e")
-    yield from odd.long_named(disk)
-    yield disk.group("calm")
-    yield faults.pool("calm/pool")
-    yield odd.filled("calm/pool", 8)
+    yield odd.plain(disk, "a-b--c/d-e")
+    yield odd.long_named(disk)
+    yield disk.group("calm"), faults.pool("calm/pool"), odd.filled("calm/pool", 8)
 
 
-def stacks(disk: faults.Disk) -> Iterator[str]:
+def stacks(disk: faults.Disk) -> Iterator[Lines]:
     """Make pools on something that is no disk."""
-    yield from odd.luks(disk)
-    yield from odd.multipath(disk)
-    yield from odd.nested(disk)
-    yield from odd.on_logical_volumes(disk)
+    yield odd.luks(disk)
+    yield odd.multipath(disk.machine.disk("data1"))
+    yield odd.nested(disk)
+    yield odd.on_logical_volumes(disk)
+    yield odd.on_partitions(disk.machine.disk(RAW_DISK))
 
 
-def files(machine: Machine) -> Iterator[str]:
+def files(machine: Machine) -> Iterator[Lines]:
     """Make pools on files."""
-    yield from odd.file_systems(machine.disk("data2"))
-    yield from odd.containerd()
-    yield from odd.on_file("onfile", f"{odd.FILES}/pv")
-    yield from odd.on_file_partition("onpart", f"{odd.FILES}/disk")
-    yield from odd.on_file("gone", f"{odd.FILES}/gone")
-    yield f"rm {odd.FILES}/gone"
-    yield from odd.on_file("memory", f"{odd.MEMORY}/pv")
+    yield odd.file_systems(machine.disk("data2"))
+    yield odd.containerd()
+    yield odd.on_file("onfile", f"{odd.FILES}/pv")
+    yield odd.on_file_partition("onpart", f"{odd.FILES}/disk")
+    yield (*odd.on_file("gone", f"{odd.FILES}/gone"), f"rm {odd.FILES}/gone")
+    yield odd.on_file("memory", f"{odd.MEMORY}/pv")
 
 
 @pytest.fixture(scope="module")
@@ -126,10 +131,10 @@ def seen(booted: Machine) -> Seen:
     wanted = {pool: asked(booted, pool) for pool in (*GROWN, *TWINS)}
     booted.write(CONFIG, "guard: {anticipate: false}\n")
     booted.run(f"sync -f {odd.FILES}")
-    before, free, promised = collect(booted), free_bytes(booted), promised_bytes(booted)
+    before, free, promised = collected(booted), free_bytes(booted), promised_bytes(booted)
     with running(booted) as guest:
         after = guest.scrape_until(has_settled, seconds=SETTLE_SECONDS)
-        status, report = check(booted)
+        status, report = checked(booted)
         statuses = scenarios.dm_status(booted)
         renamed = rename(booted, guest)
         off_files = move_off_file(booted, guest)
@@ -148,6 +153,19 @@ def seen(booted: Machine) -> Seen:
         off_files=off_files,
         events=events,
     )
+
+
+def collected(machine: Machine) -> Metrics:
+    """Run `collect`, which takes a while where LVM has a hundred devices to look at."""
+    argv = (PROGRAM, "collect", "--log.level=error")
+    return Metrics(machine.run(argv, timeout_seconds=ASK_SECONDS).stdout)
+
+
+def checked(machine: Machine) -> tuple[int, str]:
+    """Run `check`; exit status and report."""
+    argv = (PROGRAM, "check", "--log.level=error")
+    result = machine.run(argv, check=False, timeout_seconds=ASK_SECONDS)
+    return result.returncode, result.stdout
 
 
 def asked(machine: Machine, pool: str) -> Mapping[str, int]:
@@ -204,7 +222,7 @@ def move_off_file(machine: Machine, guest: Guest) -> Metrics:
     vg, pool = ON_FILE.split("/")
     book = Runbook(machine, "ThinPoolOnLoopback", vg=vg, pool=pool)
     (device,) = machine.run(f"pvs --noheadings -o pv_name -S vg_name={vg}").stdout.split()
-    words = {"DEVICE": device, "NEW_DISK": machine.disk("data1")}
+    words = {"DEVICE": device, "NEW_DISK": f"{machine.disk(RAW_DISK)}-part3"}
     heading = "Move the disks, if the pool is LVM's"
     book.follow(heading, NEW_DISK=words["NEW_DISK"])
     book.follow(heading, 1, **words)
@@ -216,8 +234,9 @@ def move_off_file(machine: Machine, guest: Guest) -> Metrics:
 @pytest.mark.parametrize("pool", GROWN)
 def test_grows_to_where_lvm_would_have_brought_it(seen: Seen, pool: str) -> None:
     """By one extension, with nothing refused; the figure is LVM's own answer."""
+    name = "thinpool_guard_extend_failures_total"
     failures = [
-        seen.after.value("thinpool_guard_extend_failures_total", reason=reason, **of(pool))
+        seen.after.value(name, device="data", reason=reason, **of(pool))
         for reason in ("refused", "ineffective")
     ]
     extent = GIB if pool.startswith("vast/") else MIB
@@ -274,7 +293,6 @@ def test_the_figures_of_raw_pools(seen: Seen) -> None:
     assert value("thinpool_queue_if_no_space", **of("raw-parts")) == 0
     assert value("thinpool_low_water_mark_bytes", **of("raw-parts")) == 100 * 65536
     assert value("thinpool_thin_volumes", **of("raw-on-lvs")) == 0
-    assert "to 64.00 MiB" not in seen.sections["raw-parts"]
 
 
 def test_only_pools_on_files_are_called_so(seen: Seen) -> None:
@@ -309,12 +327,13 @@ def test_the_space_under_files(seen: Seen) -> None:
 
 def test_check_tells_what_files_mean(seen: Seen) -> None:
     """One without a name goes with its device, memory with a boot; LVM can move both."""
+    assert seen.status == 2
     assert "has been deleted" in seen.sections["gone/pool"]
     assert "is memory (tmpfs), lost at the next boot" in seen.sections["memory/pool"]
     assert "more than there is" in seen.sections["containerd-pool"]
     assert "direct-lvm" not in seen.sections["containerd-pool"]
     assert re.search("pvmove /dev/loop[0-9]", seen.sections["onfile/pool"])
-    assert "pvmove /dev/LOOP_PV" in seen.sections["onpart/pool"]
+    assert re.search("pvmove /dev/loop[0-9]+p1", seen.sections["onpart/pool"])
 
 
 def test_a_pool_of_lvms_is_moved_off_its_file(seen: Seen) -> None:
@@ -332,11 +351,11 @@ def test_metadata_at_the_cap_of_lvm(seen: Seen) -> None:
     deep = of("vast/deep")
     value = seen.after.value
 
-    assert value("thinpool_data_size_bytes", **deep) == 100 * TIB
+    assert value("thinpool_data_size_bytes", **deep) == TIB
     assert value("thinpool_metadata_size_bytes", **deep) == 255 * ((1 << 14) - 64) * 4096
     assert value("thinpool_next_extend_bytes", device="metadata", **deep) == 0
     step = value("thinpool_next_extend_possible_bytes", device="data", **deep)
-    assert step == 20 * TIB
+    assert step == 205 * GIB  # 20 % of 1024 extents, rounded up
     assert value("thinpool_guard_state", reason="below_threshold", **deep) == 1
 
 
