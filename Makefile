@@ -10,7 +10,7 @@ VM_PACKAGES := qemu-system-x86 qemu-utils mmdebstrap e2fsprogs openssh-client
 MISSING_FOR_VM = $(strip $(foreach program,$(VM_PROGRAMS),$(if $(shell PATH="$$PATH:/usr/sbin:/sbin" command -v $(program)),,$(program))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-beside lint types linters unit rules end-to-end test-vm test-vm-whole vm-image crash oracle faults runbooks pressure vm-shell fuzz record dashboards picture bench dist clean
+.PHONY: help run demo test test-beside lint types linters unit rules end-to-end test-vm test-vm-whole test-lvm vm-image crash oracle faults runbooks pressure vm-shell fuzz record dashboards picture bench dist clean
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -82,7 +82,7 @@ test-vm: $(READY) ## real LVM, device-mapper and Docker, in a virtual machine
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/pytest -q --durations=10 --vm -m 'not campaign' tests/vm
 
 test-vm-whole: $(READY) ## the same and every campaign but those that have a size of their own (two hours)
-	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/pytest -q --durations=10 --vm tests/vm
+	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/pytest -q --durations=10 --vm --ignore=tests/vm/test_old_lvm.py tests/vm
 
 crash: $(READY) ## kill the guard 200 times under load, in the virtual machine (half an hour)
 	PATH="$$PATH:/usr/sbin:/sbin" THINPOOL_KILLS=200 $(BIN)/pytest -q -s --vm tests/vm/test_crash.py
@@ -99,6 +99,9 @@ runbooks: $(READY) ## every command of every runbook, in the virtual machine (ha
 
 pressure: $(READY) ## a host without memory, with slow disks, and what locking is good for (ten minutes)
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/pytest -q -s --vm tests/vm/test_pressure.py
+
+test-lvm: $(READY) ## build LVMs from 2.02.98 on, and read and extend with each in the virtual machine (two hours)
+	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/pytest -v --vm tests/vm/test_old_lvm.py
 
 vm-image: $(READY) ## build the virtual machine's file system, if it is not in the cache
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m tests.vm.image

@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from exporter.autoextend import NEVER_PERCENT, PERCENT_1, usage_percent
 from exporter.model import (
+    Collector,
     Decision,
     Device,
     Dmeventd,
@@ -42,11 +43,13 @@ class Case(Struct, frozen=True, kw_only=True):
     note: GuardNote | None
     decision: Decision
     steps: tuple[NextStep, ...]
+    is_lvm_read: bool
 
     @classmethod
     def of(cls, pool: ThinPool, snapshot: Snapshot, note: GuardNote | None) -> Case:
         """Gather what belongs to a pool."""
         group = snapshot.volume_group(pool.vg_name)
+        lvm = snapshot.collectors.get(Collector.LVM)
         guard, version = snapshot.guard, snapshot.lvm_version
         return cls(
             pool=pool,
@@ -59,6 +62,7 @@ class Case(Struct, frozen=True, kw_only=True):
             note=note,
             decision=decide(pool, group, Limits(), lvm_version=version),
             steps=next_steps(pool, group, Limits(), lvm_version=version),
+            is_lvm_read=lvm is not None and lvm.is_ok,
         )
 
     @property

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from exporter.model import VolumeGroup
 from exporter.report.case import Case
-from exporter.report.finding import Finding, Severity, run, say
+from exporter.report.finding import Finding, Line, Severity, run, say
 from exporter.report.text import operand, shown
 
 
@@ -14,6 +14,8 @@ def group_findings(case: Case) -> Iterator[Finding]:
     """Find what is wrong with the VG of a pool."""
     group = case.group
     if group is None:
+        if case.is_lvm and case.is_lvm_read:
+            yield _unlisted(case)
         return
     checks = (
         (group.is_partial, _partial),
@@ -25,6 +27,30 @@ def group_findings(case: Case) -> Iterator[Finding]:
     yield from (make(group) for applies, make in checks if applies)
     if case.pool.lvm and case.pool.lvm.is_locked:
         yield _locked(group)
+
+
+def _unlisted(case: Case) -> Finding:
+    name = shown(case.pool.vg_name)
+    return Finding(
+        severity=Severity.UNKNOWN,
+        brief="VG not listed",
+        text=f"the kernel runs the pool, and LVM lists no VG {name}: nobody can extend it",
+        remedy=(
+            say("See what LVM says, and of which disks the pool is:"),
+            run("vgs", *operand(case.pool.vg_name)),
+            run("dmsetup", "deps", "-o", "devname"),
+            *_look_at_devices(),
+        ),
+    )
+
+
+def _look_at_devices() -> tuple[Line, ...]:
+    """Look whether LVM's devices file, or a filter, leaves out a disk (2.03.12)."""
+    return (
+        say("If the disk is there all along, LVM may have been told not to look at it:"),
+        run("lvmdevices"),
+        run("lvmdevices", "--adddev", "/dev/THE_DISK"),
+    )
 
 
 def _partial(group: VolumeGroup) -> Finding:
@@ -39,9 +65,7 @@ def _partial(group: VolumeGroup) -> Finding:
             run("pvs", "-o", "+pv_missing,pv_uuid"),
             say("When it is there again, and still holds what it held:"),
             run("vgextend", "--restoremissing", *operand(group.name), "/dev/RETURNED_DISK"),
-            say("If it is there all along, LVM may have been told not to look at it:"),
-            run("lvmdevices"),
-            run("lvmdevices", "--adddev", "/dev/THE_DISK"),
+            *_look_at_devices(),
             say("Do not run vgreduce --removemissing --force: it removes LVs."),
         ),
     )

@@ -34,6 +34,7 @@ from exporter.sources.lvm_report import (
     RawRow,
     Row,
     convert,
+    is_report,
     parse_json,
     parse_named,
 )
@@ -240,7 +241,7 @@ def parse_rows(text: str, report: Report, dialect: Dialect) -> tuple[list[Row], 
     """Read what a reporter has printed in this dialect. Raises ParseError."""
     asked = report.asked(dialect)
     raw, problems = _raw_rows(text, asked, dialect, source=report.command)
-    if len(asked) != len(report.fields):
+    if report.attributes in asked:
         raw = report.complete(raw)
     rows, unreadable = convert(raw, report.fields, source=report.command)
     return rows, [*problems, *unreadable]
@@ -332,7 +333,7 @@ def _run_partial(run: Run, argv: Sequence[str], problems: list[Problem]) -> str:
         problems.append(Problem(subject=argv[1], message=str(error)))
         return text
     except CommandFailedError as error:
-        if error.status != LVM_FAILED or not error.stdout.strip():
+        if error.status != LVM_FAILED or not is_report(error.stdout):
             raise
         problems.append(Problem(subject=argv[1], message=str(error)))
         return error.stdout

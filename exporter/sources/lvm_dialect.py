@@ -14,7 +14,7 @@ from msgspec import Struct, structs
 
 from exporter.command import Output
 from exporter.errors import CommandFailedError, HostError
-from exporter.sources.lvm_report import names_in_help
+from exporter.sources.lvm_report import is_report, names_in_help
 
 Run = Callable[[Sequence[str]], Output]
 
@@ -109,7 +109,7 @@ def is_refusal(error: CommandFailedError) -> bool:
     """Whether LVM may not have understood: an unknown option, or an unknown field."""
     if error.status == INVALID_COMMAND_LINE:
         return True
-    return error.status == LVM_FAILED and not error.stdout.strip()
+    return error.status == LVM_FAILED and not is_report(error.stdout)
 
 
 def warns_of_hints(output: Output) -> bool:

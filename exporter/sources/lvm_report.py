@@ -57,6 +57,17 @@ def parse_json(text: str, *, source: str) -> list[RawRow]:
     ]
 
 
+def is_report(text: str) -> bool:
+    """Whether there is a report at all, if only of nothing.
+
+    For a field that it does not know LVM prints JSON without any section.
+    """
+    try:
+        return bool(_decode(text, "").report)
+    except ParseError:
+        return PREFIX in text
+
+
 def _decode(text: str, source: str) -> _Report:
     start = re.search(r"^[ \t]*\{", text, re.MULTILINE)
     document = text[start.start() : text.rfind("}") + 1] if start else text

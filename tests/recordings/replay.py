@@ -231,6 +231,26 @@ def _write(file: Path, text: str) -> None:
     file.write_text(text)
 
 
+# What an older LVM does not tell; then it is unknown, or nothing.
+UNTOLD = {
+    "pools": {"needs_check", "when_full", "profile", "health"},
+    "volume_groups": {"profile"},
+    "thins": set[str](),
+}
+
+
+def differences(layout: Mapping[str, Any], reference: Mapping[str, Any]) -> list[str]:
+    """Compare what two LVMs told of one host; what the first left open is no difference."""
+    found = []
+    for kind, untold in UNTOLD.items():
+        for ours, theirs in zip(layout[kind], reference[kind], strict=True):
+            for key in ours:
+                is_open = ours[key] is None and key in untold
+                if ours[key] != theirs[key] and not is_open:
+                    found.append(f"{ours['name']}: {key} {ours[key]!r}, not {theirs[key]!r}")
+    return found
+
+
 def _plain(line: str) -> str:
     """Take off where LVM is to look: it does not change what it prints."""
     return line.replace(f"{shlex.join(WITHOUT_HINTS)} ", "")

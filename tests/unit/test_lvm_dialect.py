@@ -56,7 +56,9 @@ class OldLvm:
             return self._output(argv, "  LVM version: 2.02.98(2)\n")
         names = argv[argv.index("-o") + 1].split(",")
         if names == ["help"] or self.lacks & set(names):
-            raise CommandFailedError(argv, 5, self._help())
+            # As 2.02.166 does: a report of no section at all, and the list beside it.
+            nothing = '{"report": []}' if "--reportformat" in argv else ""
+            raise CommandFailedError(argv, 5, self._help(), stdout=nothing)
         return self._output(argv, self._report(argv, names))
 
     def _refuse_options(self, argv: Sequence[str]) -> None:
@@ -107,6 +109,18 @@ def test_reads_the_same_of_every_age(options: tuple[str, ...]) -> None:
         154,
     )
     assert group.largest_metadata_extents == 51
+    assert layout.problems == ()
+
+
+@pytest.mark.parametrize("field", sorted(NEWER - {"seg_monitor"}))
+def test_a_single_field_that_lacks_is_completed(field: str) -> None:
+    """As with 2.02.166, which has all of an LV's fields but data_copies."""
+    lvm = OldLvm("--config", "--select", "--binary", "--reportformat", lacks={field})
+
+    layout = read_layout(lvm, "lvm")
+
+    assert [pool.name for pool in layout.pools] == ["thinpool"]
+    assert [group.name for group in layout.volume_groups] == ["docker"]
     assert layout.problems == ()
 
 

@@ -440,6 +440,17 @@ def test_full_is_called_full() -> None:
     assert "data       100.00 % full" in printed(*out_of_space())
 
 
+def test_a_vg_that_lvm_does_not_list_may_be_one_it_must_not_see() -> None:
+    """A disk that LVM's devices file leaves out is missing to every command."""
+    snapshot, note = host()
+    unlisted = replace(snapshot, volume_groups=())
+
+    text = printed(unlisted, note)
+
+    assert "LVM lists no VG docker" in text
+    assert "lvmdevices --adddev" in text
+
+
 def test_dmeventd_that_is_stopped_protects_nothing() -> None:
     """Its registration outlives its ability to answer."""
     stopped = Dmeventd(is_alive=True, pid=812, state="T")

@@ -68,7 +68,9 @@ activation {{
     monitoring = 1
 }}
 """
+FIRST_MIB, MORE_MIB = 100, 75  # of 200: under the threshold, and then over it
 POOL, OTHER_POOL, COLD_POOL = "docker/thinpool", "my-vg/my-pool", "docker/cold"
+VOLUMES = ("/dev/mapper/docker-my--volume", "/dev/mapper/my--vg-my--volume")
 QUIET = ("--config", "activation{monitoring=0}")
 
 
@@ -173,7 +175,24 @@ def make_host(machine: Machine, old: OldLvm) -> None:
         option = "--metadataprofile" if old.numbers >= (2, 2, 107) else "--profile"
         run("lvchange", *QUIET, option, "old-profile", POOL)
         run("vgchange", *QUIET, option, "old-profile", "my-vg")
-    scenarios.fill(machine, "/dev/mapper/docker-my--volume", 100)
+    for device in VOLUMES:
+        scenarios.fill(machine, device, FIRST_MIB)
+
+
+def overfill(machine: Machine) -> None:
+    """Bring both pools over their threshold."""
+    for device in VOLUMES:
+        scenarios.fill(machine, device, MORE_MIB, offset_mib=FIRST_MIB)
+
+
+def monitor(machine: Machine, old: OldLvm) -> None:
+    """Have the old LVM start its dmeventd, for the first pool alone."""
+    Commands(machine, old)("lvchange", "--monitor", "y", POOL)
+
+
+def end_dmeventd(machine: Machine) -> None:
+    """End whatever dmeventd runs."""
+    scenarios.mask_dmeventd(machine)
 
 
 class Commands:
@@ -214,6 +233,19 @@ def read(machine: Machine, old: OldLvm, folder: Path) -> dict[str, object]:
     return dict(seen)
 
 
+def record(machine: Machine, old: OldLvm, directory: Path) -> list[dict[str, object]]:
+    """Make the host and read it, without dmeventd and with it where it can be asked."""
+    end_dmeventd(machine)
+    old.install(machine)
+    make_host(machine, old)
+    seen = [read(machine, old, directory / "pools")]
+    if old.has_profiles:  # and seg_monitor, of the same version
+        monitor(machine, old)
+        seen.append(read(machine, old, directory / "monitored"))
+        end_dmeventd(machine)
+    return seen
+
+
 def _pretty(value: object) -> str:
     return json.dumps(value, indent=1, sort_keys=True) + "\n"
 
@@ -234,9 +266,7 @@ def main(words: Sequence[str]) -> int:
         machine.snapshot("ready")
         for old in lvms:
             machine.restore("ready")
-            old.install(machine)
-            make_host(machine, old)
-            read(machine, old, RECORDINGS / f"lvm-{old.version}" / "pools")
+            record(machine, old, RECORDINGS / f"lvm-{old.version}")
     return 0
 
 
