@@ -160,7 +160,7 @@ def make_host(machine: Machine, old: OldLvm) -> None:
     The first has a profile, the second its VG, where this LVM knows profiles.
     """
     machine.write("/etc/lvm/lvm.conf", LVM_CONF)
-    machine.run("rm -f /etc/lvm/lvmlocal.conf")
+    machine.run("rm -f /etc/lvm/lvmlocal.conf; modprobe dm_thin_pool")
     scenarios.write_profile(machine, "old-profile", THRESHOLD, PROFILED_STEP)
     run = Commands(machine, old)
     for vg, disk in (("docker", "data0"), ("my-vg", "data1")):
