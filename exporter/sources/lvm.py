@@ -45,7 +45,7 @@ Run = Callable[[Sequence[str]], Output]
 UNLOCKED = "--nolocking"
 # lvm(8), "Valid names". These become arguments of commands: none begins with a hyphen.
 NAME = re.compile(r"[\w+.][\w+.-]{0,127}", re.ASCII)
-PERCENT = re.compile(r"(?:100|[0-9]{1,2})(?:\.[0-9]{1,6})?")
+PERCENT = re.compile(r"100(?:\.0{1,6})?|[0-9]{1,2}(?:\.[0-9]{1,6})?")
 
 
 def _text(value: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
@@ -151,6 +152,14 @@ def named_rows(command: str, report: lvm.Report) -> Callable[[], Iterable[bytes]
     return seeds
 
 
+def version(text: str) -> object:
+    """Read LVM's version, whose parts stand between points."""
+    found = policy.parse_version(text)
+    written = {int(word) for word in re.findall("[0-9]{1,9}", text)}
+    assert set(found or ()) <= written
+    return found
+
+
 def layout(raw: bytes) -> LvmLayout:
     """Join three reports; nothing else is asked."""
     reports = printed(raw, "lvs", "vgs", "pvs", "systemid", "lvmconfig")
@@ -264,7 +273,7 @@ TARGETS = {
         seeds=recorded("lvmconfig"),
         units=frozenset({1, -1}),
     ),
-    "lvm_version": Target(parse=of_text(policy.parse_version), seeds=recorded("version")),
+    "lvm_version": Target(parse=of_text(version), seeds=recorded("version"), units=None),
     "system_id": Target(
         parse=of_text(ids.parse_system_id),
         seeds=given("  system ID: host\n", "  system ID: \n"),

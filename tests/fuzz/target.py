@@ -18,20 +18,24 @@ from msgspec import Struct
 from exporter.errors import HostError
 
 MAX_MESSAGE = 8000  # an error is for a log line
-MAX_NUMBER = 2**64 - 1  # what the Snapshot file holds
+MAX_NUMBER = 2**64 - 1  # what every JSON reader takes
 NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 # What stands for a thing that has no number: no blocks, one stripe.
 DEFAULTS = frozenset({0, 1})
 
 
 class Target(Struct, frozen=True, kw_only=True):
-    """One parser; `units` is None where numbers of the record are not those of the input."""
+    """One parser; `units` is None where numbers of the record are not those of the input.
+
+    `has_limits`: no number of the record is larger than the Snapshot file's readers take.
+    """
 
     parse: Callable[[bytes], object]
     seeds: Callable[[], Iterable[bytes]]
     errors: tuple[type[Exception], ...] = (HostError,)
     units: frozenset[int] | None = frozenset({1})
     is_json: bool = False
+    has_limits: bool = True
 
     def check(self, raw: bytes) -> None:
         """Parse, and hold the result against what it must be."""
@@ -43,6 +47,8 @@ class Target(Struct, frozen=True, kw_only=True):
             message.encode()
             return
         _check_fit(record)
+        if self.has_limits:
+            _check_limits(record)
         if self.units is not None:
             _check_numbers(record, raw, self.units)
 
@@ -56,6 +62,9 @@ def _check_fit(record: object) -> None:
     """Hold the record against the Snapshot file, which holds no NaN and no half a sign."""
     encoded = msgspec.json.encode(record)
     assert msgspec.json.encode(msgspec.json.decode(encoded)) == encoded
+
+
+def _check_limits(record: object) -> None:
     for number in numbers(record):
         assert math.isfinite(number), number
         assert isinstance(number, float) or -MAX_NUMBER <= number <= MAX_NUMBER, number
@@ -82,7 +91,7 @@ def _leaves(value: object) -> Iterator[object]:
         for key, item in value.items():
             yield key
             yield from _leaves(item)
-    elif isinstance(value, list):
+    elif isinstance(value, (list, tuple, set, frozenset)):
         for item in value:
             yield from _leaves(item)
     else:

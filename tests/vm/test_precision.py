@@ -34,7 +34,8 @@ POOLS = {
     )
     for name, chunk in (("a", "192K"), ("b", "1472K"), ("c", "64K"))
 }
-STEPS_MIB = (0, 1, 251, 499)
+# The last fills the pool of the largest chunks, and leaves the others a few.
+STEPS_MIB = (0, 1, 251, 498)
 FIELDS = ("lv_name", "lv_size", "lv_metadata_size", "data_percent", "metadata_percent")
 TITLES = ("LV", "LSize", "MSize", "Data%", "Meta%")
 BLOCK_BYTES = 4096
