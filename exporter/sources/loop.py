@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import stat
 import struct
 import threading
@@ -18,6 +19,7 @@ from msgspec import structs
 
 from exporter.model import LoopBacking, LoopFile
 
+NUMBER = re.compile(r"[0-9]{1,10}:[0-9]{1,10}")  # it becomes a path
 LOOP_MAJOR = "7"  # kernel admin-guide/devices.txt
 SYS, MOUNTS = Path("/sys"), Path("/proc/self/mountinfo")
 DELETED = " (deleted)"  # behind the name that a file had
@@ -93,7 +95,8 @@ def _shown(name: str | None) -> str | None:
 
 def below(device_number: str, sys_directory: Path = SYS) -> Iterator[LoopFile]:
     """Find the loop devices that a device lies on, itself included, by name of their files."""
-    waiting, known = [device_number], {device_number}
+    waiting = [device_number] if NUMBER.fullmatch(device_number) else []
+    known = {device_number}
     while waiting:
         number = waiting.pop()
         if number.partition(":")[0] == LOOP_MAJOR:

@@ -182,7 +182,7 @@ def test_more_targets_than_fit_are_not_walked_through() -> None:
 @pytest.mark.parametrize("number", ["7:0/../..", "7:", "7:\0", "7:-1", "253:0"])
 def test_a_loop_device_has_a_number(number: str) -> None:
     """It becomes a path."""
-    assert loop.read(number, Path("/nowhere")) is None
+    assert loop.LoopFiles(sys_directory=Path("/nowhere")).read(number) is None
 
 
 def test_a_file_under_a_loop_device_may_have_any_name(tmp_path: Path) -> None:
@@ -193,11 +193,12 @@ def test_a_file_under_a_loop_device_may_have_any_name(tmp_path: Path) -> None:
     directory.mkdir(parents=True)
     (directory / "backing_file").write_bytes(name + b"\n")
 
-    backing = loop.read("7:0", tmp_path)
+    backing = loop.LoopFiles(sys_directory=tmp_path).read("7:0")
 
     assert backing is not None
-    assert backing.file == f"{tmp_path}/caf\\xe9"
-    assert backing.free_bytes
+    (file,) = backing.files
+    assert file.file == f"{tmp_path}/caf\\xe9"
+    assert file.free_bytes
 
 
 def test_a_size_of_dockers_is_one_that_counts() -> None:
