@@ -27,7 +27,7 @@ DELETED = " (deleted)"  # behind the name that a file had
 LOOP_GET_STATUS64 = 0x4C05
 LOOP_INFO = struct.Struct("=QQ216x")
 BLOCK_BYTES = 512  # of st_blocks, whatever the file system's blocks are
-PATIENCE_SECONDS = 2.0
+PATIENCE_SECONDS = 5.0  # a busy host takes a while to start a thread
 MOST_DEVICES = 1000  # below one pool; a real host has a dozen
 
 Look = Callable[[LoopFile], LoopFile]

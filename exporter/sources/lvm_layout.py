@@ -151,8 +151,10 @@ def _stripes(segment: Row) -> int:
     """Count the areas that add to the size."""
     kind = segment.get("segtype", "linear")
     family = next((name for name in PARITY_AREAS if kind.startswith(name)), "")
-    areas = _areas(segment) - PARITY_AREAS.get(family, 0)
-    return max(1, areas // max(1, int(segment.get("data_copies", 1))))
+    if family:
+        # `data_copies` is 2 for raid5 and 3 for raid6, and says how many disks may fail.
+        return max(1, _areas(segment) - PARITY_AREAS[family])
+    return max(1, _areas(segment) // max(1, int(segment.get("data_copies", 1))))
 
 
 def _thin(row: Row) -> LvmThin:

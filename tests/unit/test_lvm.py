@@ -187,8 +187,9 @@ def test_the_last_segment_says_how_an_extension_is_laid_out() -> None:
         ("striped", "3", "1", (3, 3)),
         ("raid1", "2", "2", (1, 2)),
         ("raid10", "4", "2", (2, 4)),
-        ("raid5_ls", "3", "1", (2, 3)),
-        ("raid6", "5", "1", (3, 5)),
+        ("raid5", "3", "2", (2, 3)),
+        ("raid5_ls", "3", "2", (2, 3)),
+        ("raid6", "5", "3", (3, 5)),
     ],
 )
 def test_areas_that_add_to_the_size(
