@@ -35,7 +35,13 @@ from exporter.sources.engine_files import (
     parse_daemon_json,
     parse_storage_conf,
 )
-from exporter.sources.mounts import Mounts, UnresolvedPathError, parse_mountinfo, visible
+from exporter.sources.mounts import (
+    MountLine,
+    Mounts,
+    UnresolvedPathError,
+    parse_mountinfo,
+    visible,
+)
 
 T = TypeVar("T")
 
@@ -87,9 +93,18 @@ class _Reader:
         roots = (*self._docker(docker), *self._containerd(), *self._podman())
         if not roots:
             return StorageReading(problems=tuple(self._problems))
-        mounts, is_ours = self._mounts()
-        devices = BlockDevices(mounts, self._places.sys)
-        placed = tuple(_placed(root, mounts, devices, is_ours=is_ours) for root in roots)
+        paths = self._paths()
+        devices = BlockDevices(paths.mounts, self._places.sys)
+        is_canonical = docker is not None and docker.root_directory is not None
+        placed = tuple(
+            _placed(
+                root,
+                paths,
+                devices,
+                is_canonical=is_canonical and root.engine is Engine.DOCKER,
+            )
+            for root in roots
+        )
         tops = [number for root in placed if root.mount for number in root.mount.devices]
         return StorageReading(
             roots=placed, below=devices.below(tops), problems=tuple(self._problems)
@@ -165,22 +180,25 @@ class _Reader:
             self._problems.append(Problem(subject=path, message=str(error)))
             return None
 
-    def _mounts(self) -> tuple[Mounts, bool]:
-        """Read the mounts of the host, or else our own; whether they are ours alone.
+    def _paths(self) -> _Paths:
+        """Read the mounts of the host, or else our own."""
+        own = self._mounts("self")
+        host = self._mounts("1") or own
+        root = str(self._places.proc / "1" / "root")
+        if host is None:
+            self._problems.append(Problem(subject="mounts", message="they cannot be read"))
+            return _Paths(Mounts(()), Mounts(()))
+        if host is own or not os.access(f"{root}/", os.X_OK):
+            # In the guard's sandbox: what the host has mounted is told, its files are not.
+            return _Paths(Mounts(host), Mounts(own or ()))
+        return _Paths(Mounts(host, root), None)
 
-        In the guard's sandbox those of the first process may not be read.
-        """
-        for process in ("1", "self"):
-            file = self._places.proc / process / "mountinfo"
-            try:
-                lines = parse_mountinfo(_text(file, MAX_MOUNTS_BYTES))
-            except (FileNotFoundError, UnreadableFileError) as error:
-                problem = Problem(subject="mounts", message=str(error))
-                continue
-            root = "" if process == "self" else str(self._places.proc / process / "root")
-            return Mounts(lines, root), process == "self"
-        self._problems.append(problem)
-        return Mounts(()), True
+    def _mounts(self, process: str) -> tuple[MountLine, ...] | None:
+        file = self._places.proc / process / "mountinfo"
+        try:
+            return parse_mountinfo(_text(file, MAX_MOUNTS_BYTES))
+        except (FileNotFoundError, UnreadableFileError):
+            return None
 
     def _exists(self, path: str) -> bool:
         return os.path.lexists(self._at(path))
@@ -202,27 +220,42 @@ def _root(engine: Engine, said: EngineFile, default: str) -> StorageRoot:
     return root
 
 
+class _Paths:
+    """The host's mounts, and our own where its links must be followed among these."""
+
+    def __init__(self, mounts: Mounts, own: Mounts | None) -> None:
+        self.mounts = mounts
+        self._own = own
+
+    def resolved(self, path: str) -> str:
+        """Follow links. Raises UnknownDeviceError where a sandbox may hide them from us."""
+        resolved = self.mounts.resolved(path)
+        line = self._own.covering(resolved) if self._own else None
+        if line and line.file_system == TMPFS and line.mount_point in HIDDEN:
+            raise UnknownDeviceError(
+                f"{line.mount_point} is hidden from the guard (ProtectHome=)"
+            )
+        return resolved
+
+
 def _placed(
-    root: StorageRoot, mounts: Mounts, devices: BlockDevices, *, is_ours: bool
+    root: StorageRoot, paths: _Paths, devices: BlockDevices, *, is_canonical: bool
 ) -> StorageRoot:
     """Find what a directory is on, unless its data is elsewhere."""
     if root.pool_device or root.unknown:
         return root
     try:
-        mount = _mount_of(root.path, mounts, devices, is_ours=is_ours)
+        mount = _mount_of(root.path, paths, devices, is_canonical=is_canonical)
     except (UnknownDeviceError, UnresolvedPathError) as error:
         return structs.replace(root, unknown=visible(str(error)))
     return structs.replace(root, mount=mount)
 
 
-def _mount_of(path: str, mounts: Mounts, devices: BlockDevices, *, is_ours: bool) -> Mount:
+def _mount_of(path: str, paths: _Paths, devices: BlockDevices, *, is_canonical: bool) -> Mount:
+    """Find a path's mount; a running Docker has followed the links of its own (daemon.go)."""
     if not path.startswith("/"):
         raise UnknownDeviceError(f"{path} is no absolute path")
-    resolved = mounts.resolved(path)
-    line = mounts.covering(resolved)
-    if is_ours and line and line.file_system == TMPFS and line.mount_point in HIDDEN:
-        raise UnknownDeviceError(f"{line.mount_point} is hidden from the guard (ProtectHome=)")
-    return devices.mount_of(resolved)
+    return devices.mount_of(path if is_canonical else paths.resolved(path))
 
 
 def _text(file: Path, limit: int) -> str:

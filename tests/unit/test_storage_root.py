@@ -24,6 +24,7 @@ class FakeHost:
             root=directory / "root", proc=directory / "proc", sys=directory / "sys"
         )
         self.mounts(ROOT_LINE)
+        (self.places.proc / "1" / "root").mkdir()
         self.device("254:1")
 
     def file(self, name: str, text: str) -> None:
@@ -37,11 +38,9 @@ class FakeHost:
         self.file(f"proc/{process}/mountinfo", "\n".join(lines))
 
     def mounts_in_sandbox(self, *lines: str) -> None:
-        """Let nobody see what is mounted on the host, as in the guard's sandbox."""
-        file = self.places.proc / "1" / "mountinfo"
-        file.unlink()
-        file.mkdir()  # which cannot be read, even by root
+        """Have mounts of our own, and no way to the host's files, as in the guard's sandbox."""
         self.mounts(*lines, process="self")
+        (self.places.proc / "1" / "root").rmdir()
 
     def device(self, number: str, *below: str) -> None:
         """Have a block device lie on others."""
@@ -151,13 +150,26 @@ def test_a_source_that_is_no_device_is_not_known(host: FakeHost) -> None:
     assert only_root(host.read()).unknown == "/dev/gone is no block device"
 
 
-def test_what_a_sandbox_hides_is_not_known(host: FakeHost) -> None:
-    """Its empty /home is not what Docker sees; elsewhere both see the same."""
+def test_what_a_sandbox_hides_is_seen_by_the_hosts_mounts(host: FakeHost) -> None:
+    """Of a root that Docker has resolved; of any other a link may be hidden as well."""
+    host.mounts(ROOT_LINE, "40 22 253:9 / /home rw - ext4 /dev/dm-9 rw")
     host.mounts_in_sandbox(ROOT_LINE, "40 22 0:50 / /home rw - tmpfs tmpfs rw")
 
+    mount = only_root(host.read(structs.replace(DOCKER, root_directory="/home/docker"))).mount
+    assert mount is not None
+    assert mount.devices == ("253:9",)
+    host.file("root/etc/docker/daemon.json", '{"data-root": "/home/docker"}')
+    assert only_root(host.read(None)).unknown.startswith("/home is hidden")
+    host.file("root/etc/docker/daemon.json", '{"data-root": "/srv/docker"}')
+    assert only_root(host.read(None)).mount is not None
+
+
+def test_without_the_hosts_mounts_our_own_serve(host: FakeHost) -> None:
+    """As where the first process is hidden from us."""
+    (host.places.proc / "1" / "mountinfo").unlink()
+    host.mounts(ROOT_LINE, process="self")
+
     assert only_root(host.read()).mount is not None
-    hidden = structs.replace(DOCKER, root_directory="/home/docker")
-    assert only_root(host.read(hidden)).unknown.startswith("/home is hidden")
 
 
 def test_without_any_mounts_nothing_is_known(host: FakeHost) -> None:
