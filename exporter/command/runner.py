@@ -115,6 +115,8 @@ class HostRunner:
         if argv[0] in self._expendable:
             expose_to_oom_killer(child.pid)
         self._reading.add(child)
+        if self._is_closed:
+            kill_group(child.pid)
         try:
             streams = _read_streams(child, ends_at, self._max_output_bytes)
             status = child.wait(max(0.0, ends_at - time.monotonic()))
@@ -147,6 +149,8 @@ class HostRunner:
         self._check_startable(argv, deadline_seconds)
         child = spawn_called(argv, environment)
         self._called.add(child)
+        if self._is_closed:  # since: `close` may not have seen it
+            kill_group(child.pid, signal.SIGTERM)
         try:
             said, is_in_time = hear_out(
                 child, ends_at=ends_at, grace_seconds=self._call_grace_seconds
