@@ -98,7 +98,9 @@ class Guest:
 
 
 @contextmanager
-def running(machine: Machine, *flags: str, command: str = "run") -> Iterator[Guest]:
+def running(
+    machine: Machine, *flags: str, command: str = "run", ready_seconds: float = READY_SECONDS
+) -> Iterator[Guest]:
     """Run the exporter in the guest until the end of the block."""
     argv = (PROGRAM, command, "--log.format=json", *flags)
     unit = machine.start(argv)
@@ -112,7 +114,7 @@ def running(machine: Machine, *flags: str, command: str = "run") -> Iterator[Gue
         except OSError:
             return False
 
-    wait_until(is_ready, deadline_seconds=READY_SECONDS, what="the exporter is ready")
+    wait_until(is_ready, deadline_seconds=ready_seconds, what="the exporter is ready")
     try:
         yield guest
     finally:

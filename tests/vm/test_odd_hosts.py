@@ -132,7 +132,7 @@ def seen(booted: Machine) -> Seen:
     booted.write(CONFIG, "guard: {anticipate: false}\n")
     booted.run(f"sync -f {odd.FILES}")
     before, free, promised = collected(booted), free_bytes(booted), promised_bytes(booted)
-    with running(booted) as guest:
+    with running(booted, ready_seconds=ASK_SECONDS) as guest:
         after = guest.scrape_until(has_settled, seconds=SETTLE_SECONDS)
         status, report = checked(booted)
         statuses = scenarios.dm_status(booted)
