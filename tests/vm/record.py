@@ -449,9 +449,9 @@ def storage(recorder: Recorder) -> None:
     scenarios.docker_overlay(machine, "/srv/plain")
     scenarios.containerd_devmapper(machine, "docker-thinpool-tpool")
     recorder.state("storage_linear", has_docker=True, has_storage=True)
-    machine.run(f"systemctl stop docker docker.socket; umount {volume}", timeout_seconds=120)
-    machine.run(f"lvremove -qq -y {QUIET} {volume}; rm /etc/containerd/config.toml")
     if machine.image.release.has_devicemapper:
+        machine.restore(READY)  # Docker takes no pool that LVM has ever had volumes in
+        scenarios.make_pool(machine, SMALL)
         scenarios.docker_direct_lvm(machine)
         recorder.state("storage_devicemapper", has_docker=True, has_storage=True)
 
