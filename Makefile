@@ -35,19 +35,18 @@ demo: $(READY) ## the simulated host, whatever is here
 
 test: lint types linters ## everything that can run here; says what it leaves out
 	@if [ -z "$(MISSING_FOR_VM)" ] || [ -n "$$THINPOOL_REQUIRE_ALL" ]; then \
-	  $(MAKE) --no-print-directory --jobs=2 test-vm test-beside-vm; \
+	  $(MAKE) --no-print-directory --jobs=2 test-vm test-beside; \
 	else \
 	  $(MAKE) --no-print-directory unit rules end-to-end; \
 	  echo "LEFT OUT: the tests in the virtual machine, for want of: $(MISSING_FOR_VM)"; \
 	  echo "  apt-get install $(VM_PACKAGES), then make test"; \
 	fi
 
-# The machine, which is emulated, needs one core most of the time; what else there is to test,
-# and then another machine, take what it leaves, and say at the end what came of it.
-test-beside-vm: $(READY)
+# The machine, which is emulated, needs one core most of the time; what else there is to test
+# takes what it leaves, and says at the end what came of it.
+test-beside: $(READY)
 	@log=$$(mktemp); \
-	nice -n 10 $(MAKE) --no-print-directory --jobs=1 unit rules end-to-end >$$log 2>&1 && \
-	$(MAKE) --no-print-directory test-vm-newest >>$$log 2>&1; \
+	nice -n 10 $(MAKE) --no-print-directory --jobs=1 unit rules end-to-end >$$log 2>&1; \
 	status=$$?; cat $$log; rm -f $$log; exit $$status
 
 lint: $(READY) ## style of the code
