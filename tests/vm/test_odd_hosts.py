@@ -19,6 +19,9 @@ from tests.vm.machine import Machine
 from tests.vm.runbook import Runbook
 from tests.vm.test_faults_states import labels, sections
 
+# Twenty pools of every kind take some minutes to make.
+pytestmark = pytest.mark.campaign
+
 SETTLE_SECONDS, ASK_SECONDS = 240.0, 180.0
 MIB, GIB, TIB = 1024**2, 1024**3, 1024**4
 # Below a cache the name goes on.
