@@ -24,6 +24,7 @@ import yaml
 
 from tests.grafana.backfill import RULES, Rule, levels
 from tests.grafana.chronicle import telling
+from tests.grafana.machine import JOB
 from tests.grafana.story import hosts
 from tests.programs import need
 from tests.prometheus import PACKAGES, free_port
@@ -121,6 +122,11 @@ def accelerated_day(directory: Path) -> Iterator[Day]:
             wait_for(
                 lambda: chronicle.is_told or None, seconds=LIVED_SECONDS, what="a day's scrapes"
             )
+            # What has been served last may not be stored yet.
+            told = Day(url=url, ended_at=ended_at)
+            wait_for(
+                lambda: _has_all(told) or None, seconds=LIVED_SECONDS, what="every host's end"
+            )
             # As blocks: beside those that follow, a restart would take the rest for old.
             snapshot = _snapshot(url)
     data = directory / "data"
@@ -132,6 +138,13 @@ def accelerated_day(directory: Path) -> Iterator[Day]:
             _record(directory, number, level, Day(url=url, ended_at=ended_at))
     with _prometheus(directory, data) as url:
         yield Day(url=url, ended_at=ended_at)
+
+
+def _has_all(day: Day) -> bool:
+    """Whether the last minute of every host is there, of those that do not answer as well."""
+    return [series.values[-1][1] for series in day.at_end(f'count(up{{job="{JOB}"}})')] == [
+        len(hosts())
+    ]
 
 
 def _snapshot(url: str) -> str:
