@@ -156,6 +156,7 @@ class Residence:
     def _keep(self) -> None:
         while True:
             self.refresh()
+            # A daemon thread that nothing has to wake: it ends with the process.
             time.sleep(REFRESH_SECONDS)
 
     def refresh(self) -> None:

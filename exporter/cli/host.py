@@ -67,6 +67,7 @@ def collect_once(settings: Settings, *, watch_seconds: float = 0.0) -> Snapshot:
     began = time.monotonic()
     collection.refresh_all()
     if watch_seconds and collection.has_volumes:
+        # A rate takes a span of time, and nothing happens meanwhile that could end it earlier.
         time.sleep(max(0.0, began + watch_seconds - time.monotonic()))
         collection.refresh(Collector.DEVICE_MAPPER)
     return collection.snapshot()

@@ -47,7 +47,7 @@ class Dialect(Struct, frozen=True, kw_only=True):
 
     @property
     def is_full(self) -> bool:
-        """Whether everything can be asked for, as of 2.03.03 and later."""
+        """Whether everything can be asked for, as of 2.02.179 and later."""
         return self == FULL
 
     def knows(self, command: str, field: str) -> bool:
