@@ -101,18 +101,21 @@ class BlockDevices:
 
     def _under(self, directory: Path) -> Iterator[str]:
         """Name what a device lies on: its parts, its disk, or a loop device's file."""
-        for slave in _children(directory / "slaves"):
-            number = _line(slave / "dev")
-            if number:
-                yield number
-        if (directory / "partition").exists():
-            yield _line(directory.resolve().parent / "dev")
+        yield from next_below(directory)
         file = _line(directory / "loop" / "backing_file")
         if file.startswith("/"):
             try:
                 yield from self.mount_of(file.removesuffix(DELETED)).devices
             except UnknownDeviceError:
                 yield f"under {file}"  # no device: so it is not known what comes below
+
+
+def next_below(directory: Path) -> Iterator[str]:
+    """Read the numbers of a device's parts, or of the disk that a partition is of."""
+    devices = list(_children(directory / "slaves"))
+    if (directory / "partition").exists():
+        devices.append(directory.resolve().parent)
+    return filter(None, (_line(device / "dev") for device in devices))
 
 
 def _children(directory: Path) -> tuple[Path, ...]:

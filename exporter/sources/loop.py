@@ -11,13 +11,15 @@ import re
 import stat
 import struct
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from msgspec import structs
 
 from exporter.model import LoopBacking, LoopFile
+from exporter.sources.block_devices import next_below
+from exporter.sources.mounts import MountLine, parse_mountinfo, visible
 
 NUMBER = re.compile(r"[0-9]{1,10}:[0-9]{1,10}")  # it becomes a path
 LOOP_MAJOR = "7"  # kernel admin-guide/devices.txt
@@ -61,7 +63,9 @@ class LoopFiles:
     def read(self, device_number: str) -> LoopBacking | None:
         """Describe the loop devices under the device of this number, None without any."""
         found = (self._with_figures(file) for file in below(device_number, self._sys))
-        files = tuple(structs.replace(file, file=_shown(file.file)) for file in found)
+        files = tuple(
+            structs.replace(file, file=file.file and visible(file.file)) for file in found
+        )
         return LoopBacking(files=files) if files else None
 
     def join(self) -> None:
@@ -87,10 +91,8 @@ class LoopFiles:
         return found[0] if found else file
 
 
-def _shown(name: str | None) -> str | None:
-    """Make a name of bytes, with which the file has been found, fit for a record."""
-    raw = None if name is None else os.fsencode(name)
-    return None if raw is None else raw.decode("utf-8", "backslashreplace")
+def _visible(file: LoopFile) -> LoopFile:
+    return structs.replace(file, file=visible(file.file)) if file.file else file
 
 
 def below(device_number: str, sys_directory: Path = SYS) -> Iterator[LoopFile]:
@@ -102,31 +104,12 @@ def below(device_number: str, sys_directory: Path = SYS) -> Iterator[LoopFile]:
         if number.partition(":")[0] == LOOP_MAJOR:
             yield _loop_file(number, sys_directory)
             continue
-        more = sorted(_next_below(sys_directory / "dev" / "block" / number) - known)
+        layers = next_below(sys_directory / "dev" / "block" / number)
+        more = sorted(set(layers) - known)
         known.update(more)
         if len(known) > MOST_DEVICES:
             return
         waiting += reversed(more)
-
-
-def _next_below(device: Path) -> set[str]:
-    """Read the numbers of a device's slaves, or of the disk that a partition is of."""
-    if (device / "partition").exists():
-        return _numbers([device.resolve().parent])
-    try:
-        return _numbers((device / "slaves").iterdir())
-    except OSError:
-        return set()
-
-
-def _numbers(devices: Iterable[Path]) -> set[str]:
-    found = set()
-    for device in devices:
-        try:
-            found.add((device / "dev").read_text().strip())
-        except OSError:
-            continue  # it has just gone
-    return found
 
 
 def _loop_file(number: str, sys_directory: Path) -> LoopFile:
@@ -170,11 +153,11 @@ def look_at(
     if device is None:
         return file
     mount = _mount(device, mounts)
-    place = file.file if figures else mount.place if mount else None
+    place = file.file if figures else mount.mount_point if mount else None
     return structs.replace(
         file,
         file_system=numbered(device),
-        file_system_type=mount.kind if mount else None,
+        file_system_type=mount.file_system if mount else None,
         free_bytes=_free_bytes(place) if place else None,
         promised_bytes=_promised_bytes(figures) if figures else None,
     )
@@ -217,40 +200,19 @@ def _free_bytes(place: str) -> int | None:
     return figures.f_bfree * figures.f_frsize
 
 
-class _Mount(NamedTuple):
-    place: str
-    kind: str
-
-
-def _mount(device: int, mounts: Path) -> _Mount | None:
-    """Find where a file system can be reached here: not where another is mounted over it.
-
-    Shape: `ID PARENT MAJOR:MINOR ROOT PLACE OPTIONS [FIELD…] - TYPE SOURCE OPTIONS`, with
-    octal escapes. Source: proc(5), /proc/pid/mountinfo.
-    """
-    number = numbered(device)
+def _mount(device: int, mounts: Path) -> MountLine | None:
+    """Find where a file system can be reached here: not where another is mounted over it."""
     try:
-        lines = mounts.read_text(errors="surrogateescape").splitlines()
+        lines = parse_mountinfo(mounts.read_text(errors="surrogateescape"))
     except OSError:
         return None
     for line in lines:
-        words, _, rest = line.partition(" - ")
-        fields = words.split(" ")
-        if len(fields) <= 4 or fields[2] != number:  # noqa: PLR2004 - see the shape
-            continue
-        mount = _Mount(_unescaped(fields[4]), rest.partition(" ")[0])
-        figures = _stat(mount.place)
+        figures = _stat(line.mount_point) if line.device == numbered(device) else None
         if figures and figures.st_dev == device:
-            return mount
+            return line
     return None
 
 
 def numbered(device: int) -> str:
     """Write a device number as the kernel does."""
     return f"{os.major(device)}:{os.minor(device)}"
-
-
-def _unescaped(word: str) -> str:
-    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        word = word.replace(code, character)
-    return word
