@@ -44,7 +44,7 @@ _NOFLUSH = 1 << 11
 
 _FIRST_BUFFER_BYTES = 16 * 1024
 _MAX_BUFFER_BYTES = 16 * 1024 * 1024
-# A thin pool's status is some 100 characters.
+# A thin pool's status is some 100 characters, and so is its table.
 _STATUS_BUFFER_BYTES = 1024
 
 
@@ -288,13 +288,14 @@ class IoctlKernel:
             offset += following
 
     def _table_status(self, name: str, flags: int) -> tuple[_Header, list[_Target]]:
-        buffer = self._ioctl_growing(_TABLE_STATUS, name, flags)
+        buffer = self._ioctl_growing(_TABLE_STATUS, name, flags, size=_STATUS_BUFFER_BYTES)
         header = _Header.of(buffer)
         return header, list(_targets(buffer, header))
 
-    def _ioctl_growing(self, number: int, name: str, flags: int) -> bytearray:
+    def _ioctl_growing(
+        self, number: int, name: str, flags: int, *, size: int = _FIRST_BUFFER_BYTES
+    ) -> bytearray:
         """Repeat the request with a larger buffer until the answer fits."""
-        size = _FIRST_BUFFER_BYTES
         while size <= _MAX_BUFFER_BYTES:
             buffer = _pack(size, name, flags)
             self._ioctl(number, buffer)
