@@ -500,9 +500,8 @@ WALKS: dict[str, Callable[[Recorder], None]] = {
     walk.__name__: walk
     for walk in (
         *(no_pools, loop, article, lvextend, profile_missing, inactive, full, full_error),
-        *(metadata, needs_check, failed, groups, thins, layouts, partial),
-        *(odd_hosts, raw_pools),
         *(metadata, needs_check, failed, groups, thins, layouts, storage, partial),
+        *(odd_hosts, raw_pools),
     )
 }
 
