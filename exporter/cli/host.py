@@ -18,11 +18,12 @@ from exporter.sources import (
     archive,
     device_mapper,
     dmeventd,
+    docker_daemon,
     docker_volumes,
     loop,
     storage_root,
 )
-from exporter.sources.docker_socket import DockerSocket, sockets_of
+from exporter.sources.docker_socket import DEFAULT_SOCKETS, DockerSocket, sockets_of
 
 CLOCKS = Clocks(monotonic=time.monotonic, wall=time.time)
 
@@ -31,7 +32,10 @@ def real_host(settings: Settings) -> HostAccess:
     """Reach the host that this process runs on."""
     # Docker's client is nothing that a pool depends on; LVM's programs are.
     runner = HostRunner(expendable={settings.commands.docker})
-    docker_socket = DockerSocket(sockets_of(os.environ.get("DOCKER_HOST")))
+    sockets = sockets_of(os.environ.get("DOCKER_HOST"))
+    # Another socket than Docker's own is asked whoever listens there.
+    is_asleep = docker_daemon.is_asleep if sockets == DEFAULT_SOCKETS else lambda: False
+    docker_socket = DockerSocket(sockets, is_asleep=is_asleep)
 
     def close() -> None:
         runner.close()

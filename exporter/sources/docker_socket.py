@@ -8,6 +8,7 @@ was not answered in time is kept, and no second one is made before that one is o
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
 import threading
@@ -27,6 +28,10 @@ READ_BYTES = 65536
 PING_SHARE = 0.2
 INFO, PING = "/info", "/_ping"
 OK = 200
+ASLEEP = (
+    "not asked, since dockerd does not run and a question would have systemd start it "
+    "(docker.socket): systemctl start docker, if it is to run"
+)
 
 
 def sockets_of(docker_host: str | None) -> tuple[Path, ...]:
@@ -40,7 +45,10 @@ def sockets_of(docker_host: str | None) -> tuple[Path, ...]:
 
 
 class DockerSocket:
-    """Asks the first of the sockets at which somebody listens; one caller at a time."""
+    """Asks the first of the sockets at which somebody listens; one caller at a time.
+
+    Nobody is asked while Docker `is_asleep`: a connection would start it.
+    """
 
     def __init__(
         self,
@@ -48,8 +56,10 @@ class DockerSocket:
         *,
         max_bytes: int = MAX_BYTES,
         clock: Callable[[], float] = time.monotonic,
+        is_asleep: Callable[[], bool] = lambda: False,
     ) -> None:
         self._paths = tuple(paths)
+        self._is_asleep = is_asleep
         self._max_bytes = max_bytes
         self._clock = clock
         self._unanswered: _Request | None = None
@@ -116,6 +126,9 @@ class DockerSocket:
         if self._is_closed:
             raise ServiceError(f"GET {path}", "the program is ending")
         refused = None
+        present = [file for file in self._paths if os.path.exists(file)]  # noqa: PTH110 - never raises
+        if present and self._is_asleep():
+            raise ServiceError(f"GET {path} at {present[0]}", ASLEEP)
         for file in self._paths:
             request = _Request(file, path, max_bytes=self._max_bytes, clock=self._clock)
             self._last = request

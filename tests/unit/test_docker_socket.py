@@ -269,6 +269,26 @@ def test_a_socket_without_a_daemon_is_an_error(tmp_path: Path) -> None:
         DockerSocket([file]).info(LONG_SECONDS)
 
 
+def test_nobody_is_asked_while_systemd_listens(daemon: Daemon) -> None:
+    """A connection would start Docker; nor is the client run, which connects as well."""
+    is_asleep = True
+    asked = DockerSocket([daemon.file], is_asleep=lambda: is_asleep)
+
+    with pytest.raises(ServiceError, match="systemctl start docker"):
+        asked.info(LONG_SECONDS)
+    assert daemon.asked == []
+
+    is_asleep = False
+    assert asked.info(LONG_SECONDS) == INFO.decode()
+
+
+def test_where_there_is_no_socket_nothing_sleeps(tmp_path: Path) -> None:
+    """The client may know another way."""
+    asked = DockerSocket([tmp_path / "docker.sock"], is_asleep=lambda: True)
+
+    assert asked.info(LONG_SECONDS) is None
+
+
 def test_a_daemon_that_lets_nobody_in_costs_no_time(tmp_path: Path) -> None:
     """One that is stopped, its queue full."""
     file = tmp_path / "docker.sock"

@@ -5,6 +5,7 @@ Pure data; a change here gives the image another cache key.
 
 from dataclasses import dataclass
 
+PODMAN = "podman"
 _PACKAGES = (
     "systemd",
     "systemd-sysv",
@@ -55,6 +56,11 @@ class Release:
     extra_packages: tuple[str, ...] = ()
 
     @property
+    def has_podman(self) -> bool:
+        """Whether podman is there beside Docker."""
+        return PODMAN in self.packages
+
+    @property
     def packages(self) -> tuple[str, ...]:
         """Every package of the image, sorted so that the cache key is stable."""
         return tuple(sorted((*_PACKAGES, *self.extra_packages)))
@@ -75,7 +81,7 @@ RELEASES = {
             has_devicemapper=False,
             extends_what_moves=False,
             # Its Docker is without devicemapper: podman is whose pools are LVM's there.
-            extra_packages=("docker-cli", "podman"),
+            extra_packages=("docker-cli", PODMAN),
         ),
     )
 }

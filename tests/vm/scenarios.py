@@ -166,6 +166,14 @@ def containerd_devmapper(machine: Machine, pool: str) -> None:
     machine.run("systemctl restart containerd", timeout_seconds=_DOCKER_DEADLINE_SECONDS)
 
 
+def podman_storage(machine: Machine, root: str) -> None:
+    """Configure podman's storage; it has no daemon."""
+    machine.write(
+        "/etc/containers/storage.conf",
+        f'[storage]\ndriver = "overlay"\ngraphroot = "{root}"\nrunroot = "/run/containers"\n',
+    )
+
+
 def _start_docker(
     machine: Machine,
     storage_options: Sequence[str],

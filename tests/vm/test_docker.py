@@ -11,10 +11,12 @@ from tests.vm.conftest import SMALL, kept_with_devicemapper
 from tests.vm.guest import CONFIG, Guest, check, collect, running
 from tests.vm.machine import Machine
 from tests.vm.units import GUARD
+from tests.vm.waiting import wait_until
 
 POOL = {"vg": "docker", "pool": "thinpool"}
 NONE = {"vg": "", "pool": ""}
 ROOT = "/srv/docker"
+PODMAN_ROOT = "/srv/podman"
 INFO = "thinpool_storage_root_info"
 UP = "thinpool_docker_up"
 DURATION = "thinpool_collector_duration_seconds"
@@ -135,7 +137,7 @@ def test_a_stopped_dockerd_is_told_from_one_that_waits(machine: Machine) -> None
     machine.write(CONFIG, INTERVALS)
     with running(machine) as guest:
         guest.wait_for(PATIENCE_SECONDS, UP, 1)
-        machine.run("systemctl kill --kill-whom=main -s STOP docker")
+        machine.run("systemctl kill --kill-who=main -s STOP docker")
 
         guest.wait_for(PATIENCE_SECONDS, UP, 0)
         assert "stopped or dead" in silence(guest)
@@ -143,8 +145,29 @@ def test_a_stopped_dockerd_is_told_from_one_that_waits(machine: Machine) -> None
         assert "Docker does not answer" in report
         assert "stopped or dead" in report
 
-        machine.run("systemctl kill --kill-whom=main -s CONT docker")
+        machine.run("systemctl kill --kill-who=main -s CONT docker")
         guest.wait_for(PATIENCE_SECONDS, UP, 1)
+
+
+def test_a_docker_that_was_stopped_is_not_started(served: Machine, web: Guest) -> None:
+    """Systemd listens at its socket: `systemctl stop docker`, and it stays so."""
+    scenarios.docker_overlay(served)
+    served.run("systemctl start docker.socket")
+    web.wait_for(PATIENCE_SECONDS, UP, 1)
+
+    served.run("systemctl stop docker.service", timeout_seconds=120)
+    web.wait_for(PATIENCE_SECONDS, UP, 0)
+    wait_until(
+        lambda: "docker.socket" in silence(web), deadline_seconds=PATIENCE_SECONDS, what="told"
+    )
+
+    _, report = check(served)
+    assert "systemctl start docker" in report
+    assert served.is_active("docker.socket")
+    assert not served.is_active("docker.service")
+    # The very next question starts it.
+    served.run("docker version", timeout_seconds=120)
+    web.wait_for(PATIENCE_SECONDS, UP, 1)
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +227,30 @@ def test_containerd_in_a_pool(machine: Machine) -> None:
     assert f"{snapshotter} (devmapper): on pool docker/thinpool" in reported(
         machine, "containerd"
     )
+
+
+@pytest.mark.every_release
+def test_podman_on_a_thin_volume(machine: Machine) -> None:
+    """Where podman itself says that its storage is, with a real image in it."""
+    if not machine.image.release.has_podman:
+        pytest.skip(f"no podman in the image of {machine.image.release.name}")
+    scenarios.mounted(machine, thin_volume(machine), PODMAN_ROOT)
+    scenarios.podman_storage(machine, PODMAN_ROOT)
+    used = collect(machine).value("thinpool_data_used_bytes", **POOL) or 0
+    machine.run(
+        "tar -C /bin -c busybox | podman import - small", timeout_seconds=PATIENCE_SECONDS
+    )
+    machine.run(f"sync -f {PODMAN_ROOT}")
+
+    metrics = collect(machine)
+
+    store = "podman info --format '{{.Store.GraphRoot}} {{.Store.GraphDriverName}}'"
+    path, driver = machine.run(store, timeout_seconds=PATIENCE_SECONDS).stdout.split()
+    assert path == PODMAN_ROOT
+    assert metrics.value(INFO, engine="podman", path=path, driver=driver, **POOL) == 1
+    assert (metrics.value("thinpool_data_used_bytes", **POOL) or 0) > used
+    (line,) = reported(machine, "podman")
+    assert line.startswith(f"{PODMAN_ROOT} ({driver}): on pool docker/thinpool, ext4 on /dev")
 
 
 def test_the_guard_reads_what_its_sandbox_lets_it(served: Machine, web: Guest) -> None:

@@ -1,0 +1,33 @@
+"""Whether Docker's daemon runs, told without asking it: systemd may listen in its place.
+
+Who connects to a socket of systemd's starts the service behind it. Who has stopped Docker, to
+mend its pool perhaps, must not have it started again by what watches it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+ROOT = Path("/")
+# Of a unit that runs: since systemd 236, removed once the unit is inactive or has failed.
+INVOCATION = "run/systemd/units/invocation:docker.service"
+# There where systemd is PID 1, and not in a container: sd_booted(3).
+BOOTED = "run/systemd/system"
+# dockerd, dockerd-current, the daemon that was called docker before 1.12.
+NAME_PREFIX = "docker"
+
+
+def is_asleep(root: Path = ROOT) -> bool:
+    """Whether nobody but systemd can be listening at Docker's socket."""
+    if not (root / BOOTED).is_dir() or os.path.lexists(root / INVOCATION):
+        return False
+    return not any(map(_is_docker, (root / "proc").glob("[0-9]*/comm")))
+
+
+def _is_docker(file: Path) -> bool:
+    """Whether a process is Docker, by its name; one that has just ended is none."""
+    try:
+        return file.read_text(errors="replace").startswith(NAME_PREFIX)
+    except OSError:
+        return False
