@@ -31,6 +31,7 @@ WORDS: dict[str, set[str]] = {
     "source": {*map(str, PoolSource)},
     "device": {"data", "metadata"},
     "storage_driver": {"devicemapper"},
+    "driver": {"devicemapper", "devmapper"},
     "vg": {""},  # of a pool that LVM does not own
 }
 

@@ -104,6 +104,29 @@ def test_what_a_device_could_become(name: str, tmp_path: Path) -> None:
     )
 
 
+PROMISES: dict[str, tuple[Mapping[str, Value], float]] = {
+    "all_is_there": ({}, 0),
+    "an_engine_on_a_volume": ({'thinpool_storage_root_info{driver="overlay2"}': 1}, 0),
+    "dockers_devicemapper": ({'thinpool_docker_info{storage_driver="devicemapper"}': 1}, 1),
+    "while_docker_is_down": ({'thinpool_storage_root_info{driver="devicemapper"}': 1}, 1),
+    "containerds_devmapper": ({'thinpool_storage_root_info{driver="devmapper"}': 1}, 1),
+    "no_volume_is_known": ({"thinpool_thin_volumes": 0}, 1),
+    "more_is_promised": ({"thinpool_virtual_size_bytes": 201 * GIB}, 1),
+}
+
+
+@pytest.mark.parametrize("name", PROMISES)
+def test_what_a_pool_has_promised(name: str, tmp_path: Path) -> None:
+    """Nothing is known of volumes that their engine has not activated."""
+    changes, expected = PROMISES[name]
+    always = {"thinpool_virtual_size_bytes": 150 * GIB, **changes}
+    hold(
+        tmp_path,
+        timeline(NAMES, (MINUTES, {}), always=always),
+        pool("overcommitted:bool", expected, "data"),
+    )
+
+
 def test_pools_of_one_group_share_what_it_has(tmp_path: Path) -> None:
     """Two that fill alike have half of it each, and one that rests leaves it to the other."""
     first = timeline(NAMES, (MINUTES, {}), always=STEADY)
