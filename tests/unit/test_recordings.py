@@ -176,7 +176,7 @@ def test_monitoring_is_asked_only_of_a_live_dmeventd(state: Recording) -> None:
 
 
 # What the release has no program for; of all else every release is recorded.
-LACKS = {"trixie": {"loop_lvm", "article_docker", "docker_down"}}
+LACKS = {"trixie": {"loop_lvm", "article_docker", "docker_down", "storage_devicemapper"}}
 
 
 RECORDED = sorted({state.directory.parent.name for state in STATES} & {*RELEASES})
@@ -214,6 +214,8 @@ STATUSES = {
     "partial_vg": 5,
     "exported_vg": 5,
 }
+# LVM 2.03.31 calls it a failure that nothing was to be done.
+STATUSES_OF = {("trixie", "both_same"): 5}
 
 
 @pytest.mark.parametrize("extend", EXTENDS, ids=every)
@@ -222,7 +224,8 @@ def test_lvextend_ends_as_we_count_on(extend: Recording) -> None:
     status = extend.commands["lvextend"].status
     case = extend.state.removeprefix("lvextend_")
 
-    assert status == STATUSES.get(case, status)
+    known = STATUSES_OF.get((extend.directory.parent.name, case), STATUSES.get(case, status))
+    assert status == known
     assert status is not None
     assert status == 0 or extend.output("lvextend", "stderr").strip()
 

@@ -15,7 +15,7 @@ from tests.vm.machine import Machine
 from tests.vm.ssh import Result
 
 PROFILE_DIRECTORY = "/etc/lvm/profile"
-DMEVENTD = "/usr/sbin/dmeventd"
+DMEVENTD = "/sbin/dmeventd"  # which is in /usr where that has been merged
 ARTICLE_PROFILE = "docker-thinpool"
 DOCKER_POOL_DEVICE = "/dev/mapper/docker-thinpool"
 _EMPTY_THINS = "/root/empty_thins.py"
