@@ -139,6 +139,54 @@ def test_a_disk_that_hints_lack_is_found(pair: Machine) -> None:
         wait_grown(guest, "three/pool")
 
 
+def in_devices_file(machine: Machine, vg: str, option: str = "") -> None:
+    """Add the disk of a VG to a devices file; the first that is added makes the file."""
+    words = f"--config devices/use_devicesfile=1 {option} -y --adddev /dev/mapper/pv-{vg}-0"
+    machine.run(f"lvmdevices {words}")
+
+
+def has_devices_files(machine: Machine) -> bool:
+    """Whether this LVM is 2.03.12 or later."""
+    return machine.run("lvmdevices --help", check=False).returncode == 0
+
+
+@pytest.mark.every_release
+def test_the_devices_of_dmeventd_hide_no_disk_from_us(pair: Machine) -> None:
+    """As dmeventd's child lvextend looks at those disks alone; as ours it looks at all."""
+    if not has_devices_files(pair):
+        pytest.skip("an LVM before 2.03.12 has no devices files")
+    in_devices_file(pair, "two", "--devicesfile dmeventd.devices")
+    asked = pair.run(f"LVM_RUN_BY_DMEVENTD=1 lvextend --test -l +1 {ONE}", check=False)
+    assert asked.returncode == 5, "the fault is not there"
+
+    with running(pair) as guest:
+        push_over(pair, ONE, TWO)
+        wait_grown(guest, ONE)
+        wait_grown(guest, TWO)
+
+
+@pytest.mark.every_release
+def test_a_disk_that_the_devices_file_lacks(pair: Machine) -> None:
+    """LVM does not list its VG: its pool is shown and left alone, until the disk is added."""
+    if not has_devices_files(pair):
+        pytest.skip("an LVM before 2.03.12 has no devices files")
+    configure(pair, collect="lvm_interval: 5s")
+    in_devices_file(pair, "two")
+    pair.write("/etc/lvm/lvmlocal.conf", "devices { use_devicesfile = 1 }\n")
+    assert "one" not in pair.run("vgs --noheadings -o vg_name").stdout.split()
+
+    with running(pair) as guest:
+        push_over(pair, ONE, TWO)
+        wait_grown(guest, TWO)
+        seen = guest.wait_for(PROMPT_SECONDS, STATE, 1, reason="layout_unknown", **labels(ONE))
+        assert seen.value(EXTENDS, device="data", **labels(ONE)) == 0
+        _, report = check(pair)
+        assert "lvmdevices --adddev" in report
+
+        in_devices_file(pair, "one")
+        wait_grown(guest, ONE)
+
+
 def test_a_lock_held_before_the_guard_starts_is_no_different(pair: Machine) -> None:
     """What could not be read of one VG does not hide the others."""
     # A reading that waits for the lock is given up after so long.
