@@ -263,13 +263,14 @@ class Subject:
         wanted = before + int(shell("lvm", "vgs", *columns, self.vg)) - extents
         stripes = len(self.spec.devices)
         self._filler = -(-wanted // stripes) * stripes
-        filler, size = f"{self.vg}/filler", ("-l", str(self._filler))
-        if not before:
-            # From all PVs alike, or stripes find no room where there seems to be some.
-            empty = ("-y", "-an", "-Zn", "-Wn", "-n", "filler")
-            shell("lvcreate", *QUIET, *empty, "-i", str(stripes), *size, self.vg)
-        elif before != self._filler:
-            shell("lvresize", *QUIET, "-f", *size, filler)
+        if before == self._filler:
+            return
+        if before:  # anew: LVM 2.03.31 reduces no LV that is inactive
+            shell("lvremove", *QUIET, "-f", f"{self.vg}/filler")
+        # From all PVs alike, or stripes find no room where there seems to be some.
+        empty = ("-y", "-an", "-Zn", "-Wn", "-n", "filler")
+        size = ("-l", str(self._filler))
+        shell("lvcreate", *QUIET, *empty, "-i", str(stripes), *size, self.vg)
 
     def combinations(self) -> Iterator[Combination]:
         """Try every policy of every round."""

@@ -18,8 +18,7 @@ def test_boots_clean(machine: Machine) -> None:
     """LVM and the kernel answer, nothing failed, and nothing of the subject runs yet."""
     machine.run("systemctl start systemd-udevd; modprobe dm-thin-pool; lvm version")
 
-    assert "loaded units listed" in machine.run("systemctl --failed --no-pager").stdout
-    assert machine.run("systemctl --failed -q --no-pager").stdout == ""
+    assert "0 loaded units listed" in machine.run("systemctl --failed --no-pager").stdout
     assert scenarios.dmeventd_pid(machine) is None
     assert not machine.is_active("docker")
 
@@ -80,4 +79,5 @@ def test_failures_carry_the_output(machine: Machine, tmp_path: Path) -> None:
     machine.wait_until(f"journalctl -u {unit} -o cat | grep -q 'from the unit'", 20)
 
     assert machine.is_active(unit)
-    assert "test-1" in machine.collect_logs(tmp_path).joinpath("journal.txt").read_text()
+    collected = machine.collect_logs(tmp_path).joinpath("journal.txt").read_text()
+    assert "from the unit" in collected

@@ -38,7 +38,8 @@ def on_docker(booted: Machine, on_docker_kept: str) -> Machine:
 def test_a_stopped_dockerd_costs_its_own_figures_only(on_docker: Machine) -> None:
     """Its part ages, the rest goes on, and so does the guard."""
     machine = on_docker
-    machine.write(CONFIG, "collect: {docker_interval: 5s, docker_deadline: 15s}\n")
+    docker = "collect: {docker_interval: 5s, docker_deadline: 15s}"
+    machine.write(CONFIG, f"guard: {{anticipate: false}}\n{docker}\n")
     with running(machine) as guest:
         before = guest.wait_for(90, "thinpool_docker_up", 1)
         machine.run("systemctl kill --kill-who=main -s STOP docker")
