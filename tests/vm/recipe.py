@@ -53,6 +53,8 @@ class Release:
     has_devicemapper: bool = True
     # Newer LVM calls the data of a pool locked while pvmove is at it, and refuses.
     extends_what_moves: bool = True
+    # Older LVM makes no pool of an LV with a writecache.
+    pools_on_writecache: bool = True
     extra_packages: tuple[str, ...] = ()
 
     @property
@@ -73,6 +75,7 @@ RELEASES = {
         Release(
             name="bullseye",
             has_security=False,
+            pools_on_writecache=False,
             compiled_python=CompiledPython(source="python3.11", suite="bookworm"),
         ),
         Release(name="bookworm"),

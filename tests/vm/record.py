@@ -473,8 +473,10 @@ def odd_hosts(recorder: Recorder) -> None:
     machine = recorder.machine
     odd.prepared(machine)
     disk = faults.Disk(machine)
-    made = (*odd.cached(disk, "cached", "cache"), *odd.cached(disk, "wcached", "writecache"))
-    faults.run(machine, *made, *odd.beside(disk))
+    faults.run(machine, *odd.cached(disk, "cached", "cache"))
+    if machine.image.release.pools_on_writecache:
+        faults.run(machine, *odd.cached(disk, "wcached", "writecache"))
+    faults.run(machine, *odd.beside(disk))
     recorder.state("odd_layouts")
     machine.restore(READY)
     odd.prepared(machine)
