@@ -98,14 +98,17 @@ def parse_named(
     Shape: `  LVM2_VG_NAME='docker' LVM2_LV_SIZE='20396900352' …`.
     LVM quotes without escaping. A value that looks like another field (which no VG or LV
     may be named) makes a field too many: then the row is a Problem, as is one cut short.
-    Source: lvm2 libdm/libdm-report.c, _output_field.
+    A field that LVM has by two names (2.02.133: `stripesize`, `stripe_size`) may be printed by
+    the other one; they differ by underscores alone, which LVM itself does not go by.
+    Source: lvm2 libdm/libdm-report.c, _output_field, _is_same_field.
     """
+    spelled = {_bare(name): name for name in asked}
     rows: list[RawRow] = []
     problems: list[Problem] = []
     for line in map(str.strip, text.split("\n")):
         if not line.startswith(PREFIX):
             continue
-        row = _named_row(line)
+        row = _named_row(line, spelled)
         if row is not None and row.keys() == set(asked):
             rows.append(row)
         elif len(problems) < MAX_PROBLEMS:
@@ -113,14 +116,19 @@ def parse_named(
     return rows, problems
 
 
-def _named_row(line: str) -> RawRow | None:
+def _bare(name: str) -> str:
+    return name.lower().replace("_", "")
+
+
+def _named_row(line: str, spelled: Mapping[str, str]) -> RawRow | None:
     """Cut a line where fields begin; None where that leaves anything unclear."""
     marks = list(PAIR.finditer(line))
     if not marks:
         return None
     ends = [*(mark.start() for mark in marks[1:]), len(line)]
     values = [line[mark.end() : end] for mark, end in zip(marks, ends, strict=True)]
-    row = {mark[1].lower(): value[:-1] for mark, value in zip(marks, values, strict=True)}
+    names = (spelled.get(_bare(mark[1]), mark[1]) for mark in marks)
+    row = {name: value[:-1] for name, value in zip(names, values, strict=True)}
     is_clear = len(row) == len(marks) and all(value.endswith("'") for value in values)
     return row if is_clear else None
 

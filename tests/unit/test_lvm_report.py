@@ -64,6 +64,13 @@ def test_reads_values_by_the_names_before_them() -> None:
     assert problems == []
 
 
+def test_a_field_may_be_printed_by_its_other_name() -> None:
+    """LVM 2.02.133 has `chunksize` and `chunk_size`, and goes by no underscores itself."""
+    lines = "  LVM2_LV_NAME='a' LVM2_LVSIZE='4'\n"
+
+    assert parse_named(lines, FIELDS, source="lvs") == ([{"lv_name": "a", "lv_size": "4"}], [])
+
+
 @pytest.mark.parametrize("value", ["it's", "a b", "a=b", "'", "LVM2_LV_NAME=", "x' y='z"])
 def test_whatever_stands_in_a_value_is_its_own(value: str) -> None:
     """LVM quotes and escapes nothing."""

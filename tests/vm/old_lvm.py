@@ -212,6 +212,7 @@ def read(machine: Machine, old: OldLvm, folder: Path) -> dict[str, object]:
     What the old one has printed goes into the folder, in the form of tests/recordings.
     """
     script = Path(__file__).with_name("old_lvm_guest.py")
+    machine.run("dmsetup status")  # flushes: counts that stand still between the two accounts
     machine.write(GUEST_SCRIPT, script.read_text())
     argv = (f"{payload.PREFIX}/bin/python", GUEST_SCRIPT, old.lvm)
     seen = json.loads(machine.run(argv, timeout_seconds=120).stdout)

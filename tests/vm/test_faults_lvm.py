@@ -147,7 +147,7 @@ def in_devices_file(machine: Machine, vg: str, option: str = "") -> None:
 
 def has_devices_files(machine: Machine) -> bool:
     """Whether this LVM is 2.03.12 or later."""
-    return machine.run("lvmdevices --help", check=False).returncode == 0
+    return machine.run("command -v lvmdevices", check=False).returncode == 0
 
 
 @pytest.mark.every_release
