@@ -10,7 +10,7 @@ VM_PACKAGES := qemu-system-x86 qemu-utils mmdebstrap e2fsprogs openssh-client
 MISSING_FOR_VM = $(strip $(foreach program,$(VM_PROGRAMS),$(if $(shell PATH="$$PATH:/usr/sbin:/sbin" command -v $(program)),,$(program))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-beside lint types linters unit rules end-to-end test-vm test-vm-newest test-vm-whole test-matrix test-lvm vm-image crash oracle faults runbooks pressure vm-shell fuzz record dashboards picture bench dist clean
+.PHONY: help run demo test test-beside lint types linters unit rules end-to-end test-vm test-vm-share test-vm-newest test-vm-whole test-matrix test-lvm vm-image crash oracle odd faults runbooks pressure vm-shell fuzz record dashboards picture bench dist clean
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,7 +35,7 @@ demo: $(READY) ## the simulated host, whatever is here
 
 test: lint types linters ## everything that can run here; says what it leaves out
 	@if [ -z "$(MISSING_FOR_VM)" ] || [ -n "$$THINPOOL_REQUIRE_ALL" ]; then \
-	  $(MAKE) --no-print-directory --jobs=2 test-vm test-beside; \
+	  $(MAKE) --no-print-directory --jobs=2 test-vm-share test-beside; \
 	else \
 	  $(MAKE) --no-print-directory unit rules end-to-end; \
 	  echo "LEFT OUT: the tests in the virtual machine, for want of: $(MISSING_FOR_VM)"; \
@@ -43,11 +43,12 @@ test: lint types linters ## everything that can run here; says what it leaves ou
 	fi
 
 # The machine, which is emulated, needs one core most of the time; what else there is to test
-# takes what it leaves, and says at the end what came of it.
+# takes what it leaves, then the newest release's machine, and says at the end what came of it.
 test-beside: $(READY)
-	@log=$$(mktemp); \
-	nice -n 10 $(MAKE) --no-print-directory --jobs=1 unit rules end-to-end >$$log 2>&1; \
-	status=$$?; cat $$log; rm -f $$log; exit $$status
+	@log=$$(mktemp); status=0; \
+	nice -n 10 $(MAKE) --no-print-directory --jobs=1 unit rules end-to-end >$$log 2>&1 || status=$$?; \
+	$(MAKE) --no-print-directory --jobs=1 test-vm-newest >>$$log 2>&1 || status=$$?; \
+	cat $$log; rm -f $$log; exit $$status
 
 lint: $(READY) ## style of the code
 	$(BIN)/ruff check .
@@ -81,8 +82,13 @@ end-to-end: $(READY) ## the real program on the simulated host, with a real Prom
 test-vm: $(READY) ## real LVM, device-mapper and Docker, in a virtual machine
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/pytest -q --durations=10 --vm -m 'not campaign' tests/vm
 
-test-vm-newest: $(READY) ## of these, what differs by LVM, kernel and systemd, on the newest release
-	PATH="$$PATH:/usr/sbin:/sbin" THINPOOL_VM_RELEASE=trixie $(BIN)/pytest -q --durations=10 --vm -m every_release tests/vm
+# `make test` shares these out between two releases: each test runs on one at least.
+test-vm-share: $(READY)
+	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/pytest -q --durations=10 --vm -m 'not campaign and not any_release' tests/vm
+
+test-vm-newest: $(READY) ## on the newest release what differs by LVM, kernel and systemd, and what one release is enough for
+	PATH="$$PATH:/usr/sbin:/sbin" THINPOOL_VM_RELEASE=trixie $(BIN)/pytest -q --durations=10 --vm \
+	  -m 'not campaign and (every_release or any_release)' tests/vm
 
 test-matrix: $(READY) ## the same on every release: bookworm, trixie and bullseye (two hours)
 	@failed=; for release in bookworm trixie bullseye; do \
@@ -99,6 +105,9 @@ crash: $(READY) ## kill the guard 200 times under load, in the virtual machine (
 
 oracle: $(READY) ## LVM's arithmetic beside ours in some 500 combinations, in the virtual machine
 	PATH="$$PATH:/usr/sbin:/sbin" THINPOOL_ORACLE=full $(BIN)/pytest -q -s --vm tests/vm/test_oracle.py
+
+odd: $(READY) ## odd hosts, and a hundred pools that all fill at once, in the virtual machine (fifteen minutes)
+	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/pytest -q -s --vm tests/vm/test_odd_hosts.py tests/vm/test_hundred_pools.py
 
 faults: $(READY) ## the fault catalogue (tests/README.md), in the virtual machine
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/pytest -q --durations=10 --vm tests/vm/test_faults_states.py \

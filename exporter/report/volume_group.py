@@ -45,11 +45,14 @@ def _unlisted(case: Case) -> Finding:
 
 
 def _look_at_devices() -> tuple[Line, ...]:
-    """Look whether LVM's devices file, or a filter, leaves out a disk (2.03.12)."""
+    """Look whether LVM's devices file, or a filter, leaves out a disk (2.03.12).
+
+    Debian has the command without a name of its own.
+    """
     return (
         say("If the disk is there all along, LVM may have been told not to look at it:"),
-        run("lvmdevices"),
-        run("lvmdevices", "--adddev", "/dev/THE_DISK"),
+        run("lvm", "lvmdevices"),
+        run("lvm", "lvmdevices", "--adddev", "/dev/THE_DISK"),
     )
 
 

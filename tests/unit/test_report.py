@@ -458,7 +458,7 @@ def test_a_vg_that_lvm_does_not_list_may_be_one_it_must_not_see() -> None:
     text = printed(unlisted, note)
 
     assert "LVM lists no VG docker" in text
-    assert "lvmdevices --adddev" in text
+    assert "lvm lvmdevices --adddev" in text
 
 
 def test_dmeventd_that_is_stopped_protects_nothing() -> None:

@@ -25,7 +25,7 @@ KILLER = "/root/killer.py"
 KILLS = int(os.environ.get("THINPOOL_KILLS", "5"))
 ENOUGH_KILLS = 20
 SEED = int(os.environ.get("THINPOOL_SEED", "1"))
-pytestmark = pytest.mark.timeout(900 + 60 * KILLS)
+pytestmark = [pytest.mark.any_release, pytest.mark.timeout(900 + 60 * KILLS)]
 # The smallest steps there are, so that an lvextend is seldom far off, after 200 of them too.
 THRESHOLD, PERCENT, CHUNK_KIB = 80, 1, 1024
 # One small write in each chunk takes the chunk: usage grows by this many MiB a second.

@@ -9,6 +9,8 @@ from tests.vm.conftest import READY
 from tests.vm.guest import CONFIG, Guest, running
 from tests.vm.machine import Machine
 
+pytestmark = pytest.mark.any_release
+
 TENDED = "tended"
 POOL = "tended/pool"
 LABELS = {"vg": "tended", "pool": "pool"}

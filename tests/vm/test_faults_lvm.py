@@ -18,6 +18,7 @@ FAILURES = "thinpool_guard_extend_failures_total"
 STATE = "thinpool_guard_state"
 LVM_READ_AT = "thinpool_collector_last_success_timestamp_seconds"
 HINTS = "/run/lvm/hints"
+LOCAL_CONF, USE_DEVICES_FILE = "/etc/lvm/lvmlocal.conf", "devices { use_devicesfile = 1 }\n"
 PROMPT_SECONDS = 40
 # The brackets keep a pattern from matching the command line that it stands in.
 ANY_LVM = "[l]vm (lvs|vgs|pvs|lvextend|/proc)"
@@ -142,12 +143,12 @@ def test_a_disk_that_hints_lack_is_found(pair: Machine) -> None:
 def in_devices_file(machine: Machine, vg: str, option: str = "") -> None:
     """Add the disk of a VG to a devices file; the first that is added makes the file."""
     words = f"--config devices/use_devicesfile=1 {option} -y --adddev /dev/mapper/pv-{vg}-0"
-    machine.run(f"lvmdevices {words}")
+    machine.run(f"lvm lvmdevices {words}")
 
 
 def has_devices_files(machine: Machine) -> bool:
     """Whether this LVM is 2.03.12 or later."""
-    return machine.run("command -v lvmdevices", check=False).returncode == 0
+    return machine.run("lvm lvmdevices --help", check=False).returncode == 0
 
 
 @pytest.mark.every_release
@@ -155,6 +156,9 @@ def test_the_devices_of_dmeventd_hide_no_disk_from_us(pair: Machine) -> None:
     """As dmeventd's child lvextend looks at those disks alone; as ours it looks at all."""
     if not has_devices_files(pair):
         pytest.skip("an LVM before 2.03.12 has no devices files")
+    for vg in ("one", "two"):
+        in_devices_file(pair, vg)
+    pair.write(LOCAL_CONF, USE_DEVICES_FILE)
     in_devices_file(pair, "two", "--devicesfile dmeventd.devices")
     asked = pair.run(f"LVM_RUN_BY_DMEVENTD=1 lvextend --test -l +1 {ONE}", check=False)
     assert asked.returncode == 5, "the fault is not there"
@@ -172,7 +176,7 @@ def test_a_disk_that_the_devices_file_lacks(pair: Machine) -> None:
         pytest.skip("an LVM before 2.03.12 has no devices files")
     configure(pair, collect="lvm_interval: 5s")
     in_devices_file(pair, "two")
-    pair.write("/etc/lvm/lvmlocal.conf", "devices { use_devicesfile = 1 }\n")
+    pair.write(LOCAL_CONF, USE_DEVICES_FILE)
     assert "one" not in pair.run("vgs --noheadings -o vg_name").stdout.split()
 
     with running(pair) as guest:
@@ -181,7 +185,7 @@ def test_a_disk_that_the_devices_file_lacks(pair: Machine) -> None:
         seen = guest.wait_for(PROMPT_SECONDS, STATE, 1, reason="layout_unknown", **labels(ONE))
         assert seen.value(EXTENDS, device="data", **labels(ONE)) == 0
         _, report = check(pair)
-        assert "lvmdevices --adddev" in report
+        assert "lvm lvmdevices --adddev" in report
 
         in_devices_file(pair, "one")
         wait_grown(guest, ONE)

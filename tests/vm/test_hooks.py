@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import pytest
+
 from tests.vm import scenarios
 from tests.vm.guest import CONFIG, Guest, running
 from tests.vm.machine import Machine
 from tests.vm.scenarios import Pool
 from tests.vm.waiting import wait_until
+
+pytestmark = pytest.mark.any_release
 
 POOL = Pool(vg="my-vg", lv="my-pool", profile=(80, 20), error_when_full=False)
 DM_NAME = "my--vg-my--pool"

@@ -18,6 +18,8 @@ from tests.vm.machine import Machine
 from tests.vm.scenarios import Pool
 from tests.vm.waiting import wait_until
 
+pytestmark = pytest.mark.any_release
+
 DM_NAME = "docker-thinpool-tpool"
 SMALL = Pool(data="400M", metadata="4M", error_when_full=False)
 WRITTEN_MIB = 500

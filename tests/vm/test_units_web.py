@@ -18,6 +18,8 @@ from tests.vm.machine import Machine
 from tests.vm.units import GUARD, WEB
 from tests.vm.waiting import wait_until
 
+pytestmark = pytest.mark.any_release
+
 DIRECTORY = "/etc/thinpool-exporter"
 FLAGS = "/etc/default/thinpool-exporter"
 USER, PASSWORD = "alice", "correct horse"
