@@ -14,8 +14,9 @@ ROOT = Path("/")
 INVOCATION = "run/systemd/units/invocation:docker.service"
 # There where systemd is PID 1, and not in a container: sd_booted(3).
 BOOTED = "run/systemd/system"
-# dockerd, dockerd-current, the daemon that was called docker before 1.12.
-NAME_PREFIX = "docker"
+# Of others as well: dockerd-current of old distributions. Before 1.12 the daemon is called as
+# the client is. A container's docker-entrypoint.sh is neither.
+DAEMON, OLD_DAEMON = "dockerd", "docker"
 
 
 def is_asleep(root: Path = ROOT) -> bool:
@@ -28,6 +29,7 @@ def is_asleep(root: Path = ROOT) -> bool:
 def _is_docker(file: Path) -> bool:
     """Whether a process is Docker, by its name; one that has just ended is none."""
     try:
-        return file.read_text(errors="replace").startswith(NAME_PREFIX)
+        name = file.read_text(errors="replace").rstrip("\n")
     except OSError:
         return False
+    return name == OLD_DAEMON or name.startswith(DAEMON)

@@ -20,7 +20,7 @@ def host(root: Path, *names: str) -> Path:
 
 def test_sleeps_where_nothing_is_dockers(tmp_path: Path) -> None:
     """Whatever else runs, and whatever has ended while one looked."""
-    root = host(tmp_path, "containerd", "mydocker")
+    root = host(tmp_path, "containerd", "mydocker", "docker-entrypoi")
     (root / "proc" / "77").mkdir()
 
     assert is_asleep(root)
