@@ -144,6 +144,11 @@ def docker_direct_lvm(machine: Machine, pool: str = DOCKER_POOL_DEVICE) -> str:
     return _start_docker(machine, (f"dm.thinpooldev={pool}", "dm.use_deferred_removal=true"))
 
 
+def docker_on_devices(machine: Machine, data: str, metadata: str) -> str:
+    """Start Docker on a pool that it makes itself of two devices, as before direct-lvm."""
+    return _start_docker(machine, (f"dm.datadev={data}", f"dm.metadatadev={metadata}"))
+
+
 def docker_overlay(machine: Machine, root: str = "/var/lib/docker") -> str:
     """Start Docker on a file system, by default that of the host."""
     return _start_docker(machine, (), driver="overlay2", root=root)

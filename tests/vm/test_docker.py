@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.vm import scenarios, units
+from tests.vm import faults, scenarios, units
 from tests.vm.conftest import SMALL, kept_with_devicemapper
 from tests.vm.guest import CONFIG, Guest, check, collect, running
 from tests.vm.machine import Machine
@@ -17,6 +17,7 @@ POOL = {"vg": "docker", "pool": "thinpool"}
 NONE = {"vg": "", "pool": ""}
 ROOT = "/srv/docker"
 PODMAN_ROOT = "/srv/podman"
+DATA_MIB, CHUNK_BYTES = 1024, 65536
 INFO = "thinpool_storage_root_info"
 UP = "thinpool_docker_up"
 DURATION = "thinpool_collector_duration_seconds"
@@ -202,6 +203,34 @@ def test_docker_with_devicemapper(on_devicemapper: Machine) -> None:
     )
 
 
+def test_docker_on_two_devices_of_its_own(machine: Machine) -> None:
+    """Its pool is neither LVM's nor on files: shown by the kernel's figures and by its name."""
+    if not machine.image.release.has_devicemapper:
+        pytest.skip(f"Docker of {machine.image.release.name} has no devicemapper")
+    disk = faults.Disk(machine)
+    faults.run(machine, disk.cut("data", DATA_MIB), disk.cut("meta", 32))
+    scenarios.docker_on_devices(machine, "/dev/mapper/pv-data", "/dev/mapper/pv-meta")
+    scenarios.docker_import_busybox(machine)
+    scenarios.docker_run(machine, "dd if=/dev/zero of=/f bs=1M count=20; sync", "--name=one")
+
+    metrics = collect(machine)
+
+    ((pool, status),) = scenarios.dm_status(machine).items()
+    own = {"vg": "", "pool": pool}
+    labels = {"engine": "docker", "path": "/var/lib/docker", "driver": "devicemapper"}
+    assert metrics.value(INFO, **labels, **own) == 1
+    assert metrics.value("thinpool_docker_info", storage_driver="devicemapper", **own) == 1
+    assert metrics.label("thinpool_info", "source", **own) == "device_mapper"
+    assert metrics.value("thinpool_data_size_bytes", **own) == DATA_MIB * faults.MIB
+    used = (status.used_data or 0) * CHUNK_BYTES
+    assert metrics.value("thinpool_data_used_bytes", **own) == used
+    for loopback in ("thinpool_loopback", "thinpool_docker_loopback_warning"):
+        assert metrics.value(loopback) == 0
+    _, report = check(machine)
+    assert pool in report
+    assert "loop" not in report
+
+
 def test_containerd_in_a_pool(machine: Machine) -> None:
     """Its snapshotter's pool is named by its configuration, and has a real snapshot in it."""
     scenarios.make_pool(machine, SMALL)
@@ -229,7 +258,7 @@ def test_containerd_in_a_pool(machine: Machine) -> None:
     )
 
 
-@pytest.mark.every_release
+@pytest.mark.any_release
 def test_podman_on_a_thin_volume(machine: Machine) -> None:
     """Where podman itself says that its storage is, with a real image in it."""
     if not machine.image.release.has_podman:
