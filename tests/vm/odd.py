@@ -61,6 +61,18 @@ def cached(disk: Disk, vg: str, kind: str) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def on_vdo(disk: str) -> tuple[str, ...]:
+    """Make a pool of 256 MiB whose data is a VDO volume, of which the VG has 4 GiB."""
+    settings = "activation/monitoring=0 allocation/vdo_slab_size_mb=128"
+    make = f"lvcreate -qq --config '{settings}' -y --type vdo -Wn"
+    return (
+        f"vgcreate -qq -s 4m vdo {disk}",
+        f"{make} -L 4G -V 256M -n pool vdo/physical",
+        made_of("vdo", "--poolmetadatasize 4M"),
+        filled("vdo/pool", 220),
+    )
+
+
 def made_of(vg: str, *options: str) -> str:
     """Make a pool of the LV `pool`."""
     words = " ".join(options)

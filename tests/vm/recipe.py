@@ -5,7 +5,7 @@ Pure data; a change here gives the image another cache key.
 
 from dataclasses import dataclass
 
-PODMAN = "podman"
+PODMAN, VDO = "podman", "vdo"
 _PACKAGES = (
     "systemd",
     "systemd-sysv",
@@ -63,6 +63,11 @@ class Release:
         return PODMAN in self.packages
 
     @property
+    def has_vdo(self) -> bool:
+        """Whether LVM can make VDO volumes, which its kernel has since 6.9."""
+        return VDO in self.packages
+
+    @property
     def packages(self) -> tuple[str, ...]:
         """Every package of the image, sorted so that the cache key is stable."""
         return tuple(sorted((*_PACKAGES, *self.extra_packages)))
@@ -84,7 +89,7 @@ RELEASES = {
             has_devicemapper=False,
             extends_what_moves=False,
             # Its Docker is without devicemapper: podman is whose pools are LVM's there.
-            extra_packages=("docker-cli", PODMAN),
+            extra_packages=("docker-cli", PODMAN, VDO),
         ),
     )
 }
