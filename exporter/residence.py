@@ -98,21 +98,25 @@ class HostMemory:
     def lock_all(self, flags: int) -> None:
         """See Memory.lock_all."""
         shift = 13 if MCL_SHIFTED.match(platform.machine()) else 0
-        _raise_if(self._libc.mlockall(flags << shift) != 0)
+        if self._libc.mlockall(flags << shift) != 0:
+            raise _last_error()
 
     def lock(self, address: int, length: int) -> None:
         """See Memory.lock."""
-        _raise_if(self._libc.mlock(address, length) != 0)
+        if self._libc.mlock(address, length) != 0:
+            raise _last_error()
 
     def map_file(self, descriptor: int, length: int) -> int:
         """See Memory.map_file."""
         address = self._libc.mmap(None, length, PROT_READ, MAP_SHARED, descriptor, 0)
-        _raise_if(address == MAP_FAILED)
+        if address == MAP_FAILED:
+            raise _last_error()
         return int(address)
 
     def unmap(self, address: int, length: int) -> None:
         """See Memory.unmap."""
-        _raise_if(self._libc.munmap(address, length) != 0)
+        if self._libc.munmap(address, length) != 0:
+            raise _last_error()
 
 
 class _Held(Struct, frozen=True, kw_only=True):
@@ -332,7 +336,6 @@ def _identity(status: os.stat_result) -> Identity:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _raise_if(has_failed: bool) -> None:  # noqa: FBT001 - reads as a sentence
-    if has_failed:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+def _last_error() -> OSError:
+    number = ctypes.get_errno()
+    return OSError(number, os.strerror(number))

@@ -29,7 +29,7 @@ def print_report(report: Report, stream: TextIO) -> None:
 
 def _print_coloured(report: Report, stream: TextIO) -> None:
     from rich.console import Console  # noqa: PLC0415 - heavy, and of use here alone
-    from rich.text import Text  # noqa: PLC0415 - same
+    from rich.text import Text  # noqa: PLC0415 - heavy, and of use here alone
 
     console = Console(file=stream, highlight=False)
     for line in lines_of(report):

@@ -63,9 +63,7 @@ class LoopFiles:
     def read(self, device_number: str) -> LoopBacking | None:
         """Describe the loop devices under the device of this number, None without any."""
         found = (self._with_figures(file) for file in below(device_number, self._sys))
-        files = tuple(
-            structs.replace(file, file=file.file and visible(file.file)) for file in found
-        )
+        files = tuple(map(_visible, found))
         return LoopBacking(files=files) if files else None
 
     def join(self) -> None:
