@@ -23,7 +23,7 @@ from exporter.sources import (
     loop,
     storage_root,
 )
-from exporter.sources.docker_socket import DEFAULT_SOCKETS, DockerSocket, sockets_of
+from exporter.sources.docker_socket import DockerSocket, are_dockers_own, sockets_of
 
 CLOCKS = Clocks(monotonic=time.monotonic, wall=time.time)
 
@@ -34,7 +34,7 @@ def real_host(settings: Settings) -> HostAccess:
     runner = HostRunner(expendable={settings.commands.docker})
     sockets = sockets_of(os.environ.get("DOCKER_HOST"))
     # Another socket than Docker's own is asked whoever listens there.
-    is_asleep = docker_daemon.is_asleep if sockets == DEFAULT_SOCKETS else lambda: False
+    is_asleep = docker_daemon.is_asleep if are_dockers_own(sockets) else lambda: False
     docker_socket = DockerSocket(sockets, is_asleep=is_asleep)
 
     def close() -> None:

@@ -10,7 +10,8 @@ import os
 from pathlib import Path
 
 ROOT = Path("/")
-# Of a unit that runs: since systemd 236, removed once the unit is inactive or has failed.
+# Of a unit that runs; removed once it is inactive or has failed. Old systemd (219) has none.
+# Source: systemd src/core/unit.c, unit_export_state_files, unit_notify.
 INVOCATION = "run/systemd/units/invocation:docker.service"
 # There where systemd is PID 1, and not in a container: sd_booted(3).
 BOOTED = "run/systemd/system"

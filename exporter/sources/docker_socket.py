@@ -13,7 +13,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from exporter.errors import ServiceError
@@ -42,6 +42,11 @@ def sockets_of(docker_host: str | None) -> tuple[Path, ...]:
     if path == docker_host:
         return ()
     return (Path(path),) if path else DEFAULT_SOCKETS
+
+
+def are_dockers_own(sockets: Iterable[Path]) -> bool:
+    """Whether these are sockets at which systemd's docker.socket listens."""
+    return set(sockets) <= set(DEFAULT_SOCKETS)
 
 
 class DockerSocket:

@@ -13,7 +13,12 @@ import pytest
 
 from exporter.errors import ServiceError
 from exporter.sources.docker import parse_info_json, read
-from exporter.sources.docker_socket import DEFAULT_SOCKETS, DockerSocket, sockets_of
+from exporter.sources.docker_socket import (
+    DEFAULT_SOCKETS,
+    DockerSocket,
+    are_dockers_own,
+    sockets_of,
+)
 from tests.waiting import eventually
 
 INFO = b'{"Driver": "overlay2", "ServerVersion": "26.1.5", "DockerRootDir": "/data/docker"}'
@@ -327,6 +332,22 @@ def test_docker_host_names_the_socket(
 ) -> None:
     """As Docker's own client takes it; what is no socket is the client's business."""
     assert sockets_of(docker_host) == expected
+
+
+@pytest.mark.parametrize(
+    ("docker_host", "expected"),
+    [
+        (None, True),
+        ("unix:///var/run/docker.sock", True),
+        ("unix:///run/docker.sock", True),
+        ("unix:///run/podman/podman.sock", False),
+    ],
+)
+def test_dockers_own_socket_goes_by_two_names(
+    docker_host: str | None, *, expected: bool
+) -> None:
+    """There a question may start Docker; what listens elsewhere is its user's business."""
+    assert are_dockers_own(sockets_of(docker_host)) == expected
 
 
 def test_needs_no_client(daemon: Daemon) -> None:
