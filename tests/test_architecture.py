@@ -17,6 +17,8 @@ ORDER = (
     "events",
     "dm_names",
     "model",
+    "bulkhead",
+    "thread_pool",
     "units",
     "autoextend",
     "fill",

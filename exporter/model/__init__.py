@@ -55,6 +55,7 @@ from exporter.model.words import (
     PoolMode,
     PoolSource,
     Reason,
+    Stage,
 )
 
 __all__ = [
@@ -99,6 +100,7 @@ __all__ = [
     "Problem",
     "Reason",
     "Snapshot",
+    "Stage",
     "StoragePlace",
     "StorageReading",
     "StorageRoot",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from exporter.model.words import Device, Failure, GuardMode, Reason
+from exporter.model.words import Device, Failure, GuardMode, Reason, Stage
 
 
 class Extension(Struct, frozen=True, kw_only=True):
@@ -157,3 +157,4 @@ class GuardReport(Struct, frozen=True, kw_only=True):
     extend_durations: Histogram
     note: GuardNote
     pools: dict[str, PoolGuard] = {}
+    errors: dict[Stage, int] = {}  # caught since the start

@@ -97,6 +97,7 @@ class Reason(Text):
     BUSY = "busy"
     LATCHED_REFUSED = "latched_refused"
     LATCHED_INEFFECTIVE = "latched_ineffective"
+    INTERNAL_ERROR = "internal_error"
 
 
 class Failure(Text):
@@ -106,3 +107,23 @@ class Failure(Text):
     INEFFECTIVE = "ineffective"
     STUCK = "stuck"
     UNREADABLE = "unreadable"
+    INTERNAL_ERROR = "internal_error"
+
+
+class Stage(Text):
+    """What an exception was caught around, as `thinpool_guard_errors_total` names it."""
+
+    CYCLE = "cycle"  # one round of the guard's loop, outside all that follows
+    LIST_DEVICES = "list_devices"  # the kernel's list of devices
+    POLL = "poll"  # the kernel's status of one pool
+    DECIDE = "decide"  # the decision for one pool
+    PREPARE = "prepare"  # having the next lvextend ready
+    EXTEND = "extend"  # one extension
+    READ_VG = "read_vg"  # reading one VG again
+    SOURCE = "source"  # a collector
+    REPORT = "report"  # what is published of one pool or one part
+    PUBLISH = "publish"  # publishing a Snapshot
+    STATE_FILE = "state_file"  # what a guard keeps through a restart
+    HOOK = "hook"  # the user's command
+    SCHEDULE = "schedule"  # the schedule of the collectors
+    THREAD = "thread"  # a thread that could not be started, or met an exception
