@@ -59,7 +59,7 @@ def test_a_thread_survives_what_its_job_raises() -> None:
     """It is counted, and the next job runs."""
     pool, bulkheads, _ = pool_of(1)
 
-    pool.run(lambda: 1 / 0)  # type: ignore[arg-type, return-value]
+    pool.run(lambda: 1 / 0)  # type: ignore[arg-type]
 
     assert pool.submit(lambda: 7).result(WAIT_SECONDS) == 7
     assert bulkheads.counts[Stage.THREAD] == 1
