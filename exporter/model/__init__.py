@@ -18,8 +18,10 @@ from exporter.model.guard import (
     PoolGuard,
 )
 from exporter.model.host import (
+    MAX_METADATA_BYTES,
     METADATA_BLOCK_BYTES,
     SECTOR_BYTES,
+    UNKNOWN_STATUS,
     Dmeventd,
     DockerInfo,
     KernelPool,
@@ -59,8 +61,10 @@ from exporter.model.words import (
 )
 
 __all__ = [
+    "MAX_METADATA_BYTES",
     "METADATA_BLOCK_BYTES",
     "SECTOR_BYTES",
+    "UNKNOWN_STATUS",
     "Attempt",
     "Collector",
     "CollectorState",

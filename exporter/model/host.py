@@ -9,6 +9,8 @@ from exporter.model.words import PoolMode
 
 SECTOR_BYTES = 512
 METADATA_BLOCK_BYTES = 4096  # dm-thin-metadata.h: THIN_METADATA_BLOCK_SIZE
+# Of a larger metadata LV the kernel uses only this much; dm-thin.h: THIN_METADATA_MAX_SECTORS.
+MAX_METADATA_BYTES = 33161216 // 8 * METADATA_BLOCK_BYTES
 
 
 class Problem(Struct, frozen=True, kw_only=True):
@@ -37,7 +39,7 @@ class Usage(Struct, frozen=True, kw_only=True):
 
 
 class PoolStatus(Struct, frozen=True, kw_only=True):
-    """One reading of a pool's device-mapper status line.
+    """One reading of a pool's device-mapper status line, or what lvs says of the same.
 
     Source: kernel admin-guide/device-mapper/thin-provisioning.rst. Old kernels leave
     out trailing words, and `Fail` or `Error` stand alone: those fields are None.
@@ -53,6 +55,14 @@ class PoolStatus(Struct, frozen=True, kw_only=True):
     needs_check: bool | None = None
     is_suspended: bool = False
     event_number: int = 0
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it says how full the pool is, or that the pool has failed."""
+        return self.data is not None or self.mode is PoolMode.FAILED
+
+
+UNKNOWN_STATUS = PoolStatus(mode=PoolMode.UNKNOWN)
 
 
 class KernelPool(Struct, frozen=True, kw_only=True):
@@ -131,6 +141,52 @@ class LvmPool(Struct, frozen=True, kw_only=True):
     data_stripe_bytes: int = 0
     metadata_segment_type: str | None = None
     metadata_areas: int = 1
+
+    @property
+    def label(self) -> str:
+        """`vg/pool` as LVM's commands take it."""
+        return f"{self.vg_name}/{self.name}"
+
+    @property
+    def status(self) -> PoolStatus | None:
+        """The status by lvs, which serves while the kernel does not give it; None: unknown.
+
+        Units: lvs prints hundredths of a percent, so used blocks are right to 1/10,000.
+        Source: lvmthin(7); lv_health_status in lvs(8).
+        """
+        data = _by_percent(self.data_percent, self.size_bytes, self.chunk_bytes)
+        metadata = _by_percent(
+            self.metadata_percent,
+            min(self.metadata_size_bytes, MAX_METADATA_BYTES),
+            METADATA_BLOCK_BYTES,
+        )
+        if data is None or metadata is None or self.is_active is False:
+            return None
+        return PoolStatus(
+            mode=_MODE_BY_HEALTH.get(self.health or "", PoolMode.UNKNOWN),
+            data=data,
+            metadata=metadata,
+            queue_if_no_space={"queue": True, "error": False}.get(self.when_full or ""),
+            needs_check=self.needs_check,
+            is_suspended=bool(self.is_suspended),
+        )
+
+
+_MODE_BY_HEALTH = {
+    "": PoolMode.RW,
+    "out_of_data": PoolMode.OUT_OF_DATA_SPACE,
+    "metadata_read_only": PoolMode.RO,
+    "failed": PoolMode.FAILED,
+}
+
+
+def _by_percent(percent: float | None, size_bytes: int, block_bytes: int) -> Usage | None:
+    if percent is None or not 0 <= percent <= 100 or not 0 < block_bytes <= size_bytes:  # noqa: PLR2004 - percent
+        return None
+    total = size_bytes // block_bytes
+    return Usage(
+        used_blocks=round(total * percent / 100), total_blocks=total, block_bytes=block_bytes
+    )
 
 
 class LvmThin(Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from exporter.dm_names import POOL_LAYER_SUFFIX, join_dm_name
 from exporter.model.guard import GuardReport
@@ -12,6 +12,7 @@ from exporter.model.host import (
     KernelPool,
     LvmPool,
     Policy,
+    PoolStatus,
     Problem,
     Usage,
     VolumeGroup,
@@ -111,14 +112,37 @@ class ThinPool(Struct, frozen=True, kw_only=True):
         return self.kernel.dm_name not in {own, f"{own}{POOL_LAYER_SUFFIX}"}
 
     @property
+    def status(self) -> PoolStatus | None:
+        """The status by the kernel, or by lvs while the kernel does not give it.
+
+        None while neither does. What was read too long ago has been taken out of both.
+        """
+        if self.kernel and self.kernel.status.is_known:
+            return self.kernel.status
+        if self.lvm is None or self.mode is PoolMode.INACTIVE:
+            return None
+        return self.lvm.status
+
+    @property
+    def is_by_kernel(self) -> bool:
+        """Whether `status` is the kernel's."""
+        return self.kernel is not None and self.kernel.status.is_known
+
+    @property
     def data(self) -> Usage | None:
-        """Exact data usage, if the kernel gave it."""
-        return self.kernel.status.data if self.kernel else None
+        """Data usage, exact if the kernel gives it; None: unknown."""
+        return self.status.data if self.status else None
 
     @property
     def metadata(self) -> Usage | None:
-        """Exact metadata usage, if the kernel gave it."""
-        return self.kernel.status.metadata if self.kernel else None
+        """Metadata usage, exact if the kernel gives it; None: unknown."""
+        return self.status.metadata if self.status else None
+
+    def with_kernel(self, kernel: KernelPool) -> ThinPool:
+        """Return the pool with another reading of the kernel's."""
+        pool = structs.replace(self, kernel=kernel, mode=PoolMode.UNKNOWN)
+        status = pool.status or kernel.status
+        return structs.replace(pool, mode=status.mode)
 
 
 class Snapshot(Struct, frozen=True, kw_only=True):
