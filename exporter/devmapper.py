@@ -96,13 +96,8 @@ class DeviceReader(Protocol):
 class Kernel(DeviceReader, Protocol):
     """Device-mapper as the rest of the program sees it; the simulation is one too.
 
-    `is_quick` tells whether a status costs microseconds. `names`, `status`, `arm` and
-    `wait` are for one thread, the guard's; the rest is for any.
+    Every method is for any thread.
     """
-
-    @property
-    def is_quick(self) -> bool:
-        """Whether statuses may be read many times a second."""
 
     def names(self) -> Mapping[str, str]:
         """Every device of any kind: its number ("253:4") by its name. Raises KernelError."""
@@ -124,10 +119,10 @@ class Kernel(DeviceReader, Protocol):
         """Make the next `wait` see every event from now on; call it before reading."""
 
     def wait(self, timeout_seconds: float) -> bool:
-        """Sleep until an event or a `wake` (True), or the timeout (False)."""
+        """Sleep until an event, a `wake` or the timeout; returns whether there was an event."""
 
     def wake(self) -> None:
-        """End the present `wait`, or the next one."""
+        """End the present `wait`, or else the next one; this is not an event."""
 
 
 # Up to this size fcntl.ioctl copies the buffer, and lets go of the interpreter's lock.
@@ -175,11 +170,6 @@ class IoctlKernel:
         self._poll = select.poll()
         self._poll.register(self._waker, select.POLLIN)
         self._questions: dict[str, _Question] = {}
-
-    @property
-    def is_quick(self) -> bool:
-        """See Kernel.is_quick."""
-        return True
 
     def names(self) -> Mapping[str, str]:
         """See Kernel.names."""
@@ -248,12 +238,14 @@ class IoctlKernel:
         """See Kernel.wait."""
         # Rounded up: poll takes whole milliseconds, and a rest of less would spin.
         ready = self._poll.poll(math.ceil(max(0.0, timeout_seconds) * 1000))
+        has_event = False
         for descriptor, _ in ready:
             if descriptor == self._waker:
                 os.eventfd_read(self._waker)
             else:
                 self._disarm()
-        return bool(ready)
+                has_event = True
+        return has_event
 
     def wake(self) -> None:
         """See Kernel.wake."""

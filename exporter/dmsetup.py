@@ -68,11 +68,6 @@ class DmsetupKernel:
         self._dmsetup = dmsetup
         self._is_woken = threading.Event()
 
-    @property
-    def is_quick(self) -> bool:
-        """See Kernel.is_quick."""
-        return False
-
     def names(self) -> Mapping[str, str]:
         """See Kernel.names; here those of thin pools and thin volumes alone."""
         return {device.name: device.number for device in self.devices()}
@@ -98,9 +93,9 @@ class DmsetupKernel:
 
     def wait(self, timeout_seconds: float) -> bool:
         """Sleep; no event ends it early, but `wake` does."""
-        is_woken = self._is_woken.wait(max(0.0, timeout_seconds))
+        self._is_woken.wait(max(0.0, timeout_seconds))
         self._is_woken.clear()
-        return is_woken
+        return False
 
     def wake(self) -> None:
         """See Kernel.wake."""
@@ -149,11 +144,6 @@ class FallbackKernel:
     def __init__(self, ioctl: Kernel, dmsetup: Kernel) -> None:
         self._kernel, self._other = ioctl, dmsetup
         self._has_answered = False
-
-    @property
-    def is_quick(self) -> bool:
-        """See Kernel.is_quick."""
-        return self._kernel.is_quick
 
     def names(self) -> Mapping[str, str]:
         """See Kernel.names."""

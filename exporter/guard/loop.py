@@ -276,8 +276,6 @@ class Guard:
 
     def _pace(self, seen: SeenPool, reason: Reason) -> float:
         interval = self._judge.rules.interval_seconds
-        if not self._kernel.is_quick:
-            return interval
         return pause_seconds(seen, reason, interval, pools=len(self._sight.pools))
 
     def _watch_dmeventd(self, pool: ThinPool, record: PoolRecord, *, is_busy: bool) -> None:

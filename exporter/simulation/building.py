@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from exporter.model import SECTOR_BYTES
+from exporter.simulation.device_events import DeviceEvents
 from exporter.simulation.figures import GIB, MIB, make_id
 from exporter.simulation.flow import Flow
 from exporter.simulation.pool import DM_MAJOR, Pool, metadata_blocks
@@ -37,7 +38,7 @@ class HostBuilder:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._lock = threading.RLock()
-        self._event = threading.Event()
+        self._events = DeviceEvents()
         self._state = HostState()
 
     @contextmanager
@@ -45,7 +46,7 @@ class HostBuilder:
         """Hold the host still, and moved to this moment."""
         with self._lock:
             if self._state.advance(self._clock()):
-                self._event.set()
+                self._events.note()
             yield self._state
 
     def vg(self, name: str) -> Vg:
@@ -97,6 +98,7 @@ class HostBuilder:
             state.pools[label] = pool
             state.reload(pool)
             pool.event_number = 0
+            self._events.note()
 
     def add_loop_pool(self, name: str, spec: LoopPoolSpec) -> None:
         """Make the pool that Docker sets up by itself, over two sparse files."""
@@ -108,6 +110,7 @@ class HostBuilder:
                 spec.backing_used_bytes, spec.backing_bytes_per_second, spec.backing_cleanup
             )
             state.loops[name] = Loop(spec=spec, used=used)
+            self._events.note()
 
     def _make_pool(self, spec: PoolSpec, name: str, vg: Vg | None, devices: _Devices) -> Pool:
         data = self._flow(spec.used_bytes, spec.bytes_per_second, spec.cleanup)

@@ -58,7 +58,7 @@ class HostControls(HostBuilder):
             for label in [label for label in state.pools if label.startswith(f"{name}/")]:
                 pool = state.pools.pop(label)
                 state.pools[f"{new}/{pool.name}"] = pool
-            self._event.set()
+            self._events.note()
 
     def attach_profile(self, label: str, profile: str | None) -> None:
         """Do what `lvchange --metadataprofile` does."""
@@ -107,11 +107,14 @@ class HostControls(HostBuilder):
         """Suspend the pool's target, or resume it."""
         with self._present() as state:
             state.pools[label].is_suspended = is_suspended
+            if not is_suspended:
+                self._events.note()
 
     def deactivate(self, label: str, *, is_active: bool = False) -> None:
         """Take the pool's devices down, or up again."""
         with self._present() as state:
             state.pools[label].is_active = is_active
+            self._events.note()
 
     def set_dmeventd(self, record: Dmeventd) -> None:
         """Start or stop dmeventd. It only claims to monitor: it never extends here."""

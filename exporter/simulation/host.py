@@ -132,11 +132,6 @@ class SimulatedHost(HostControls):
         """See Kernel.device."""
         return next((device for device in self.devices() if device.name == name), None)
 
-    @property
-    def is_quick(self) -> bool:
-        """See Kernel.is_quick."""
-        return True
-
     def names(self) -> Mapping[str, str]:
         """See Kernel.names."""
         return {device.name: device.number for device in self.devices()}
@@ -150,24 +145,24 @@ class SimulatedHost(HostControls):
 
     def arm(self) -> None:
         """See Kernel.arm."""
-        self._event.clear()
+        with self._present():
+            pass  # what nobody has looked at yet happened before this
+        self._events.arm()
 
     def wait(self, timeout_seconds: float) -> bool:
         """See Kernel.wait; `close` ends it too."""
         with self._present():
             pass  # what has happened by now counts, though nobody has looked
-        if self._closed.is_set():
-            return True
-        return self._event.wait(max(0.0, timeout_seconds))
+        return self._events.wait(timeout_seconds)
 
     def wake(self) -> None:
         """See Kernel.wake."""
-        self._event.set()
+        self._events.wake()
 
     def close(self) -> None:
         """Wake whoever waits, for good."""
         self._closed.set()
-        self._event.set()
+        self._events.close()
 
     def dmeventd(self) -> Dmeventd:
         """Stand in for a look at the process table."""
@@ -186,7 +181,8 @@ class SimulatedHost(HostControls):
 
     def _end(self, argv: Sequence[str], command: str, words: Sequence[str]) -> Output:
         output = self._answer(argv, command, words)
-        self._event.set()  # a resume is an event, as is any change of the device list
+        if not output.status:
+            self._events.note()  # LVM has resumed the pool
         return output
 
     def _answer(self, argv: Sequence[str], command: str, words: Sequence[str]) -> Output:

@@ -26,11 +26,6 @@ class FrozenKernel:
         self._statuses = {name: status_of(device) for name, device in self._by_name.items()}
         self._closed = threading.Event()
 
-    @property
-    def is_quick(self) -> bool:
-        """See Kernel.is_quick."""
-        return True
-
     def names(self) -> Mapping[str, str]:
         """See Kernel.names."""
         return self._names
@@ -52,7 +47,8 @@ class FrozenKernel:
 
     def wait(self, timeout_seconds: float) -> bool:
         """See Kernel.wait."""
-        return self._closed.wait(timeout_seconds)
+        self._closed.wait(timeout_seconds)
+        return False
 
     def wake(self) -> None:
         """See Kernel.wake; a worker's end is soon enough seen at the next look."""

@@ -7,7 +7,11 @@ import os
 import struct
 import sys
 import termios
+import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -91,6 +95,17 @@ def make_kernel(tmp_path: Path) -> Iterator[Callable[[FakeIoctl], IoctlKernel]]:
     yield make
     for kernel in made:
         kernel.close()
+
+
+@contextmanager
+def event_node(directory: Path) -> Iterator[FileIO]:
+    """Make a control node that has an event once something is written here."""
+    (directory / "mapper").mkdir()
+    node = directory / "mapper" / "control"
+    os.mkfifo(node)
+    # Open for both, which does not wait for a reader.
+    with node.open("r+b", buffering=0) as event:
+        yield event
 
 
 POOL = ("thin-pool", POOL_TABLE, POOL_STATUS)
@@ -206,18 +221,15 @@ def test_old_kernels_have_no_events(make_kernel: MakeKernel) -> None:
 
 def test_events_are_armed_once_for_each_that_comes(tmp_path: Path) -> None:
     """Not at every look; one that came ends no later wait until it is armed anew."""
-    (tmp_path / "mapper").mkdir()
-    # A pipe that is readable is a control node with an event.
-    os.mkfifo(tmp_path / "mapper" / "control")
     ioctl = FakeIoctl()
     kernel = IoctlKernel(str(tmp_path), ioctl=ioctl)
 
-    kernel.arm()
-    kernel.arm()
-    assert kernel.wait(0.001) is False
-    assert ioctl.flags == [(ARM_POLL, 0)]
+    with event_node(tmp_path) as event:
+        kernel.arm()
+        kernel.arm()
+        assert kernel.wait(0.001) is False
+        assert ioctl.flags == [(ARM_POLL, 0)]
 
-    with (tmp_path / "mapper" / "control").open("wb", buffering=0) as event:
         event.write(b"!")
         assert kernel.wait(1.0) is True
         assert kernel.wait(0.001) is False
@@ -299,13 +311,42 @@ def test_the_status_of_what_is_no_pool_is_empty(make_kernel: MakeKernel) -> None
 
 
 def test_a_wake_ends_the_wait_or_the_next_one(make_kernel: MakeKernel) -> None:
-    """Once: the wait after that lasts as long as it should."""
+    """Once, and it is no event: the wait after that lasts as long as it should."""
     kernel = make_kernel(FakeIoctl())
     kernel.wake()
     kernel.wake()
+    began = time.monotonic()
 
-    assert kernel.wait(30)
-    assert not kernel.wait(0)
+    assert not kernel.wait(30)
+    woken_at = time.monotonic()
+    assert not kernel.wait(0.05)
+
+    assert woken_at < began + 15
+    assert time.monotonic() >= woken_at + 0.05
+
+
+def test_a_wake_ends_the_wait_of_another_thread(make_kernel: MakeKernel) -> None:
+    """A worker that ends, or new rules, are judged at once."""
+    kernel = make_kernel(FakeIoctl())
+    threading.Timer(0.01, kernel.wake).start()
+    began = time.monotonic()
+
+    assert not kernel.wait(60)
+
+    assert time.monotonic() < began + 30
+
+
+def test_a_wake_hides_no_event(tmp_path: Path) -> None:
+    """When both have come, the wait reports the event."""
+    with event_node(tmp_path) as event:
+        kernel = IoctlKernel(str(tmp_path), ioctl=FakeIoctl())
+        kernel.arm()
+        kernel.wake()
+        event.write(b"!")
+
+        assert kernel.wait(30)
+        assert not kernel.wait(0)
+        kernel.close()
 
 
 @pytest.mark.parametrize("size", [8, 1024, 16384])

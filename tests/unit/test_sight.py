@@ -36,7 +36,6 @@ class Devices:
 
     present: list[DmDevice]
     asked: list[str] = field(default_factory=list)
-    is_quick: bool = True
     error: KernelError | None = None
 
     def devices(self) -> tuple[DmDevice, ...]:

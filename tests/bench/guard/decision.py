@@ -73,11 +73,6 @@ class TimedKernel:
         self._crossing = ""
         self._prepare()
 
-    @property
-    def is_quick(self) -> bool:
-        """See Kernel.is_quick."""
-        return True
-
     def names(self) -> Mapping[str, str]:
         """See Kernel.names."""
         return self._names

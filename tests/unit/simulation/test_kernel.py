@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+
 from exporter.simulation import ManualClock, PoolSpec, Sawtooth, SimulatedHost
 from exporter.simulation.figures import GIB, KIB, MIB
 from tests.unit.simulation.host import POOL, pool_device, rows, status
@@ -108,10 +114,101 @@ def test_low_water_and_modes_raise_events(host: SimulatedHost, clock: ManualCloc
 
 
 def test_close_wakes_whoever_waits(host: SimulatedHost) -> None:
-    """After close, wait returns at once."""
+    """After close, wait returns at once, every time, and reports no event."""
+    host.arm()
     host.close()
+    began = time.monotonic()
+
+    assert [host.wait(60), host.wait(60)] == [False, False]
+
+    assert time.monotonic() < began + 30
+
+
+def test_a_wake_ends_one_wait_and_is_no_event(host: SimulatedHost) -> None:
+    """It ends the wait that is under way, or else the next one."""
+    host.arm()
+    threading.Timer(0.01, host.wake).start()
+    began = time.monotonic()
+
+    assert not host.wait(60)
+    host.wake()
+    assert not host.wait(60)
+
+    assert time.monotonic() < began + 30
+
+
+def test_a_wake_hides_no_event(host: SimulatedHost) -> None:
+    """When both have come, the wait reports the event."""
+    host.arm()
+    host.wake()
+    host.rename_vg("docker", "other")
 
     assert host.wait(60)
+    assert not host.wait(0)
+
+
+def rename(host: SimulatedHost) -> None:
+    """Do what vgrename does."""
+    host.rename_vg("docker", "other")
+
+
+def resume(host: SimulatedHost) -> None:
+    """Resume the pool."""
+    host.suspend(POOL, is_suspended=False)
+
+
+def deactivate(host: SimulatedHost) -> None:
+    """Take the pool's devices down."""
+    host.deactivate(POOL)
+
+
+def make(host: SimulatedHost) -> None:
+    """Make another pool."""
+    host.add_pool("docker/new", PoolSpec(data_bytes=GIB))
+
+
+def fill(host: SimulatedHost) -> None:
+    """Fill the pool past its low-water mark."""
+    host.fill(POOL, host.pool(POOL).data_chunks)
+
+
+def extend(host: SimulatedHost) -> None:
+    """Extend the pool."""
+    argv = ("lvm", "lvextend", "-l", "+1", POOL)
+    output = host.start(argv, environment={}).wait(0)
+    assert output
+    assert output.status == 0
+
+
+@pytest.mark.parametrize("change", [rename, resume, deactivate, make, fill, extend])
+def test_what_changes_a_device_is_an_event(
+    host: SimulatedHost, change: Callable[[SimulatedHost], None]
+) -> None:
+    """Each ends one wait; an event while nothing is armed ends none."""
+    host.arm()
+    change(host)
+    host.arm()
+
+    assert host.wait(60)
+    assert not host.wait(0)
+
+
+def test_a_refused_extension_is_no_event(host: SimulatedHost) -> None:
+    """LVM has touched no device then."""
+    host.refuse_extend("  Insufficient free space")
+    host.arm()
+
+    host.start(("lvm", "lvextend", "-l", "+1", POOL), environment={}).wait(0)
+
+    assert not host.wait(0)
+
+
+def test_nothing_is_reported_before_it_is_armed(host: SimulatedHost) -> None:
+    """As in the kernel: what happened earlier is what the next look reads anyway."""
+    host.rename_vg("docker", "other")
+    host.arm()
+
+    assert not host.wait(0)
 
 
 def test_inactive_failed_and_suspended_pools(host: SimulatedHost) -> None:
