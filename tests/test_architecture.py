@@ -29,7 +29,6 @@ ORDER = (
     "config",
     "command",
     "devmapper",
-    "dmsetup",
     "sources",
     "snapshot",
     "collection",
@@ -65,7 +64,7 @@ PURE = {
     "placement": {"model"},
     "snapshot": {
         *("model", "errors", "autoextend", "placement"),
-        *("dm_names", "growth", "volumes"),
+        *("dm_names", "growth", "volumes", "bulkhead"),
     },
 }
 IMPURE_MODULES = {"os", "time", "subprocess", "logging", "structlog", "socket", "threading"}

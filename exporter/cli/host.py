@@ -10,7 +10,6 @@ from exporter.collection import Collection, HostAccess
 from exporter.command import HostRunner
 from exporter.config import Settings
 from exporter.devmapper import IoctlKernel
-from exporter.dmsetup import DmsetupKernel, FallbackKernel
 from exporter.guard import Clocks
 from exporter.model import Collector, Snapshot
 from exporter.service.wiring import programs
@@ -43,10 +42,7 @@ def real_host(settings: Settings) -> HostAccess:
 
     return HostAccess(
         runner=runner,
-        kernel=FallbackKernel(
-            IoctlKernel(os.environ.get("DM_DEV_DIR", "/dev")),
-            DmsetupKernel(runner, settings.commands.dmsetup),
-        ),
+        kernel=IoctlKernel(os.environ.get("DM_DEV_DIR", "/dev")),
         loop_backing=loop.LoopFiles().read,
         dmeventd=dmeventd.read,
         dmeventd_activity=dmeventd.activity,

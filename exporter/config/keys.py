@@ -93,6 +93,8 @@ def _program(scalar: Scalar) -> str:
 YES = ("true", "yes", "on")
 NO = ("false", "no", "off")
 SECTIONS = ("guard", "collect", "pools", "commands", "hook")
+# Keys of earlier versions that no longer mean anything: a file that has one stays valid.
+IGNORED = frozenset({"commands.dmsetup"})
 KEYS = (
     Key("guard.mode", _mode, "mode"),
     Key("guard.reserve", _size, "reserve_bytes"),
@@ -112,7 +114,6 @@ KEYS = (
     Key(f"{ANY_POOL}.anticipate", _switch, "anticipate"),
     Key("commands.lvm", _program, "lvm"),
     Key("commands.docker", _program, "docker"),
-    Key("commands.dmsetup", _program, "dmsetup"),
     Key("hook.command", _program, "command"),
     Key("hook.deadline", _positive_seconds, "deadline_seconds"),
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from exporter.config.document import LOADER, Faults, Loader, Scalar, Tree, read_yaml, shown
-from exporter.config.keys import ANY_POOL, KEYS, SECTIONS
+from exporter.config.keys import ANY_POOL, IGNORED, KEYS, SECTIONS
 from exporter.config.settings import (
     CollectSettings,
     Commands,
@@ -95,6 +95,8 @@ def _values(tree: Tree | None, section: str, *, path: str = "", faults: Faults) 
     for leaf, value in _mapping(tree, path, faults).items():
         if len(faults) > MAX_FAULTS:
             break  # it takes time to find what each unknown key was meant to be
+        if f"{section}.{leaf}" in IGNORED:
+            continue
         if leaf not in keys:
             faults.append(_unknown(f"{path}.{shown(leaf)}", section, leaf))
         elif value is not None:

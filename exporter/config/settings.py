@@ -43,7 +43,6 @@ class Commands(Struct, frozen=True, kw_only=True):
 
     lvm: str = "/sbin/lvm"
     docker: str = "/usr/bin/docker"
-    dmsetup: str = "/sbin/dmsetup"
 
 
 class HookSettings(Struct, frozen=True, kw_only=True):

@@ -35,7 +35,7 @@ def config(path: Path, lvm: Path) -> str:
     """Write a configuration with short deadlines and this lvm; returns its flag."""
     text = (
         "collect: {lvm_deadline: 1s, docker_deadline: 1s, lvm_interval: 1s}\n"
-        f"commands: {{lvm: {lvm}, docker: /nonexistent/d, dmsetup: /nonexistent/dmsetup}}\n"
+        f"commands: {{lvm: {lvm}, docker: /nonexistent/d}}\n"
     )
     path.write_text(text)
     return f"--config.file={path}"

@@ -13,7 +13,7 @@ from tests.end_to_end.program import Process, Program, run
 from tests.waiting import eventually
 
 NO_DEVICE_MAPPER = {"DM_DEV_DIR": "/nonexistent"}
-ABSENT = "commands: {lvm: /nonexistent/lvm, docker: /nonexistent/d, dmsetup: /nonexistent/d}\n"
+ABSENT = "commands: {lvm: /nonexistent/lvm, docker: /nonexistent/d}\n"
 SUCCESSFUL = "thinpool_exporter_config_last_reload_successful"
 LOADED_AT = "thinpool_exporter_config_last_reload_success_timestamp_seconds"
 

@@ -23,7 +23,7 @@ SUCCESS = "thinpool_exporter_snapshot_success"
 @pytest.fixture
 def config(tmp_path: Path) -> str:
     """Return the flag of a configuration that reaches nothing of this host."""
-    absent = "{lvm: /nonexistent/lvm, docker: /nonexistent/d, dmsetup: /nonexistent/dmsetup}"
+    absent = "{lvm: /nonexistent/lvm, docker: /nonexistent/d}"
     (tmp_path / "config.yml").write_text(f"commands: {absent}\n")
     return f"--config.file={tmp_path / 'config.yml'}"
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from exporter.command import Output
 from exporter.devmapper import DmDevice, DmStatus
-from exporter.dmsetup import DmsetupKernel
 from exporter.model import SECTOR_BYTES, LoopBacking, LvmLayout
 from exporter.sources import (
     archive,
@@ -25,7 +24,7 @@ from exporter.sources import (
 from exporter.sources import system_id as ids
 from exporter.sources.lvm_dialect import Dialect
 from tests.fuzz.target import Target, text
-from tests.recordings.replay import DMSETUP, HERE, NotRecordedError, Recording, recordings
+from tests.recordings.replay import HERE, NotRecordedError, Recording, recordings
 
 SEPARATOR = b"\0"  # between the outputs of several commands; no program prints it
 CHUNK_BYTES = 65536
@@ -166,12 +165,6 @@ def layout(raw: bytes) -> LvmLayout:
     return lvm.read_layout(reports.ask, "lvm")
 
 
-def by_dmsetup(raw: bytes) -> object:
-    """Read all that dmsetup prints."""
-    kernel = DmsetupKernel(printed(raw, "info", "table", "status"), DMSETUP)
-    return device_mapper.read(kernel, lambda _: None)
-
-
 def device(kind: str, table: str, status: str | None = None) -> DmDevice:
     """Describe a device by the words of its target."""
     return DmDevice(
@@ -290,11 +283,6 @@ TARGETS = {
         parse=pool_status, seeds=words_of("thin-pool", "dmsetup_status"), units=BLOCKS
     ),
     "dm_tables": Target(parse=tables, seeds=words_of("thin-pool", "dmsetup_table"), units=None),
-    "dmsetup": Target(
-        parse=by_dmsetup,
-        seeds=recorded("dmsetup_info", "dmsetup_table", "dmsetup_status"),
-        units=None,
-    ),
     "dmeventd_pid": Target(
         parse=lambda raw: dmeventd.read(pid_files=[written(raw, "pid")], processes=list),
         seeds=given("1\n", "4194304\n"),

@@ -14,13 +14,11 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.dmsetup import DmsetupKernel
 from exporter.errors import HostError
 from exporter.sources import docker, lvm, policy
 from exporter.sources.device_mapper import parse_pool_status
 from exporter.sources.lvm_report import parse_report
-from tests.fuzz.sources import Printed
-from tests.recordings.replay import DMSETUP, HERE, Recording
+from tests.recordings.replay import HERE, Recording
 
 STATE = Recording(HERE / "bookworm" / "article_docker")
 STATUS = "4 217/2048 279/1936 1790 rw discard_passdown queue_if_no_space needs_check 512"
@@ -38,7 +36,6 @@ TOLD_BY = (
     set[str](),
 )
 DOCKER = (HERE / "docker_info" / "20.10-direct-near-threshold.txt").read_text().splitlines()
-DEVICES = DmsetupKernel(STATE, DMSETUP).devices()
 WORDS = st.sampled_from(
     [
         "",
@@ -152,28 +149,3 @@ def test_a_setting_of_lvmconfig(place: int, word: str) -> None:
     assert whole is not None
 
     assert changed is None or len(differing(whole, changed)) <= 1
-
-
-@some
-@given(
-    of=st.sampled_from(["info", "table", "status"]), number=st.integers(0, 3), data=st.data()
-)
-def test_a_device_of_dmsetup(of: str, number: int, data: st.DataObject) -> None:
-    """The other devices are what they were, or the whole reading is refused."""
-    outputs = {name: STATE.output(f"dmsetup_{name}") for name in ("info", "table", "status")}
-    lines = outputs[of].splitlines()
-    number %= len(lines)
-    name = lines[number].partition("|" if of == "info" else ": ")[0]
-    line = lines[number]
-    start = data.draw(st.integers(len(name) + 1, len(line)))
-    lines[number] = (
-        line[:start] + data.draw(WORDS) + line[start + data.draw(st.integers(0, 5)) :]
-    )
-    changed = Printed(outputs | {of: "\n".join(lines)})
-
-    try:
-        found = DmsetupKernel(changed, DMSETUP).devices()
-    except HostError:
-        return
-    others = {device.name: device for device in DEVICES if device.name != name}
-    assert {device.name: device for device in found if device.name != name} == others

@@ -14,13 +14,13 @@ import msgspec
 
 from exporter.command import Output, Running
 from exporter.devmapper import DmDevice
-from exporter.dmsetup import DmsetupKernel
 from exporter.errors import CommandFailedError, CommandStuckError, HostError
 from exporter.model import Dmeventd, DockerInfo, LoopBacking, LvmLayout, StorageReading
 from exporter.snapshot import Readings
 from exporter.sources import device_mapper, docker, lvm, policy, storage_root
 from exporter.sources.lvm_hints import WITHOUT_HINTS
 from exporter.sources.storage_root import Places
+from tests.recordings import dmsetup
 
 T = TypeVar("T")
 ANY_RELEASE = "[!l]*/*"  # but no lvm-VERSION, where LVM alone was asked
@@ -32,7 +32,7 @@ ENGINE_FILES = (
     "/etc/containers/storage.conf",
 )
 ENGINE_DIRECTORIES = ("/var/lib/docker", "/var/lib/containerd", "/var/lib/containers/storage")
-LVM, DMSETUP, DOCKER = "/sbin/lvm", "/sbin/dmsetup", "/usr/bin/docker"
+LVM, DOCKER = "/sbin/lvm", "/usr/bin/docker"
 
 
 class _Command(msgspec.Struct):
@@ -135,9 +135,9 @@ class Recording:
         del timeout_seconds
         return False
 
-    def by_dmsetup(self) -> DmsetupKernel:
-        """Give the kernel as the fallback reads it."""
-        return DmsetupKernel(self, DMSETUP)
+    def devices_by_dmsetup(self) -> tuple[DmDevice, ...]:
+        """Give the devices as dmsetup printed them at the same time."""
+        return tuple(dmsetup.devices(*(self.output(name) for name in dmsetup.COMMANDS)))
 
     def dmeventd(self) -> Dmeventd:
         """Give what a look at the process table gave."""

@@ -58,7 +58,6 @@ pools:
 commands:
   lvm: /usr/sbin/lvm
   docker: /usr/local/bin/docker
-  dmsetup: /usr/sbin/dmsetup
 hook:
   command: /etc/thinpool-exporter/on pool
   deadline: 5m
@@ -92,7 +91,7 @@ def test_the_defaults_are_the_designs() -> None:
             extend_deadline_seconds=60,
         ),
         pools={},
-        commands=Commands(lvm="/sbin/lvm", docker="/usr/bin/docker", dmsetup="/sbin/dmsetup"),
+        commands=Commands(lvm="/sbin/lvm", docker="/usr/bin/docker"),
         hook=HookSettings(command=None, deadline_seconds=60),
     )
 
@@ -102,6 +101,13 @@ def test_reads_the_designs_example() -> None:
     assert parse(DESIGN) == Settings(
         pools={"docker/thinpool": PoolSettings(max_size_bytes=500 * GIB, mode=GuardMode.ALWAYS)}
     )
+
+
+def test_a_file_that_names_dmsetup_stays_valid() -> None:
+    """Earlier versions used it; an upgrade must not stop the guard."""
+    text = "commands: {lvm: /opt/lvm, dmsetup: /usr/sbin/dmsetup}"
+
+    assert parse(text) == Settings(commands=Commands(lvm="/opt/lvm"))
 
 
 @pytest.mark.parametrize("loader", LOADERS)
@@ -125,9 +131,7 @@ def test_reads_every_key(loader: Loader) -> None:
             extend_deadline_seconds=120,
         ),
         pools={"docker/thinpool": PoolSettings(max_size_bytes=1536 * GIB, mode=GuardMode.OFF)},
-        commands=Commands(
-            lvm="/usr/sbin/lvm", docker="/usr/local/bin/docker", dmsetup="/usr/sbin/dmsetup"
-        ),
+        commands=Commands(lvm="/usr/sbin/lvm", docker="/usr/local/bin/docker"),
         hook=HookSettings(command="/etc/thinpool-exporter/on pool", deadline_seconds=300),
     )
 

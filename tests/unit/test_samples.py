@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from exporter.dmsetup import parse_targets
 from exporter.errors import HostError, ParseError
 from exporter.model import LvmPool
 from exporter.sources import docker, lvm, policy
@@ -187,7 +186,6 @@ def test_words_for_people_are_no_records(name: str) -> None:
     with pytest.raises(HostError):
         lvm.parse_rows(text, lvm.LVS, FULL)
     assert lvm.parse_rows(text, lvm.LVS, OLD) == ([], [])
-    assert not parse_targets(text)
     assert policy.parse_version(text) is None
     for line in text.splitlines():
         with pytest.raises(ParseError):

@@ -15,11 +15,11 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from exporter import dmsetup
 from exporter.command import CHILD_ENVIRONMENT
 from exporter.manner import ENVIRONMENT
 from exporter.sources import docker, lvm, policy
 from exporter.sources.lvm_hints import without_hints
+from tests.recordings import dmsetup
 from tests.recordings.replay import ENGINE_DIRECTORIES, ENGINE_FILES
 from tests.vm import faults, odd, payload, scenarios, versions
 from tests.vm.image import cached_image
@@ -29,7 +29,7 @@ from tests.vm.ssh import GuestCommandError, GuestTimeoutError
 
 RECORDINGS = Path(__file__).parents[1] / "recordings"
 READY, ABOVE = "ready", "above"  # snapshots of the machine
-LVM, DMSETUP, DOCKER = "/sbin/lvm", "/sbin/dmsetup", "/usr/bin/docker"
+LVM, DOCKER = "/sbin/lvm", "/usr/bin/docker"
 # Small disks: 20 % of a pool is written in a second.
 HARDWARE = Hardware(disks=3, disk_size="1G")
 DEADLINE_SECONDS = 60  # long past that of any command on a machine with nothing else to do
@@ -106,12 +106,10 @@ class Recorder:
             "pvs": lvm.argv_pvs(LVM),
             "version": policy.argv_version(LVM),
             "lvmconfig": policy.argv_lvmconfig(LVM, ""),
-            "dmsetup_info": dmsetup.argv_info(DMSETUP),
-            "dmsetup_table": dmsetup.argv_table(DMSETUP),
-            "dmsetup_status": dmsetup.argv_status(DMSETUP),
             # for people and for judging our parsers
-            "plain_dmsetup_table": (DMSETUP, "table"),
-            "plain_dmsetup_status": (DMSETUP, "status", "--noflush"),
+            **dmsetup.COMMANDS,
+            "plain_dmsetup_table": (dmsetup.PROGRAM, "table"),
+            "plain_dmsetup_status": (dmsetup.PROGRAM, "status", "--noflush"),
             "plain_lvs": (LVM, "lvs", "-a", *(("-o+seg_monitor",) if asks_dmeventd else ())),
         }
         for profile in self._profiles():
