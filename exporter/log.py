@@ -1,7 +1,7 @@
 """Log lines to a stream that may be slow, full or gone, without ever waiting for it.
 
 The caller's thread formats, a thread of its own writes. Events of ours (structlog) and
-of libraries (logging) become the same lines.
+of libraries (logging) become the same lines. Whatever fails here costs lines, never a caller.
 """
 
 from __future__ import annotations
@@ -73,6 +73,15 @@ def flush() -> None:
         handler.flush()
 
 
+def supervise() -> None:
+    """Start the writing thread if it could not be started before, or has died.
+
+    To be called again and again by a thread that may wait for another one to start.
+    """
+    for handler in _handlers():
+        handler.writer.supervise()
+
+
 def _handlers() -> list[_Handler]:
     return [found for found in logging.getLogger().handlers if isinstance(found, _Handler)]
 
@@ -107,40 +116,67 @@ class _Handler(logging.Handler):
         )
         self._is_journal = descriptor is not None and _is_journal(descriptor)
         self.writer = _Writer(_sink(stream, descriptor))
-        self.writer.start()
+        self.writer.supervise()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue a record's line. Never raises: logging is no reason to fail."""
         try:
-            text = self.format(record)
+            self.writer.put(self._lines(record))
         except Exception:  # noqa: BLE001 - any object may be in an event
             self.writer.count_dropped()
-            return
+
+    def _lines(self, record: logging.LogRecord) -> bytes:
         prefix = f"<{PRIORITIES.get(record.levelname, 6)}>" if self._is_journal else ""
-        lines = "".join(f"{prefix}{line}\n" for line in text.split("\n"))
-        self.writer.put(lines.encode("utf-8", "backslashreplace"))
+        lines = "".join(f"{prefix}{line}\n" for line in self.format(record).split("\n"))
+        return lines.encode("utf-8", "backslashreplace")
 
     def flush(self) -> None:
         """See the module's flush."""
+        self.writer.supervise()
         self.writer.flush()
 
     def close(self) -> None:
         """Let the writer end when it has written what it holds."""
-        self.writer.put(LAST_LINE)
+        self.writer.close()
         super().close()
 
 
-class _Writer(threading.Thread):
-    """Writes queued lines; of too many the oldest are dropped."""
+class _Writer:
+    """Writes queued lines in a thread; of too many the oldest are dropped.
+
+    Without the thread lines wait in the queue, and whoever logs goes on.
+    """
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
-        super().__init__(name="log-writer", daemon=True)
         self._write = write
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._is_closed = False
         self._lines: deque[bytes] = deque()
         self._changed = threading.Condition()
         self._is_writing = False
         self._untold = 0
         self.dropped = 0
+
+    def supervise(self) -> None:
+        """Start the thread where there is none. One that cannot be started is no error."""
+        with self._starting:
+            last = self._thread
+            if self._is_closed or (last is not None and last.is_alive()):
+                return
+            thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+            with contextlib.suppress(RuntimeError):  # no more threads, or no memory
+                thread.start()
+                self._thread = thread
+        if last is not None:
+            structlog.get_logger().error(
+                "log_writer_died", is_replaced=last is not self._thread
+            )
+
+    def close(self) -> None:
+        """Let the thread end after the last line that is queued."""
+        self._is_closed = True
+        self.put(LAST_LINE)
 
     def put(self, line: bytes) -> None:
         """Queue a line."""
@@ -162,12 +198,12 @@ class _Writer(threading.Thread):
         with self._changed:
             self._changed.wait_for(lambda: not (self._lines or self._is_writing), FLUSH_SECONDS)
 
-    def run(self) -> None:
+    def _run(self) -> None:
         """Write to the last line."""
         for line in iter(self._next, LAST_LINE):
             try:
                 self._write(line)
-            except (OSError, ValueError):  # a closed pipe, a full disk, a closed stream
+            except Exception:  # noqa: BLE001 - a closed pipe, a full disk, any stream's error
                 self.count_dropped()
             else:
                 self._tell_dropped()

@@ -11,6 +11,7 @@ import pty
 import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +21,15 @@ import pytest
 import structlog
 
 from exporter.errors import ConfigError
-from exporter.log import FORMATS, LEVELS, QUEUED_LINES, configure, dropped_lines, flush
+from exporter.log import (
+    FORMATS,
+    LEVELS,
+    QUEUED_LINES,
+    configure,
+    dropped_lines,
+    flush,
+    supervise,
+)
 from tests.waiting import PATIENCE_SECONDS, eventually
 
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
@@ -373,6 +382,86 @@ def test_without_a_standard_error_nothing_fails(monkeypatch: pytest.MonkeyPatch)
     flush()
 
     assert dropped_lines() == 0
+
+
+class FailingStream(io.StringIO):
+    """Raises what it is told to, each time once."""
+
+    def __init__(self, *errors: BaseException) -> None:
+        super().__init__()
+        self._failures = list(errors)
+
+    def write(self, text: str) -> int:
+        """Fail, or write."""
+        if self._failures:
+            raise self._failures.pop(0)
+        return super().write(text)
+
+
+def test_a_stream_that_raises_anything_costs_only_the_lines() -> None:
+    """Also what no stream should raise."""
+    stream = FailingStream(RuntimeError("odd"), MemoryError())
+    configure("info", "json", stream)
+
+    for _ in range(3):
+        example()
+    flush()
+
+    assert dropped_lines() == 2
+    assert stream.getvalue().count("pool_extended") == 1
+    assert stream.getvalue().count("log_lines_dropped") == 1
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_writer_that_has_died_is_replaced() -> None:
+    """The log says so, and nothing that was logged meanwhile is lost."""
+    stream = FailingStream(SystemExit())
+    configure("info", "json", stream)
+    example()
+    assert eventually(lambda: not writers())
+    example()
+
+    supervise()
+
+    assert eventually(lambda: "log_writer_died" in stream.getvalue())
+    assert stream.getvalue().count("pool_extended") == 1
+    assert len(writers()) == 1
+    supervise()
+    assert len(writers()) == 1
+
+
+def test_a_writer_that_cannot_be_started_costs_nobody_anything() -> None:
+    """What is logged waits for it."""
+    stream = io.StringIO()
+    usual = threading.stack_size(1 << 47)
+    try:
+        configure("info", "json", stream)
+        example()
+        supervise()
+    finally:
+        threading.stack_size(usual)
+    assert stream.getvalue() == ""
+
+    supervise()
+
+    assert eventually(lambda: "pool_extended" in stream.getvalue())
+
+
+def test_a_closed_log_is_not_revived() -> None:
+    """Its writer has ended for good."""
+    configure("info", "json", io.StringIO())
+    (old,) = logging.getLogger().handlers[-1:]
+    configure("info", "json", io.StringIO())
+    assert eventually(lambda: len(writers()) == 1)
+
+    old.flush()
+
+    assert len(writers()) == 1
+
+
+def writers() -> list[threading.Thread]:
+    """Find the threads that write."""
+    return [thread for thread in threading.enumerate() if thread.name == "log-writer"]
 
 
 class Unprintable:
