@@ -1,13 +1,26 @@
-"""The slow sources' schedule, and what keeps it going when the clock is set back."""
+"""The slow sources' schedule: what keeps it going, and that nothing keeps it from ending."""
 
 from __future__ import annotations
 
+import ctypes
+import subprocess
+import sys
 import threading
+import time
+from pathlib import Path
 
-from exporter.schedule import Schedule, Tick
+import pytest
+
+from exporter.bulkhead import Bulkheads
+from exporter.errors import KernelError
+from exporter.model import Stage
+from exporter.schedule import SCHEDULER, Schedule, Tick
 from exporter.simulation import ManualClock
+from tests.fakes import FakeLog
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 SECONDS = 10.0
+REPOSITORY = Path(__file__).parents[2]
 
 
 def test_a_tick_runs_again_and_again() -> None:
@@ -60,22 +73,27 @@ def test_what_is_still_running_is_not_started_twice() -> None:
         schedule.stop()
 
 
-def test_a_tick_that_fails_runs_again() -> None:
-    """One exception is logged by the scheduler and ends nothing."""
-    counted = threading.Semaphore(0)
+@pytest.mark.parametrize("error", [ValueError("odd"), KernelError("ENOMEM"), MemoryError()])
+def test_a_tick_that_fails_is_counted_and_runs_again(error: Exception) -> None:
+    """Whatever it raises; the log names it."""
+    ran = threading.Semaphore(0)
+    log = FakeLog()
+    bulkheads = Bulkheads(log, ManualClock())
 
     def fail() -> None:
-        counted.release()
-        raise ValueError
+        ran.release()
+        raise error
 
-    schedule = Schedule(
-        (Tick(name="failing", interval_seconds=0.05, run=fail),), clock=lambda: 0.0
-    )
+    tick = Tick(name="failing", interval_seconds=0.05, run=fail)
+    schedule = Schedule((tick,), clock=lambda: 0.0, bulkheads=bulkheads)
     schedule.start()
     try:
-        assert all(counted.acquire(timeout=SECONDS) for _ in range(2))
+        assert all(ran.acquire(timeout=SECONDS) for _ in range(3))
     finally:
         schedule.stop()
+
+    assert bulkheads.counts[Stage.SCHEDULE] >= 2
+    assert log.events("failed")[0]["name"] == "failing"
 
 
 def test_other_intervals_are_followed_at_once() -> None:
@@ -93,3 +111,105 @@ def test_other_intervals_are_followed_at_once() -> None:
         assert ran.wait(SECONDS)
     finally:
         schedule.stop()
+
+
+def kill(name: str) -> None:
+    """Raise SystemExit in a thread, whatever it does; it ends without a word."""
+    (thread,) = (found for found in threading.enumerate() if found.name == name)
+    set_error = ctypes.pythonapi.PyThreadState_SetAsyncExc
+    set_error(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_scheduler_that_has_died_is_replaced() -> None:
+    """With the intervals in force; what still runs is not run a second time beside itself."""
+    ran, begun, finish = threading.Semaphore(0), threading.Semaphore(0), threading.Event()
+
+    def hang() -> None:
+        begun.release()
+        finish.wait(PATIENCE_SECONDS)
+
+    ticks = (
+        Tick(name="fast", interval_seconds=3600, run=ran.release),
+        Tick(name="hung", interval_seconds=0.05, run=hang),
+    )
+    schedule = Schedule(ticks, clock=lambda: 0.0)
+    schedule.start()
+    try:
+        assert begun.acquire(timeout=SECONDS)
+        schedule.follow({"fast": 0.05})
+        assert ran.acquire(timeout=SECONDS)
+        assert schedule.repair() == ()
+        kill("schedule")
+        assert eventually(lambda: not schedule.is_alive)
+
+        assert schedule.repair() == (SCHEDULER,)
+
+        while ran.acquire(blocking=False):
+            pass
+        assert all(ran.acquire(timeout=SECONDS) for _ in range(3))
+        assert not begun.acquire(blocking=False)
+    finally:
+        finish.set()
+        schedule.stop()
+
+
+def test_threads_that_cannot_be_started_are_tried_again() -> None:
+    """At the next repair; the caller goes on, and the process too."""
+    ran = threading.Semaphore(0)
+    bulkheads = Bulkheads(FakeLog(), ManualClock())
+    tick = Tick(name="fast", interval_seconds=0.05, run=ran.release)
+    schedule = Schedule((tick,), clock=lambda: 0.0, bulkheads=bulkheads)
+    usual = threading.stack_size(1 << 47)
+    try:
+        schedule.start()
+        schedule.repair()
+    finally:
+        threading.stack_size(usual)
+    assert bulkheads.counts[Stage.THREAD] > 0
+
+    schedule.repair()
+    try:
+        assert ran.acquire(timeout=SECONDS)
+    finally:
+        schedule.stop()
+
+
+def test_what_has_been_stopped_is_not_repaired() -> None:
+    """Nor is stopping what never ran an error, as after a start that failed."""
+    schedule = Schedule((Tick(name="x", interval_seconds=1, run=int),), clock=lambda: 0.0)
+
+    schedule.stop()
+
+    assert schedule.repair() == ()
+    assert not schedule.is_alive
+
+
+HANGING = """
+import threading, time
+from exporter.schedule import Schedule, Tick
+begun = threading.Event()
+def hang():
+    begun.set()
+    time.sleep(600)
+schedule = Schedule((Tick(name="hung", interval_seconds=0.05, run=hang),), clock=time.monotonic)
+schedule.start()
+assert begun.wait(30)
+schedule.stop()
+print("stopped", flush=True)
+"""
+
+
+def test_the_process_ends_though_a_tick_hangs() -> None:
+    """As where Docker's directory does not answer: systemd would kill it after ten seconds."""
+    argv = [sys.executable, "-c", HANGING]
+    with subprocess.Popen(argv, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "stopped\n"
+        stopped_at = time.monotonic()
+        try:
+            assert process.wait(PATIENCE_SECONDS) == 0
+        finally:
+            process.kill()
+
+    assert time.monotonic() - stopped_at < 5
