@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import structlog
 from msgspec import structs
 
 from exporter.model import LoopBacking, LoopFile
@@ -34,6 +35,8 @@ MOST_DEVICES = 1000  # below one pool; a real host has a dozen
 
 Look = Callable[[LoopFile], LoopFile]
 
+log = structlog.get_logger(__name__)
+
 
 class Identity(NamedTuple):
     """Device and inode of a file, as stat gives them."""
@@ -42,10 +45,16 @@ class Identity(NamedTuple):
     inode: int
 
 
+def log_error(device: str, error: Exception) -> None:
+    """Log that the figures of a loop device's file could not be read."""
+    log.error("loop_file_not_read", device=device, error=str(error) or repr(error))
+
+
 class LoopFiles:
     """Reads what lies under devices. A file that does not answer costs its own figures alone.
 
     On a server that is away (NFS) stat waits, for ever and unkillable: one thread does.
+    `on_error` is called with a device and what reading it raised, once until that changes.
     """
 
     def __init__(
@@ -54,16 +63,27 @@ class LoopFiles:
         *,
         sys_directory: Path = SYS,
         patience_seconds: float = PATIENCE_SECONDS,
+        on_error: Callable[[str, Exception], object] = log_error,
     ) -> None:
         self._look = look or look_at
         self._sys = sys_directory
         self._patience_seconds = patience_seconds
+        self._on_error = on_error
         self._waiting: dict[str, threading.Thread] = {}
+        self._told: dict[str, str] = {}
 
     def read(self, device_number: str) -> LoopBacking | None:
-        """Describe the loop devices under the device of this number, None without any."""
-        found = (self._with_figures(file) for file in below(device_number, self._sys))
-        files = tuple(map(_visible, found))
+        """Describe the loop devices under the device of this number, None without any.
+
+        Also None where that cannot be found out. Never raises.
+        """
+        try:
+            found = (self._with_figures(file) for file in below(device_number, self._sys))
+            files = tuple(map(_visible, found))
+        except Exception as error:  # noqa: BLE001 - the bulkhead of one device
+            self._tell(device_number, error)
+            return None
+        self._told.pop(device_number, None)
         return LoopBacking(files=files) if files else None
 
     def join(self) -> None:
@@ -77,16 +97,29 @@ class LoopFiles:
             return file
         found: list[LoopFile] = []
         thread = threading.Thread(
-            target=lambda: found.append(self._look(file)), name="loop-file", daemon=True
+            target=self._take, args=(file, found), name="loop-file", daemon=True
         )
-        self._waiting[file.device] = thread
         try:
             thread.start()
-        except RuntimeError:  # no more threads: unknown, until there are
-            del self._waiting[file.device]
+        except RuntimeError as error:  # no more threads: unknown, until there are
+            self._tell(file.device, error)
             return file
+        self._waiting[file.device] = thread
         thread.join(self._patience_seconds)
         return found[0] if found else file
+
+    def _take(self, file: LoopFile, found: list[LoopFile]) -> None:
+        try:
+            found.append(self._look(file))
+        except Exception as error:  # noqa: BLE001 - the bulkhead of this thread
+            self._tell(file.device, error)
+        else:
+            self._told.pop(file.device, None)
+
+    def _tell(self, device: str, error: Exception) -> None:
+        if self._told.get(device) != repr(error):
+            self._told[device] = repr(error)
+            self._on_error(device, error)
 
 
 def _visible(file: LoopFile) -> LoopFile:

@@ -253,6 +253,81 @@ def test_a_file_that_does_not_answer_keeps_nobody(sys: Sys) -> None:
     assert [file.free_bytes for file in third.files] == [7, 7]
 
 
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), ValueError("odd")])
+def test_a_file_whose_reading_fails_costs_its_own_figures_alone(
+    sys: Sys, error: Exception
+) -> None:
+    """It is told once, and again after it had been readable; other files are read."""
+    sys.loop("7:1", "loop1", "/srv/bad")
+    sys.loop("7:2", "loop2", "/srv/good")
+    sys.device("253:1", "dm-1", "loop1", "loop2")
+    told: list[tuple[str, Exception]] = []
+    is_bad = True
+
+    def look(file: LoopFile) -> LoopFile:
+        if file.file == "/srv/bad" and is_bad:
+            raise error
+        return replace(file, free_bytes=7)
+
+    files = LoopFiles(
+        look,
+        sys_directory=sys.root,
+        on_error=lambda device, error: told.append((device, error)),
+    )
+
+    for _ in range(3):
+        found = files.read("253:1")
+        assert found is not None
+        assert [file.free_bytes for file in found.files] == [None, 7]
+    assert told == [("/dev/loop1", error)]
+    is_bad = False
+    files.read("253:1")
+    is_bad = True
+    files.read("253:1")
+    assert len(told) == 2
+
+
+def test_a_host_without_room_for_a_thread_is_asked_again(sys: Sys) -> None:
+    """The figures are unknown until then."""
+    sys.loop("7:1", "loop1", "/srv/data")
+    told: list[str] = []
+    files = LoopFiles(
+        lambda file: replace(file, free_bytes=7),
+        sys_directory=sys.root,
+        on_error=lambda device, _: told.append(device),
+    )
+    usual = threading.stack_size(1 << 47)
+    try:
+        without = files.read("7:1")
+    finally:
+        threading.stack_size(usual)
+
+    assert without is not None
+    assert without.files[0].free_bytes is None
+    assert told == ["/dev/loop1"]
+    later = files.read("7:1")
+    assert later is not None
+    assert later.files[0].free_bytes == 7
+
+
+class Unreadable(type(Path())):  # type: ignore[misc]
+    """A /sys of which nothing can be listed."""
+
+    def __truediv__(self, name: object) -> Path:
+        raise RuntimeError(f"cannot look at {name}")
+
+
+def test_a_device_that_cannot_be_looked_at_has_no_known_files() -> None:
+    """The reader of the other pools goes on; it is told once."""
+    told: list[str] = []
+    files = LoopFiles(
+        sys_directory=Unreadable("/sys"), on_error=lambda device, _: told.append(device)
+    )
+
+    assert [files.read("253:1"), files.read("253:1"), files.read("7:1")] == [None] * 3
+    assert told == ["253:1", "7:1"]
+
+
 def backing(*files: LoopFile) -> LoopBacking:
     """Make what lies under a pool."""
     return LoopBacking(files=files)

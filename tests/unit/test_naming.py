@@ -6,6 +6,8 @@ import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import pytest
+
 from exporter.model import VolumeOwner
 from exporter.naming import RENAMED_SECONDS, VolumeNames
 from exporter.simulation import ManualClock
@@ -23,12 +25,15 @@ class Files:
         self.container = "web"
         self.flow = threading.Event()
         self.flow.set()
+        self.error: Exception | None = None
 
     def read(self, root: Path, names: Iterable[str]) -> Mapping[str, VolumeOwner]:
         """See docker_volumes.read."""
         assert root == ROOT
         self.readings += 1
         assert self.flow.wait(20)
+        if self.error:
+            raise self.error
         return {name: VolumeOwner(container=self.container) for name in names}
 
 
@@ -38,7 +43,8 @@ class Naming:
     def __init__(self) -> None:
         self.files = Files()
         self.clock = ManualClock()
-        self.names = VolumeNames(self.files.read, self.clock)
+        self.errors: list[Exception] = []
+        self.names = VolumeNames(self.files.read, self.clock, on_error=self.errors.append)
 
     def refresh(self, devices: frozenset[str], *, wait_seconds: float = 20) -> None:
         """Refresh as the collection does."""
@@ -91,3 +97,45 @@ def test_a_disk_that_hangs_costs_one_thread() -> None:
     assert naming.names.owners == {"a": VolumeOwner(container="web")}
     naming.files.flow.set()
     assert eventually(lambda: "b" in naming.names.owners)
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), KeyError("Name")])
+def test_a_reading_that_fails_leaves_the_names_and_is_repeated(error: Exception) -> None:
+    """After 5, 10, 20, 40 s and each minute, though other devices come; each is told."""
+    naming = Naming()
+    naming.refresh(A)
+    naming.files.error = error
+
+    failed_at: list[float] = []
+    start = naming.clock.now
+    for devices in (A | {f"{number}"} for number in range(200)):
+        naming.refresh(devices)
+        if len(naming.errors) > len(failed_at):
+            failed_at.append(naming.clock.now - start)
+        naming.clock.now += 1
+    assert failed_at == [0, 5, 15, 35, 75, 135, 195]
+    assert naming.errors == [error] * 7
+    assert naming.names.owners == {"a": VolumeOwner(container="web")}
+
+    naming.files.error = None
+    naming.clock.now += 60
+    naming.refresh(B)
+    assert set(naming.names.owners) == B
+    naming.refresh(A)
+    assert set(naming.names.owners) == A
+
+
+def test_a_host_without_room_for_a_thread_is_tried_again() -> None:
+    """The caller goes on with the names that it has."""
+    naming = Naming()
+    usual = threading.stack_size(1 << 47)
+    try:
+        naming.refresh(A)
+    finally:
+        threading.stack_size(usual)
+    assert [type(error) for error in naming.errors] == [RuntimeError]
+
+    naming.clock.now += 5
+    naming.refresh(A)
+
+    assert naming.names.owners == {"a": VolumeOwner(container="web")}
