@@ -26,6 +26,8 @@ METADATA_BYTES_PER_CHUNK = 64
 MAX_METADATA_BYTES = 255 * ((1 << 14) - 64) * 4096
 # device_mapper/all.h, DM_THIN_MAX_METADATA_SIZE: all that older LVM gives to the kernel
 CROPPED_METADATA_BYTES = (255 * (1 << 14) * (4096 // 512) - 256 * 1024) * 512
+# lib/metadata/pool_manip.c, handle_pool_metadata_spare, MAX_SIZE
+MAX_SPARE_BYTES = 16 * 1024**3
 
 
 class Rules(Struct, frozen=True, kw_only=True):
@@ -36,7 +38,8 @@ class Rules(Struct, frozen=True, kw_only=True):
     `grows_metadata_with_data`: to 64 bytes a chunk, and the metadata spare with it.
     `rounds_up_exactly`: ceil() instead of a sum that is 1 % short where the ceiling is
     needed for less than 1/100 %; from the same version on, metadata gains 1 % more.
-    `caps_metadata`: metadata that follows data stops at the largest that is of use.
+    `caps_metadata`: metadata that follows data stops at the largest that is of use, and
+    the metadata spare at 16 GiB.
     `counts_percent_as_extents`: with data in one go, metadata gains N extents, not N %.
     """
 
@@ -61,10 +64,10 @@ def rules_of(version: LvmVersion | None) -> Rules:
     pool_metadata_min_threshold; 2.02.185 and 2.03.03 estimate_thin_pool_metadata_size and
     handle_pool_metadata_spare in lv_resize; 2.02.188 and 2.03.11 the exact rounding and the
     1 % (and a floor of 50 % usage, which no threshold of 50 or more lets one see);
-    2.02.188 and 2.03.12 get_thin_pool_max_metadata_size. From 2.02.187 and 2.03.07 on,
-    until lv_resize was rewritten in 2.03.17, _lvresize_setup_aux sets PERCENT_NONE and so
-    drops the unit: 1 extent + 21 % became 22 extents (seen with 2.03.16). Mirrored, since
-    the guard does what LVM would have done.
+    2.02.188 and 2.03.12 get_thin_pool_max_metadata_size and the spare's limit. From
+    2.02.187 and 2.03.07 on, until lv_resize was rewritten in 2.03.17, _lvresize_setup_aux
+    sets PERCENT_NONE and so drops the unit: 1 extent + 21 % became 22 extents (seen with
+    2.03.16). Mirrored, since the guard does what LVM would have done.
     """
     if version is None:
         return NEWEST
@@ -124,14 +127,15 @@ def step_percent(
     """Percent of its size that an LV gains now; 0 when it need not.
 
     Acts strictly above the threshold (75.00 stays at 75); adds at least the policy's
-    percent and as much more as it takes to land at or below the threshold.
+    percent and as much more as it takes to land at or below the threshold. Never
+    negative, whatever the policy says.
     """
     used = usage_percent(usage.used_blocks, usage.total_blocks)
     threshold = effective_threshold_percent(threshold_percent, rules=rules)
     if used > PERCENT_100 or used <= threshold * PERCENT_1:
         return 0
     if not rules.lands_below_threshold:
-        return policy_percent
+        return max(0, policy_percent)
     return max(policy_percent, _percent_to(threshold, used, rules))
 
 
@@ -224,3 +228,16 @@ def max_metadata_extents(extent_bytes: int, *, rules: Rules = NEWEST) -> int:
     what it adds beyond is lost, and not mirrored.
     """
     return -(-rules.max_metadata_bytes // extent_bytes)
+
+
+def spare_extents_for(
+    metadata_extents: int, *, extent_bytes: int, rules: Rules = NEWEST
+) -> int:
+    """Return the size to which LVM extends the spare for the VG's largest pool metadata LV.
+
+    0 if this LVM does not extend the spare.
+    """
+    if not rules.grows_metadata_with_data:
+        return 0
+    largest = -(-MAX_SPARE_BYTES // extent_bytes)
+    return min(metadata_extents, largest) if rules.caps_metadata else metadata_extents

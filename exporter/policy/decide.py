@@ -97,9 +97,10 @@ def next_steps(
         return ()
     rules = autoextend.rules_of(lvm_version)
     need = Need.of(pool, rules=rules)
-    data = (need.data_percent if need else 0) or policy.step_percent
+    step = max(0, policy.step_percent)
+    data = (need.data_percent if need else 0) or step
     metadata = (need.metadata_percent if need else 0) or autoextend.metadata_percent(
-        policy.step_percent, rules=rules
+        step, rules=rules
     )
     room = Room(pool=lvm, group=group, limits=limits, rules=rules)
     extensions = (

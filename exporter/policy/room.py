@@ -1,4 +1,13 @@
-"""What one VG can give to one pool: extents, spares, stripes, the user's limits."""
+"""What one VG can give to one pool: extents, spares, stripes, the user's limits.
+
+In one lvextend, LVM extends the metadata LV first. Then it extends the VG's pool metadata
+spare to the size of the largest pool metadata LV, or creates it. The data LV comes last.
+Each of the three gets all that it needs or nothing. If the spare does not fit, LVM prints an
+error and goes on without it. lvextend handles the spare since 2.02.185 and 2.03.03: read in
+lvm2's tags up to 2.03.39, lib/metadata/lv_manip.c (lv_resize, before 2.03.17
+_lvresize_volume) and lib/metadata/pool_manip.c (handle_pool_metadata_spare). If the spare
+came after the data, it could only cost less, because less would be free for it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +20,8 @@ from exporter.autoextend import NEWEST, Rules
 from exporter.model import Device, Extension, LvmPool, VolumeGroup
 
 NO_LIMIT = 2**32  # LVM counts extents in 32 bits
+# The areas of these hold copies, so LVM does not round their size to whole stripes.
+COPIES = frozenset({"raid1", "mirror"})
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -49,7 +60,11 @@ class Room(Struct, frozen=True, kw_only=True):
         return -(-size_bytes // self.group.extent_bytes)
 
     def metadata(self, more: int) -> Extension:
-        """Extend the metadata LV by so many extents, or as far as the budget goes."""
+        """Extend the metadata LV by so many extents, or as far as the budget goes.
+
+        A smaller extension than the wanted one leaves room for its spare. Only if not even
+        one extent fits together with its spare, the spare may be left behind.
+        """
         now = self.metadata_extents
         wanted = now + more
         # LVM stops there by itself, and calls it success: that is no clamp of ours.
@@ -58,34 +73,65 @@ class Room(Struct, frozen=True, kw_only=True):
         if self.metadata_cost(wanted) <= self.budget:
             return self._extension(Device.METADATA, now, wanted, wanted)
         fits = _largest(now, wanted, self._fits_with_spare)
-        if fits == now and self._spare_growth(wanted) > self.group.usable_free_extents:
-            fits = min(wanted, now + self.budget // self.pool.metadata_areas)
+        if fits == now:
+            fits = self._largest_without_spare(wanted)
         return self._extension(Device.METADATA, now, wanted, fits)
 
     def _fits_with_spare(self, size: int) -> bool:
-        """Whether there is room for a metadata LV of this size and for its spare.
+        return self._metadata_growth(size) + self._most_spare_growth(size) <= self.budget
 
-        One that is smaller than the policy's has no right to leave the spare behind.
+    def _largest_without_spare(self, wanted: int) -> int:
+        """Return the largest metadata LV for which LVM is sure to leave the spare behind.
+
+        The larger the metadata LV, the less room there is for the spare. So if LVM might
+        extend the spare at the largest size, it might at each smaller one.
         """
-        return self._metadata_growth(size) + self._spare_growth(size) <= self.budget
+        now = self.metadata_extents
+        size = min(wanted, now + self.budget // self.pool.metadata_areas)
+        return size if self.metadata_cost(size) <= self.budget else now
 
     def metadata_cost(self, size: int) -> int:
-        """Extents that LVM takes to make the metadata LV this large, spare included.
+        """Return the most extents that LVM may take to make the metadata LV this large.
 
-        Where the spare does not fit as well, LVM ignores that and takes nothing for it.
+        The spare counts unless it is sure not to fit into what the VG has left.
         """
-        added, spare = self._metadata_growth(size), self._spare_growth(size)
-        return added + spare if added + spare <= self.group.usable_free_extents else added
+        added = self._metadata_growth(size)
+        least = self._least_metadata_growth(size) + self._spare_growth(size)
+        if least > self.group.usable_free_extents:
+            return added
+        return added + self._most_spare_growth(size)
 
     def _metadata_growth(self, size: int) -> int:
+        """Return the extents for all areas: exact for copies, and an upper bound for stripes.
+
+        For stripes it covers that LVM rounds the size up to whole ones.
+        """
         return max(0, size - self.metadata_extents) * self.pool.metadata_areas
 
+    def _least_metadata_growth(self, size: int) -> int:
+        if self._has_copies:
+            return self._metadata_growth(size)
+        return max(0, size - self.metadata_extents)
+
+    @property
+    def _has_copies(self) -> bool:
+        return self.pool.metadata_segment_type in COPIES
+
+    def _most_spare_growth(self, size: int) -> int:
+        """Return the spare's extents if LVM rounds the metadata LV up to whole stripes."""
+        rounding = 0 if self._has_copies else self.pool.metadata_areas - 1
+        return self._spare_growth(size + rounding) if size > self.metadata_extents else 0
+
     def _spare_growth(self, size: int) -> int:
-        """Extents that the spare lacks once the metadata LV has grown to this size."""
-        if size <= self.metadata_extents or not self.rules.grows_metadata_with_data:
+        """Return the extents that the spare lacks when the metadata LV has this size."""
+        if size <= self.metadata_extents:
             return 0
-        spare = max(size, self.group.largest_metadata_extents) - self.group.spare_extents
-        return max(0, spare)
+        spare = autoextend.spare_extents_for(
+            max(size, self.group.largest_metadata_extents),
+            extent_bytes=self.group.extent_bytes,
+            rules=self.rules,
+        )
+        return max(0, spare - self.group.spare_extents)
 
     def data(self, more: int, budget: int, *, metadata_named: bool = False) -> Extension:
         """Extend the data LV by so many extents, or as far as budget and limits go."""

@@ -16,6 +16,7 @@ from exporter.autoextend import (
     metadata_threshold_percent,
     round_to_stripes,
     rules_of,
+    spare_extents_for,
     step_percent,
     stripe_extents,
     usage_percent,
@@ -302,3 +303,26 @@ def test_the_largest_metadata_depends_on_the_version(
 ) -> None:
     """15.81 GiB were used of any larger LV, later 15.875."""
     assert max_metadata_extents(4096, rules=rules_of(version)) == size // 4096
+
+
+@pytest.mark.parametrize(
+    ("version", "extents"),
+    [((2, 2, 184), 0), ((2, 2, 187), 5000), ((2, 3, 11), 5000), ((2, 3, 12), 4096)],
+)
+def test_the_spare_is_as_large_as_the_largest_metadata(
+    version: tuple[int, int, int], extents: int
+) -> None:
+    """Up to 16 GiB in newer LVM; the oldest leaves the spare alone."""
+    rules = rules_of(version)
+
+    assert spare_extents_for(5000, extent_bytes=4 * MIB, rules=rules) == extents
+    assert spare_extents_for(4, extent_bytes=4 * MIB, rules=rules) == (4 if extents else 0)
+
+
+def test_a_step_is_never_negative() -> None:
+    """A policy may say so; LVM before 2.02.133 has no least step."""
+    for version in ((2, 2, 132), (2, 2, 133)):
+        step = step_percent(
+            usage(90, 100), threshold_percent=80, policy_percent=-3, rules=rules_of(version)
+        )
+        assert step == (0 if version < (2, 2, 133) else 13)

@@ -158,6 +158,66 @@ def test_metadata_leaves_its_spare_behind_where_lvm_does() -> None:
     assert extension.extents == METADATA_EXTENTS + 11
 
 
+def pool_of_metadata(extents: int, used: int, **changes: object) -> ThinPool:
+    """Make a pool with so many extents of metadata, of which so many blocks are in use."""
+    usage = make_metadata_usage(used_blocks=used, total_blocks=extents * 1024)
+    return make_pool(
+        lvm=make_lvm_pool(metadata_size_bytes=extents * EXTENT_BYTES, **changes),
+        kernel=make_kernel_pool(status=make_status(metadata=usage)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("reserve", "reason", "added"),
+    [
+        # Three extents leave room for the spare's 40, so LVM would take 43; four leave none.
+        (40, Reason.NO_SPACE, 0),
+        (39, Reason.EXTEND_CLAMPED, 4),
+        (29, Reason.EXTEND, 14),
+        (0, Reason.EXTEND, 14),
+    ],
+)
+def test_the_spare_takes_nothing_of_the_reserve(
+    reserve: int, reason: Reason, added: int
+) -> None:
+    """A smaller extension of the metadata may be what makes room for the spare."""
+    pool = pool_of_metadata(63, 63 * 900)
+    group = group_with(43, spare_extents=26, largest_metadata_extents=63)
+
+    decision = decide(pool, group, Limits(reserve_bytes=reserve * EXTENT_BYTES))
+
+    assert decision.reason is reason
+    assert sum(extension.added_bytes for extension in decision.extensions) == (
+        added * EXTENT_BYTES
+    )
+
+
+def test_metadata_leaves_its_spare_behind_within_the_reserve() -> None:
+    """42 extents are too few for any spare: LVM takes the five that the reserve allows."""
+    pool = pool_of_metadata(63, 63 * 900)
+    group = group_with(42, spare_extents=0, largest_metadata_extents=63)
+    limits = Limits(reserve_bytes=37 * EXTENT_BYTES)
+
+    (extension,) = decide(pool, group, limits).extensions
+
+    assert extension.added_bytes == 5 * EXTENT_BYTES
+
+
+@pytest.mark.parametrize(("reserve", "is_extended"), [(7, False), (6, True)])
+def test_striped_metadata_is_rounded_up_with_its_spare(
+    reserve: int, *, is_extended: bool
+) -> None:
+    """LVM makes one extent a whole stripe of two, and the spare two extents larger."""
+    stripes = {"metadata_segment_type": "striped", "metadata_areas": 2}
+    pool = pool_of_metadata(50, 50 * 820, **stripes)
+    pool = replace(pool, policy=make_policy(step_percent=1))
+    group = group_with(10, spare_extents=50, largest_metadata_extents=50)
+
+    decision = decide(pool, group, Limits(reserve_bytes=reserve * EXTENT_BYTES))
+
+    assert bool(decision.extensions) is is_extended
+
+
 @pytest.mark.parametrize(("version", "left"), [((2, 2, 184), 143), ((2, 2, 185), 132)])
 def test_older_lvm_leaves_the_spare_alone(version: tuple[int, int, int], left: int) -> None:
     """Then all that metadata does not take is data's."""
@@ -404,6 +464,15 @@ def test_the_next_step_is_that_of_the_lvm_found(
 
     wanted = {step.device: step.wanted_bytes for step in steps}
     assert wanted[Device.METADATA] == metadata_extents * EXTENT_BYTES
+
+
+def test_a_negative_step_asks_for_nothing_ahead_of_its_time() -> None:
+    """LVM extends by what it takes to land at the threshold, and by no less than nothing."""
+    pool = replace(pool_used(), policy=make_policy(step_percent=-3))
+
+    steps = next_steps(pool, group_with(154), NO_LIMITS)
+
+    assert [step.wanted_bytes for step in steps] == [0, 0]
 
 
 def test_no_next_step_where_the_policy_never_extends() -> None:
