@@ -15,10 +15,14 @@ import math
 import os
 import select
 import struct
+import threading
+import weakref
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from exporter.errors import DeviceMapperMissingError, KernelError
 
@@ -46,12 +50,16 @@ _FIRST_BUFFER_BYTES = 16 * 1024
 _MAX_BUFFER_BYTES = 16 * 1024 * 1024
 # A thin pool's status is some 100 characters, and so is its table.
 _STATUS_BUFFER_BYTES = 1024
+# A device whose table and status never match is replaced again and again.
+_READ_ATTEMPTS = 3
+_LONGEST_WAIT_SECONDS = 3600.0  # poll takes neither infinity nor a month
 
 
 class DmDevice(Struct, frozen=True, kw_only=True):
     """A device with one thin-pool or thin target: its table and status parameters.
 
-    `status` is None for thin targets where nobody asked for it.
+    `status` is None for thin targets where nobody asked for it. A device that cannot be
+    read has an `error`, which says why, and no kind.
     """
 
     name: str
@@ -63,6 +71,7 @@ class DmDevice(Struct, frozen=True, kw_only=True):
     length_sectors: int
     table: str
     status: str | None
+    error: str | None = None
 
 
 class DmStatus(Struct, frozen=True):
@@ -90,7 +99,11 @@ class DeviceReader(Protocol):
     """The part of Kernel that lists everything."""
 
     def devices(self) -> tuple[DmDevice, ...]:
-        """Every thin pool and thin volume, with their statuses. Raises KernelError."""
+        """Every thin pool and thin volume, with their statuses.
+
+        A device that cannot be read is among them, with its `error`. Raises KernelError if
+        the devices cannot be listed, or if none of them can be read.
+        """
 
 
 class Kernel(DeviceReader, Protocol):
@@ -116,7 +129,10 @@ class Kernel(DeviceReader, Protocol):
         """
 
     def arm(self) -> None:
-        """Make the next `wait` see every event from now on; call it before reading."""
+        """Make `wait` report the events from now on; call it before reading.
+
+        Never raises. If the kernel fails this request, the next `arm` tries again.
+        """
 
     def wait(self, timeout_seconds: float) -> bool:
         """Sleep until an event, a `wake` or the timeout; returns whether there was an event."""
@@ -160,38 +176,49 @@ class IoctlKernel:
         dev_directory: str = "/dev",
         *,
         ioctl: Callable[[int, int, bytearray], int] = ioctl,
+        open_node: Callable[[str, int], int] = os.open,
     ) -> None:
         self._ioctl_of = ioctl
+        self._open_node = open_node
         self._path = f"{dev_directory}/{CONTROL_NODE}"
-        self._descriptor = -1
+        self._opening = threading.Lock()
+        self._control: _Control | None = None
         self._can_arm = True
-        self._is_armed = False
         self._waker = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._poll = select.poll()
-        self._poll.register(self._waker, select.POLLIN)
+        weakref.finalize(self, os.close, self._waker)
         self._questions: dict[str, _Question] = {}
 
     def names(self) -> Mapping[str, str]:
         """See Kernel.names."""
         names = dict(self._entries())
-        for gone in self._questions.keys() - names.keys():
-            del self._questions[gone]
+        for name in tuple(self._questions):
+            if name not in names:
+                self._questions.pop(name, None)
         return names
 
     def status(self, name: str) -> DmStatus | None:
         """See Kernel.status."""
-        question = self._questions.get(name)
-        if question is None:
-            question = self._questions[name] = _Question(name)
         try:
+            question = self._questions.get(name)
+            if question is None:
+                question = self._questions[name] = _Question(name)
             return question.ask(self._ioctl)
-        except FileNotFoundError:
+        except _GoneError:
             return None
 
     def devices(self) -> tuple[DmDevice, ...]:
         """See Kernel.devices."""
-        found = (self._device(name, TARGET_KINDS) for name, _ in self._entries())
-        return tuple(device for device in found if device and device.kind)
+        found, errors = [], []
+        for name, number in self._entries():
+            try:
+                device = self._device(name, TARGET_KINDS)
+            except KernelError as error:
+                errors.append(error)
+                device = replace(_UNREAD, name=name, number=number, error=str(error))
+            found.append(device)
+        if errors and len(errors) == len(found):
+            raise errors[0]
+        return tuple(device for device in found if device and (device.kind or device.error))
 
     def device(self, name: str) -> DmDevice | None:
         """See Kernel.device."""
@@ -199,70 +226,67 @@ class IoctlKernel:
 
     def _device(self, name: str, kinds_with_status: Collection[str]) -> DmDevice | None:
         try:
-            header, targets = self._table_status(name, _STATUS_TABLE | _NOFLUSH)
-            table = targets[0] if targets else NO_TARGET
-            if len(targets) > 1 or table.kind not in {*TARGET_KINDS, NO_TARGET.kind}:
-                return None
-            status = None
-            if table.kind in kinds_with_status:
+            for _ in range(_READ_ATTEMPTS):
+                header, targets = self._table_status(name, _STATUS_TABLE | _NOFLUSH)
+                table = targets[0] if targets else NO_TARGET
+                if len(targets) > 1 or table.kind not in {*TARGET_KINDS, NO_TARGET.kind}:
+                    return None
+                if table.kind not in kinds_with_status:
+                    return _dm_device(name, header, table, None)
+                before = header
                 header, targets = self._table_status(name, _NOFLUSH)
-                status = targets[0].parameters if targets else None
-        except FileNotFoundError:
+                status = targets[0] if len(targets) == 1 else NO_TARGET
+                # The table and the status are two answers: another device, or a resized
+                # one, may have taken this one's place in between.
+                if _identity(before, table) == _identity(header, status):
+                    return _dm_device(name, header, table, status.parameters)
+        except _GoneError:
             return None  # removed meanwhile
-        return DmDevice(
-            name=name,
-            uuid=header.uuid,
-            number=header.number,
-            is_suspended=header.is_suspended,
-            event_number=header.event_number,
-            kind=table.kind,
-            length_sectors=table.length_sectors,
-            table=table.parameters,
-            status=status,
-        )
+        raise KernelError(f"{name} has changed each time while it was read")
 
     def arm(self) -> None:
         """See Kernel.arm."""
-        if not self._can_arm or self._is_armed:
-            return  # what is armed stays so until an event
+        if not self._can_arm:
+            return
         try:
-            self._ioctl(_ARM_POLL, _pack(_HEADER.size))
-        except KernelError:
+            control = self._opened()
+            if not control.is_armed:  # what is armed stays so until an event
+                self._ioctl_of(control.descriptor, _request(_ARM_POLL), _pack(_HEADER.size))
+                control.is_armed = True
+        except OSError as error:
             # Linux before 4.14 does not know the request: the timeout alone must do.
-            self._can_arm = self._descriptor < 0
-        else:
-            self._is_armed = True
-            self._poll.register(self._descriptor, select.POLLIN)
+            self._can_arm = error.errno != errno.ENOTTY
+        except KernelError:
+            pass  # not opened: the requests that read report why
 
     def wait(self, timeout_seconds: float) -> bool:
         """See Kernel.wait."""
+        control = self._control  # the descriptor cannot be closed as long as we hold this
+        poll = select.poll()  # a poll object is for one thread
+        poll.register(self._waker, select.POLLIN)
+        if control and control.is_armed:
+            poll.register(control.descriptor, select.POLLIN)
         # Rounded up: poll takes whole milliseconds, and a rest of less would spin.
-        ready = self._poll.poll(math.ceil(max(0.0, timeout_seconds) * 1000))
-        has_event = False
-        for descriptor, _ in ready:
-            if descriptor == self._waker:
+        seconds = min(max(0.0, timeout_seconds), _LONGEST_WAIT_SECONDS)
+        ready = dict(poll.poll(math.ceil(seconds * 1000)))
+        if self._waker in ready:
+            with suppress(BlockingIOError):  # another thread was woken as well
                 os.eventfd_read(self._waker)
-            else:
-                self._disarm()
-                has_event = True
-        return has_event
+        if control is None or control.descriptor not in ready:
+            return False
+        control.is_armed = False  # or else this event would end every later wait
+        return bool(ready[control.descriptor] & select.POLLIN)
 
     def wake(self) -> None:
         """See Kernel.wake."""
         os.eventfd_write(self._waker, 1)
 
     def close(self) -> None:
-        """Close the control device; the next request opens it again."""
-        if self._descriptor >= 0:
-            self._disarm()
-            os.close(self._descriptor)
-            self._descriptor = -1
+        """Close the control device; the next request opens it again.
 
-    def _disarm(self) -> None:
-        """Wait for no event until armed anew: the last one would end every wait at once."""
-        if self._is_armed:
-            self._poll.unregister(self._descriptor)
-            self._is_armed = False
+        It stays open for the threads that use it at this moment.
+        """
+        self._control = None
 
     def _entries(self) -> Iterator[tuple[str, str]]:
         """Name and number of every device."""
@@ -290,29 +314,48 @@ class IoctlKernel:
         """Repeat the request with a larger buffer until the answer fits."""
         while size <= _MAX_BUFFER_BYTES:
             buffer = _pack(size, name, flags)
-            self._ioctl(number, buffer)
+            self._ioctl(number, name, buffer)
             if not _Header.of(buffer).flags & _BUFFER_FULL:
                 return buffer
             size *= 4
         raise KernelError(f"device-mapper's answer on {name or 'the device list'} is too large")
 
-    def _ioctl(self, number: int, buffer: bytearray) -> None:
+    def _ioctl(self, number: int, name: str, buffer: bytearray) -> None:
+        """Ask about a device, or about all if there is no name."""
+        control = self._opened()
         try:
-            self._ioctl_of(self._control(), _request(number), buffer)
+            self._ioctl_of(control.descriptor, _request(number), buffer)
         except OSError as error:
-            if error.errno == errno.ENXIO:
-                raise FileNotFoundError from error
-            raise KernelError(f"device-mapper request {number}: {error.strerror}") from error
+            if name and error.errno == errno.ENXIO:
+                raise _GoneError(name) from error
+            subject = f" on {name}" if name else ""
+            message = f"device-mapper request {number}{subject}: {error.strerror}"
+            raise KernelError(message) from error
 
-    def _control(self) -> int:
-        if self._descriptor < 0:
-            try:
-                self._descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
-            except OSError as error:
-                missing = error.errno in {errno.ENOENT, errno.ENODEV, errno.ENXIO}
-                kind = DeviceMapperMissingError if missing else KernelError
-                raise kind(f"cannot open {self._path}: {error.strerror}") from error
-        return self._descriptor
+    def _opened(self) -> _Control:
+        """Open the control device if no thread has done so yet. Raises KernelError."""
+        with self._opening:
+            if self._control is None:
+                try:
+                    self._control = _Control(self._path, self._open_node)
+                except OSError as error:
+                    missing = error.errno in {errno.ENOENT, errno.ENODEV, errno.ENXIO}
+                    kind = DeviceMapperMissingError if missing else KernelError
+                    raise kind(f"cannot open {self._path}: {error.strerror}") from error
+            return self._control
+
+
+class _GoneError(Exception):
+    """The kernel has no device of this name."""
+
+
+class _Control:
+    """The control device; it is closed when the last thread that uses it lets go of it."""
+
+    def __init__(self, path: str, open_node: Callable[[str, int], int]) -> None:
+        self.descriptor = open_node(path, os.O_RDWR | os.O_CLOEXEC)
+        weakref.finalize(self, os.close, self.descriptor)
+        self.is_armed = False  # whether the next event makes the descriptor readable
 
 
 class _Header(Struct):
@@ -348,20 +391,24 @@ class _Question:
     """
 
     def __init__(self, name: str) -> None:
+        self._name = name
         self._request = bytes(_pack(_STATUS_BUFFER_BYTES, name, _NOFLUSH))
-        self._buffer = bytearray(self._request)
-        self._answer = b""
-        self._status: DmStatus | None = None
+        self._last: tuple[bytes, DmStatus] | None = None
 
-    def ask(self, ioctl: Callable[[int, bytearray], None]) -> DmStatus | None:
-        """Ask the kernel. Raises FileNotFoundError and KernelError."""
-        self._buffer[:] = self._request  # the last answer was written over it
-        ioctl(_TABLE_STATUS, self._buffer)
-        if self._buffer == self._answer:
-            return self._status
-        self._answer = bytes(self._buffer)
-        self._status = _status(self._buffer)
-        return self._status
+    def ask(self, ioctl: Callable[[int, str, bytearray], None]) -> DmStatus:
+        """Ask the kernel. Raises _GoneError and KernelError.
+
+        Each call has a buffer of its own: the kernel writes into that of a thread which hung
+        here for minutes while another thread asks the same.
+        """
+        buffer = bytearray(self._request)
+        ioctl(_TABLE_STATUS, self._name, buffer)
+        last = self._last
+        if last is not None and buffer == last[0]:
+            return last[1]
+        status = _status(buffer)
+        self._last = bytes(buffer), status  # together, and only if it could be read
+        return status
 
 
 def _status(buffer: bytearray) -> DmStatus:
@@ -384,11 +431,44 @@ def _number(device: int) -> str:
 
 
 NO_TARGET = _Target("", 0, "")
+_UNREAD = DmDevice(
+    name="",
+    uuid="",
+    number="",
+    is_suspended=False,
+    event_number=0,
+    kind=NO_TARGET.kind,
+    length_sectors=0,
+    table="",
+    status=None,
+)
+
+
+def _dm_device(name: str, header: _Header, table: _Target, status: str | None) -> DmDevice:
+    return DmDevice(
+        name=name,
+        uuid=header.uuid,
+        number=header.number,
+        is_suspended=header.is_suspended,
+        event_number=header.event_number,
+        kind=table.kind,
+        length_sectors=table.length_sectors,
+        table=table.parameters,
+        status=status,
+    )
+
+
+def _identity(header: _Header, target: _Target) -> tuple[object, ...]:
+    """Give what a table and a status of one device have in common."""
+    return header.uuid, header.number, target.kind, target.length_sectors
 
 
 def _pack(size: int, name: str = "", flags: int = 0) -> bytearray:
+    """Make a request. Raises _GoneError for a name that is too long for any device."""
     buffer = bytearray(size)
-    raw = os.fsencode(name)
+    raw = name.encode("utf-8", "surrogateescape")
+    if len(raw) >= _NAME_BYTES:
+        raise _GoneError(name)
     _HEADER.pack_into(buffer, 0, *_VERSION, size, _HEADER.size, 0, 0, flags, 0, 0, 0, raw, b"")
     return buffer
 

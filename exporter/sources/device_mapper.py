@@ -60,6 +60,9 @@ def read(kernel: DeviceReader, loop_backing: LoopReader) -> KernelReading:
     thins: list[KernelThin] = []
     problems: list[Problem] = []
     for device in kernel.devices():
+        if device.error:
+            problems.append(Problem(subject=device.name, message=device.error))
+            continue
         try:
             if device.kind == "thin-pool":
                 pools.append(kernel_pool(device, loop_backing))

@@ -7,17 +7,22 @@ that word tells and in nothing else, or it is refused.
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.errors import HostError
+from exporter.devmapper import IoctlKernel
+from exporter.errors import HostError, KernelError
 from exporter.sources import docker, lvm, policy
 from exporter.sources.device_mapper import parse_pool_status
 from exporter.sources.lvm_report import parse_report
+from tests.fake_ioctl import HEADER, POOL, THIN, FakeIoctl, plain_node
 from tests.recordings.replay import HERE, Recording
 
 STATE = Recording(HERE / "bookworm" / "article_docker")
@@ -36,6 +41,7 @@ TOLD_BY = (
     set[str](),
 )
 DOCKER = (HERE / "docker_info" / "20.10-direct-near-threshold.txt").read_text().splitlines()
+DEVICES = {"before": POOL, "spoiled": POOL, "after": THIN}
 WORDS = st.sampled_from(
     [
         "",
@@ -149,3 +155,38 @@ def test_a_setting_of_lvmconfig(place: int, word: str) -> None:
     assert whole is not None
 
     assert changed is None or len(differing(whole, changed)) <= 1
+
+
+class Spoiled(FakeIoctl):
+    """Puts these bytes into each answer about one device."""
+
+    def __init__(self, place: int, raw: bytes) -> None:
+        super().__init__(**DEVICES)
+        self._place, self._raw = place, raw
+
+    def __call__(self, descriptor: int, request: int, buffer: bytearray) -> int:
+        """Answer as the kernel does, or not quite."""
+        is_about_one = HEADER.unpack_from(buffer)[11].startswith(b"spoiled\0")
+        super().__call__(descriptor, request, buffer)
+        if is_about_one:
+            buffer[self._place : self._place + len(self._raw)] = self._raw
+        return 0
+
+
+@some
+@given(place=st.integers(0, 420), raw=st.binary(min_size=1, max_size=40))
+def test_bytes_of_one_devices_answer(place: int, raw: bytes) -> None:
+    """Every other device is what it was, whatever the kernel says of this one."""
+    with tempfile.TemporaryDirectory() as directory:
+        plain_node(Path(directory))
+        sound = IoctlKernel(directory, ioctl=FakeIoctl(**DEVICES))
+        spoiled = IoctlKernel(directory, ioctl=Spoiled(place, raw))
+
+        wanted = {device.name: device for device in sound.devices()}
+        found = {device.name: device for device in spoiled.devices()}
+        with suppress(KernelError):
+            spoiled.status("spoiled")
+
+        for name in ("before", "after"):
+            assert found[name] == wanted[name]
+            assert spoiled.status(name) == sound.status(name)

@@ -176,6 +176,19 @@ def test_one_pool_that_makes_no_sense_does_not_hide_the_others() -> None:
     assert [problem.subject for problem in reading.problems] == ["odd", "odder"]
 
 
+def test_a_device_that_cannot_be_read_is_a_problem() -> None:
+    """The kernel's own words say why; the others are there."""
+    why = "device-mapper request 12 on sick: Cannot allocate memory"
+    sick = replace(POOL, name="sick", kind="", table="", status=None, error=why)
+
+    reading = read(Devices(sick, POOL, THIN), lambda _: None)
+
+    assert (len(reading.pools), len(reading.thins)) == (1, 1)
+    assert [(problem.subject, problem.message) for problem in reading.problems] == [
+        ("sick", why)
+    ]
+
+
 def test_a_loop_device_below_is_found_on_either_device() -> None:
     """Data and metadata are looked up by their numbers; what both lie on counts once."""
     one, both = make_loop(), make_loop(device="/dev/loop1")
