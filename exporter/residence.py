@@ -19,6 +19,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from mmap import MAP_SHARED, PROT_READ
 from pathlib import Path
 from typing import Protocol
@@ -32,6 +33,9 @@ from exporter.watch import configuration_files
 # What every lvextend opens beside its libraries and LVM's own configuration (strace).
 LOADERS_FILES = (Path("/etc/ld.so.cache"), Path("/etc/localtime"))
 REFRESH_SECONDS = 60.0
+# After a refresh that has failed, and twice as long after each further one, up to the above:
+# while packages are upgraded files come and go.
+FIRST_PAUSE_SECONDS = 1.0
 LIST_DEADLINE_SECONDS = 10.0
 NEVER_KILLED = -1000  # linux/oom.h: OOM_SCORE_ADJ_MIN
 CAP_IPC_LOCK = 14
@@ -126,9 +130,12 @@ class _Held(Struct, frozen=True, kw_only=True):
 
 
 class Residence:
-    """Locks this process once, and what LVM starts from whenever that changes."""
+    """Locks this process once, and what LVM starts from whenever that changes.
 
-    def __init__(
+    What cannot be locked now is tried again; `on_error` is called with what nobody foresaw.
+    """
+
+    def __init__(  # noqa: PLR0913 - the last three have defaults
         self,
         memory: Memory,
         runner: Runner,
@@ -136,6 +143,8 @@ class Residence:
         *,
         warn: Warn,
         process: Path = Path("/proc/self"),
+        sleep: Callable[[float], object] = time.sleep,
+        on_error: Callable[[Exception], object] | None = None,
     ) -> None:
         self._memory = memory
         self._process = process
@@ -146,11 +155,32 @@ class Residence:
         self._held: dict[Path, _Held] = {}
         self._links: list[int] = []
         self._told: set[str] = set()
+        self._sleep = sleep
+        self._on_error = on_error or self._say_failed
+        self._has_failed = False
+        self._is_wanted = False
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Settle at once, and do in a thread what may have to wait for a disk."""
-        if self.settle():
-            threading.Thread(target=self._keep, name="residence", daemon=True).start()
+        """Settle at once, and do in a thread what may have to wait for a disk. Never raises."""
+        try:
+            self._is_wanted = self.settle()
+        except Exception as error:  # noqa: BLE001 - a bulkhead: the guard starts all the same
+            self._on_error(error)
+        self.supervise()
+
+    def supervise(self) -> None:
+        """Start the thread if it is wanted and there is none; one that fails to is no error."""
+        if not self._is_wanted or (self._thread is not None and self._thread.is_alive()):
+            return
+        # A daemon thread that nothing has to wake: it ends with the process.
+        thread = threading.Thread(target=self._keep, name="residence", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # no more threads, or no memory
+            self._on_error(error)
+        else:
+            self._thread = thread
 
     def settle(self) -> bool:
         """Protect this process; false if its memory cannot be locked."""
@@ -158,25 +188,47 @@ class Residence:
         return self._lock_own()
 
     def _keep(self) -> None:
+        failures = 0
         while True:
-            self.refresh()
-            # A daemon thread that nothing has to wake: it ends with the process.
-            time.sleep(REFRESH_SECONDS)
+            failures = 0 if self.refresh() else failures + 1
+            pause = FIRST_PAUSE_SECONDS * 2.0 ** min(failures - 1, 8)
+            self._sleep(min(pause, REFRESH_SECONDS) if failures else REFRESH_SECONDS)
 
-    def refresh(self) -> None:
-        """Hold our code's and LVM's files as they now are."""
+    def refresh(self) -> bool:
+        """Hold our code's and LVM's files as they now are; false if anything raised.
+
+        Each file fails alone, and is tried again at the next call. Never raises.
+        """
+        self._has_failed = False
+        self._attempt(self._hold_own_code)
+        self._attempt(self._hold_lvms_files)
+        return not self._has_failed
+
+    def _attempt(self, step: Callable[[], object]) -> None:
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 - the bulkhead of one file, and of the thread
+            self._has_failed = True
+            self._on_error(error)
+
+    def _hold_own_code(self) -> None:
         # Locked on fault, our own code is safe only where it has been run already.
         for address, length in code_ranges(self._maps()):
             with contextlib.suppress(OSError):  # unmapped meanwhile
                 self._memory.lock(address, length)
-        if self._has_changed():
-            self._programs = self._list_programs()
+
+    def _hold_lvms_files(self) -> None:
+        self._attempt(self._update_programs)
         wanted = {*self._programs, *configuration_files(), *LOADERS_FILES}
         for path in wanted:
-            self._hold(path)
+            self._attempt(partial(self._hold, path))
         for path in self._held.keys() - wanted:
-            self._drop(path)
+            self._attempt(partial(self._drop, path))
         self._hold_links({link for path in wanted for link in links(path)})
+
+    def _update_programs(self) -> None:
+        if self._has_changed():
+            self._programs = self._list_programs()
 
     def _maps(self) -> str:
         # The name of a file need not be UTF-8.
@@ -206,6 +258,9 @@ class Residence:
             return False
         self._say("memory_locked_in_part", next_step="run Linux 4.4 or newer")
         return True
+
+    def _say_failed(self, error: Exception) -> None:
+        self._say("not_all_kept_in_memory", error=repr(error))
 
     def _say_unlocked(self, error: str) -> None:
         step = "LimitMEMLOCK=infinity in the unit, or CAP_IPC_LOCK"
@@ -276,7 +331,7 @@ class Residence:
 
     def _say(self, event: str, **fields: str) -> None:
         """Warn once of each thing: refresh comes again and again."""
-        key = event + fields.get("path", "")
+        key = event + (fields.get("path") or fields.get("error", ""))
         if key not in self._told:
             self._told.add(key)
             self._warn(event, **fields)
@@ -317,10 +372,19 @@ def links(path: Path) -> Iterator[Path]:
     left = [path]
     while left:
         for part in (current := left.pop(), *current.parents):
-            if part.is_symlink() and part not in seen:
+            target = None if part in seen else _target(part)
+            if target is not None:
                 seen.add(part)
-                left.append(part.parent / part.readlink())
+                left.append(part.parent / target)
     yield from seen
+
+
+def _target(path: Path) -> Path | None:
+    """Read a link; None for what is none. One call, since a file may vanish between two."""
+    try:
+        return path.readlink()
+    except OSError:
+        return None
 
 
 def identity(path: Path) -> Identity | None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import queue
 import re
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,7 @@ from exporter.residence import (
     links,
     parse_libraries,
 )
+from tests.waiting import PATIENCE_SECONDS
 
 ALL = MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT
 MAPS = """\
@@ -46,12 +49,17 @@ class FakeMemory:
         self.refused = refused or {}
         self.is_unlimited = may_lock
         self.is_full = False
+        self.bad_size = 0  # of the file that cannot be mapped
+        self.on_map: Callable[[], None] | None = None
+        self.limit_error: OSError | None = None
         self.flags: list[int] = []
         self.mapped: dict[int, int] = {}
         self.locked: dict[int, int] = {}
 
     def may_lock(self) -> bool:
         """See Memory.may_lock."""
+        if self.limit_error:
+            raise self.limit_error
         return self.is_unlimited
 
     def lock_all(self, flags: int) -> None:
@@ -68,6 +76,11 @@ class FakeMemory:
 
     def map_file(self, descriptor: int, length: int) -> int:
         """See Memory.map_file."""
+        if length == self.bad_size:
+            raise ValueError(length)
+        if self.on_map:
+            with contextlib.suppress(FileNotFoundError):
+                self.on_map()
         assert os.fstat(descriptor).st_size == length
         address = max(self.mapped, default=0) + 4096
         self.mapped[address] = length
@@ -131,9 +144,28 @@ class Host:
         self.lvm.chmod(0o755)
         self.loader = Loader(self.library)
         self.warnings: list[tuple[str, dict[str, str]]] = []
+        self.errors: list[Exception] = []
+        self.pauses: queue.SimpleQueue[float] = queue.SimpleQueue()
+        self.go_on = threading.Semaphore(0)
         self.residence = Residence(
-            memory, self.loader, str(self.lvm), warn=self.warn, process=self.process
+            memory,
+            self.loader,
+            str(self.lvm),
+            warn=self.warn,
+            process=self.process,
+            sleep=self.sleep,
+            on_error=self.errors.append,
         )
+
+    def sleep(self, seconds: float) -> None:
+        """Sleep until the test says; the last pause never ends."""
+        self.pauses.put(seconds)
+        self.go_on.acquire()
+
+    def next_pause(self) -> float:
+        """Let the thread go on, and wait until it has tried again."""
+        self.go_on.release()
+        return self.pauses.get(timeout=PATIENCE_SECONDS)
 
     def warn(self, event: str, **fields: str) -> None:
         """Take a warning."""
@@ -367,6 +399,100 @@ def test_links_are_held_as_long_as_they_are_needed(host: Host, tmp_path: Path) -
     host.lvm.write_bytes(bytes(144_444))
     host.residence.refresh()
     assert link not in held_open()
+
+
+class Vanishing(type(Path())):  # type: ignore[misc]
+    """A path whose file is removed at the moment when its link is to be read."""
+
+    def readlink(self) -> Path:
+        """Come too late, unless it is the folder's."""
+        if self.name != "folder":
+            self.unlink(missing_ok=True)
+        return Path(super().readlink())
+
+
+def test_a_link_that_vanishes_meanwhile_is_no_link(host: Host, tmp_path: Path) -> None:
+    """As while lvm2 is upgraded: between any two looks at it. The other links are found."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "folder").symlink_to("real")
+    path = Vanishing(tmp_path / "folder" / "libdevmapper.so.1")
+    path.symlink_to(host.library)
+
+    assert list(links(path)) == [tmp_path / "folder"]
+
+
+def test_files_that_come_and_go_do_not_end_the_thread(host: Host, tmp_path: Path) -> None:
+    """What an upgrade took away and brings back is held at the next look."""
+    link = tmp_path / "libdevmapper.so.1"
+    host.loader.libraries = (link,)
+    host.memory.on_map = host.library.unlink  # between two of its files
+    link.symlink_to(host.library)
+
+    host.residence.start()
+    assert host.pauses.get(timeout=PATIENCE_SECONDS) > 0
+    host.memory.on_map = None
+    host.library.write_bytes(bytes(33_333))
+    host.next_pause()
+
+    assert {111_111, 33_333} <= host.memory.kept
+    assert link in held_open()
+
+
+def test_one_file_that_fails_leaves_the_others(host: Host) -> None:
+    """Whatever it raises; it is tried again after 1, 2, 4 s and so on, and held at last."""
+    host.memory.bad_size = 22_222
+    host.residence.start()
+    pauses = [host.pauses.get(timeout=PATIENCE_SECONDS)]
+
+    assert 111_111 in host.memory.kept
+    pauses += [host.next_pause() for _ in range(7)]
+    assert pauses == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert len(host.errors) == 8
+    host.memory.bad_size = 0
+
+    assert host.next_pause() == 60
+    assert {111_111, 22_222} <= host.memory.kept
+    assert len(host.errors) == 8
+
+
+def test_what_failed_is_told_once_by_default(tmp_path: Path) -> None:
+    """Where nobody counts it."""
+    host = Host(tmp_path, FakeMemory())
+    residence = Residence(
+        host.memory, host.loader, str(host.lvm), warn=host.warn, process=tmp_path / "none"
+    )
+
+    assert [residence.refresh(), residence.refresh()] == [False, False]
+
+    assert {111_111, 22_222} <= host.memory.kept
+    assert [event for event, _ in host.warnings] == ["not_all_kept_in_memory"]
+
+
+def test_neither_a_thread_nor_a_look_at_the_host_is_needed_to_start(host: Host) -> None:
+    """The guard goes on without; the thread is started as soon as that is possible."""
+    before = threading.active_count()
+    usual = threading.stack_size(1 << 47)
+    try:
+        host.residence.start()
+    finally:
+        threading.stack_size(usual)
+    assert [type(error) for error in host.errors] == [RuntimeError]
+
+    host.residence.supervise()
+    assert host.pauses.get(timeout=PATIENCE_SECONDS) == 60
+    host.residence.supervise()
+    assert threading.active_count() == before + 1
+
+
+def test_a_limit_that_cannot_be_read_is_no_reason_to_stop(host: Host) -> None:
+    """As without /proc."""
+    host.memory.limit_error = FileNotFoundError(2, "No such file or directory")
+
+    host.residence.start()
+    host.residence.supervise()
+
+    assert host.errors == [host.memory.limit_error]
+    assert host.pauses.empty()
 
 
 def held_open() -> set[Path]:
