@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping
 
+from exporter.bulkhead import Bulkheads
 from exporter.command import Runner
 from exporter.events import Log
 from exporter.hooks.agenda import Agenda, Task
 from exporter.hooks.caller import Caller, subject
 from exporter.hooks.happening import LASTING, Happening, HookEvent
 from exporter.hooks.trust import ROOT_ALONE, Trust
-from exporter.model import Device, ThinPool
+from exporter.model import Device, Stage, ThinPool
+
+KEEPER = "hooks"
+RETRY_SECONDS = 1.0  # after an error of the keeper's own
 
 
 class Hooks:
-    """Calls one command, at most once at a time for each pool; None: never any."""
+    """Calls one command, at most once at a time for each pool; None: never any.
 
-    def __init__(
+    `call` and `settle` are for the guard's loop: they never raise, wait, or start a thread.
+    A thread that is started ahead, the keeper, starts a thread for each call that is due.
+    """
+
+    def __init__(  # noqa: PLR0913 - the last two have defaults
         self,
         runner: Runner,
         command: str | None,
@@ -26,14 +35,18 @@ class Hooks:
         clock: Callable[[], float],
         log: Log,
         trust: Trust = ROOT_ALONE,
+        bulkheads: Bulkheads | None = None,
     ) -> None:
         self._runner = runner
         self._trust = trust
         self._clock = clock
         self._log = log
+        self._bulkheads = bulkheads or Bulkheads(log, clock)
         self._changed = threading.Condition()
         self._agendas: dict[str, Agenda] = {}
-        self._threads: dict[str, threading.Thread] = {}
+        self._running: set[str] = set()
+        self._keeper: threading.Thread | None = None
+        self._starting = threading.Lock()
         self._caller: Caller | None = None
         self.use(command, deadline_seconds)
 
@@ -50,6 +63,24 @@ class Hooks:
                 trust=self._trust,
             )
         self._caller = caller
+        self.supervise()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the keeper lives."""
+        return self._keeper is not None and self._keeper.is_alive()
+
+    def supervise(self) -> None:
+        """Start the keeper if there is a command and no keeper; not for the guard's loop.
+
+        To be repeated: one that cannot be started is counted and tried again.
+        """
+        with self._starting, self._bulkheads.contain(Stage.HOOK, KEEPER):
+            if self._caller is not None and not self.is_alive:
+                # A daemon, as all threads here: our end must not wait for a hook.
+                keeper = threading.Thread(target=self._keep, name=KEEPER, daemon=True)
+                keeper.start()
+                self._keeper = keeper
 
     def call(
         self,
@@ -67,77 +98,102 @@ class Hooks:
         """
         if self._caller is None:
             return
-        happening = Happening(
-            event=event,
-            reason=str(reason),
-            pool=pool,
-            added_bytes=added_bytes or {},
-            seconds_left=seconds_left,
-        )
-        with self._changed:
-            agenda = self._agendas.setdefault(pool.label, Agenda())
-            lost = agenda.put(happening, self._clock())
-            self._attend(pool.label, agenda)
-        if lost is not None:
-            added = {f"{name}_added_bytes": size for name, size in lost.added_bytes.items()}
-            self._log.warning("hook_superseded", **subject(lost), **added)
+        with self._bulkheads.contain(Stage.HOOK, pool.label):
+            self._put(
+                Happening(
+                    event=event,
+                    reason=str(reason),
+                    pool=pool,
+                    added_bytes=added_bytes or {},
+                    seconds_left=seconds_left,
+                )
+            )
 
     def settle(self, pool_label: str, *events: HookEvent) -> None:
         """Forget states that have passed: both that can last, or those named.
 
-        For a pool that is gone, name every event.
+        For a pool that is gone, name every event. Never raises.
         """
         if pool_label not in self._agendas:
             return  # as in nearly every cycle
-        with self._changed:
+        with self._bulkheads.contain(Stage.HOOK, pool_label), self._changed:
             agenda = self._agendas.get(pool_label)
             if agenda is not None:
                 agenda.drop(events or LASTING)
-                self._changed.notify_all()
                 if not agenda:
                     del self._agendas[pool_label]
 
-    def _attend(self, label: str, agenda: Agenda) -> None:
-        """See to it that there is a thread where there is a task."""
-        self._changed.notify_all()
-        thread = self._threads.get(label)
-        if agenda.next() is None or (thread is not None and thread.is_alive()):
-            return
-        # A daemon: our end must not wait for a hook.
-        thread = threading.Thread(
-            target=self._serve, args=(label,), name=f"hook-{label}", daemon=True
-        )
-        self._threads[label] = thread
-        try:
-            thread.start()
-        except RuntimeError as error:  # no more threads: at the next call, perhaps
-            del self._threads[label]
-            self._log.error("hook_not_started", pool=label, error=str(error))
-
-    def _serve(self, label: str) -> None:
-        """Do a pool's tasks as they come due, until there is none."""
-        while (task := self._next(label)) is not None:
-            happening, caller = task.happening, self._caller
-            if caller is None:  # there is no command any more
-                self._finish(label, task, is_ok=True)
-                continue
-            ended = caller.run(happening)
-            pause = self._finish(label, task, is_ok=not ended.problem)
-            caller.narrate(happening, ended, pause)
-
-    def _next(self, label: str) -> Task | None:
-        """Wait for the next task to be due."""
+    def _put(self, happening: Happening) -> None:
+        label = happening.pool.label
         with self._changed:
-            while (agenda := self._agendas.get(label)) and (task := agenda.next()):
-                left = task.due_at - self._clock()
-                if left <= 0:
-                    task.is_running = True
-                    return task
-                self._changed.wait(left)
-            del self._threads[label]
-        return None
+            agenda = self._agendas.setdefault(label, Agenda())
+            lost = agenda.put(happening, self._clock())
+            task = agenda.next()
+            if task is not None and task.due_at <= self._clock():
+                self._changed.notify_all()
+        if lost is not None:
+            added = {f"{name}_added_bytes": size for name, size in lost.added_bytes.items()}
+            self._log.warning("hook_superseded", **subject(lost), **added)
+
+    def _keep(self) -> None:
+        """Start what is due, for ever."""
+        while True:
+            with self._bulkheads.contain(Stage.HOOK, KEEPER) as bulkhead:
+                for label, task in self._take_due():
+                    self._start(label, task)
+            if bulkhead.error is not None:
+                time.sleep(RETRY_SECONDS)
+
+    def _take_due(self) -> list[tuple[str, Task]]:
+        """Wait until tasks are due, of pools whose hook does not run; mark these as running."""
+        with self._changed:
+            while True:
+                waiting = [
+                    (label, task)
+                    for label, agenda in self._agendas.items()
+                    if label not in self._running and (task := agenda.next()) is not None
+                ]
+                now = self._clock()
+                due = [(label, task) for label, task in waiting if task.due_at <= now]
+                if due:
+                    break
+                soonest = min((task.due_at for _, task in waiting), default=None)
+                self._changed.wait(None if soonest is None else soonest - now)
+            for label, task in due:
+                task.is_running = True
+                self._running.add(label)
+        return due
+
+    def _start(self, label: str, task: Task) -> None:
+        with self._bulkheads.contain(Stage.HOOK, label) as bulkhead:
+            threading.Thread(
+                target=self._run, args=(label, task), name=f"hook-{label}", daemon=True
+            ).start()
+        if bulkhead.error is not None:  # no more threads, or no memory
+            self._finish(label, task, is_ok=False)
+
+    def _run(self, label: str, task: Task) -> None:
+        """Run the command for one task; what it raises is a failed call as any other."""
+        happening, caller = task.happening, self._caller
+        if caller is None:  # there is no command any more
+            self._finish(label, task, is_ok=True)
+            return
+        ended, pause = None, None
+        try:
+            with self._bulkheads.contain(Stage.HOOK, label):
+                ended = caller.run(happening)
+        finally:
+            is_ok = ended is not None and not ended.problem
+            pause = self._finish(label, task, is_ok=is_ok)
+        if ended is not None:
+            caller.narrate(happening, ended, pause)
 
     def _finish(self, label: str, task: Task, *, is_ok: bool) -> float | None:
         with self._changed:
+            self._running.discard(label)
             agenda = self._agendas.get(label, Agenda())
-            return agenda.finish(task, self._clock(), is_ok=is_ok)
+            pause = agenda.finish(task, self._clock(), is_ok=is_ok)
+            if not agenda:
+                self._agendas.pop(label, None)
+            self._changed.notify_all()
+        return pause

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import queue
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from exporter.bulkhead import Bulkheads
 from exporter.command import HostRunner, Output, Running
 from exporter.errors import CommandMissingError, CommandStuckError
 from exporter.hooks import HookEvent, Hooks, Trust
 from exporter.hooks.caller import Caller
 from exporter.hooks.happening import Happening
-from exporter.model import Device, ThinPool
+from exporter.model import Device, Stage, ThinPool
 from exporter.simulation import ManualClock
 from tests.factories import make_numbered_pool, make_pool
 from tests.fakes import FakeLog
@@ -92,14 +95,20 @@ class Host:
         self.clock = ManualClock()
         self.log = FakeLog()
         self.scripts = Scripts(self.clock)
+        self.bulkheads = Bulkheads(self.log, self.clock)
         self._trust = Trust(owner_uid=os.getuid(), root=str(directory))
-        self.hooks = Hooks(
+        self.hooks = self.fresh()
+
+    def fresh(self) -> Hooks:
+        """Make hooks that know nothing yet."""
+        return Hooks(
             self.scripts,
             str(self.file),
             deadline_seconds=60,
             clock=self.clock,
             log=self.log,
             trust=self._trust,
+            bulkheads=self.bulkheads,
         )
 
     def real(
@@ -400,20 +409,121 @@ def test_a_refused_file_is_run_once_it_is_mended(host: Host) -> None:
 
 
 def test_a_machine_without_room_for_a_thread_is_tried_again(host: Host) -> None:
-    """The guard has other worries then; its next cycle calls again."""
+    """With the pauses of any failure; it is counted, and the caller goes on."""
     host.scripts.end(ended())
     usual = threading.stack_size(1 << 47)
     try:
         see(host, "no room")
+        (line,) = host.logged("failed")
     finally:
         threading.stack_size(usual)
-    (line,) = host.log.events("hook_not_started")
-    assert line["pool"] == POOL.label
+    assert (line["stage"], line["name"]) == ("hook", POOL.label)
+    see(host, "not yet")
+    assert host.scripts.calls == []
 
+    host.clock.now += 10
     see(host, "room")
 
     host.logged("hook_done")
     assert host.scripts.told("THINPOOL_REASON") == ["room"]
+
+
+def test_a_call_starts_no_thread_itself(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes from the guard's loop, which must not wait for clone()."""
+    host.scripts.end(ended())
+    starters: list[str] = []
+    start = threading.Thread.start
+
+    def note(thread: threading.Thread) -> None:
+        starters.append(threading.current_thread().name)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", note)
+    see(host)
+    host.logged("hook_done")
+
+    assert starters == ["hooks"]
+
+
+@pytest.mark.parametrize("error", [ValueError("embedded null byte"), MemoryError()])
+def test_what_nobody_foresaw_is_a_failed_call(host: Host, error: Exception) -> None:
+    """Counted, and tried again after a pause; other pools' hooks run meanwhile."""
+    host.scripts.end(error)
+    see(host, "first")
+    host.logged("failed")
+    host.scripts.end(ended(), ended())
+    host.hooks.call(make_numbered_pool(7), FULL, "other pool")
+    host.logged("hook_done")
+
+    host.clock.now += 9.9
+    see(host, "too early")
+    host.clock.now += 0.1
+    see(host, "again")
+
+    host.logged("hook_done", 2)
+    assert host.scripts.told("THINPOOL_REASON") == ["first", "other pool", "again"]
+    assert host.bulkheads.counts[Stage.HOOK] == 1
+
+
+class BrokenPool:
+    """No pool at all: each look at it raises."""
+
+    label = "docker/thinpool"
+
+    def __getattr__(self, name: str) -> object:
+        raise RuntimeError(name)
+
+
+def test_neither_a_call_nor_its_thread_raises(host: Host) -> None:
+    """Whatever the guard gives to it; a hook that can be told runs all the same."""
+    broken = cast("ThinPool", BrokenPool())
+    host.scripts.end(ended())
+
+    host.hooks.call(broken, FULL, "full")
+    host.hooks.call(broken, cast("HookEvent", []), "unhashable")
+    host.logged("failed", 2)
+    host.hooks.settle(POOL.label, *HookEvent)
+    see(host)
+
+    host.logged("hook_done")
+    assert host.bulkheads.counts[Stage.HOOK] == 2
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_keeper_that_has_died_is_replaced(host: Host) -> None:
+    """What waited for it is done then."""
+    host.scripts.end(ended(), ended())
+    see(host, "first")
+    host.logged("hook_done")
+    keepers = [found for found in threading.enumerate() if found.name == "hooks"]
+    for keeper in keepers:  # also those of other tests, which nobody needs any more
+        end = ctypes.pythonapi.PyThreadState_SetAsyncExc
+        end(ctypes.c_ulong(keeper.ident or 0), ctypes.py_object(SystemExit))
+    host.hooks.call(POOL, IMPOSSIBLE, "wakes it")
+    assert eventually(lambda: not host.hooks.is_alive)
+
+    host.hooks.supervise()
+
+    host.logged("hook_done", 2)
+    host.hooks.supervise()
+    assert host.hooks.is_alive
+
+
+def test_a_keeper_that_cannot_be_started_is_tried_again(host: Host) -> None:
+    """The guard starts and goes on without; what it says is kept."""
+    host.scripts.end(ended())
+    usual = threading.stack_size(1 << 47)
+    try:
+        hooks = host.fresh()
+        hooks.call(POOL, FULL, "full")
+    finally:
+        threading.stack_size(usual)
+    assert host.bulkheads.counts[Stage.HOOK] == 1
+    assert not hooks.is_alive
+
+    hooks.supervise()
+
+    host.logged("hook_done")
 
 
 def test_a_real_script_is_repeated_until_it_is_content(host: Host, tmp_path: Path) -> None:
