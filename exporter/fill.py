@@ -13,14 +13,21 @@ METADATA_WINDOWS_SECONDS = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
 CREDIBLE_BLOCKS = 8
 # What is half as fast over a longer window is the same writer, who has paused or begun in it.
 SAME_WRITER_RATIO = 0.5
+# After so long without a gain a burst is over, unless blocks come so slowly anyway.
+DATA_QUIET_SECONDS, METADATA_QUIET_SECONDS = 1.0, 4.0
+QUIET_BLOCKS = 2
 NEVER = float("-inf")
 
 
 class Rate(NamedTuple):
-    """How fast a device fills, and for how long it has been filling about so fast."""
+    """How fast a device fills, for how long it has, and whether it still does.
+
+    When a burst is over its mean still falls for a minute: that is no sign of more to come.
+    """
 
     blocks_per_second: float
     lasted_seconds: float
+    is_ongoing: bool = True
 
 
 NO_RATE = Rate(0.0, 0.0)
@@ -39,7 +46,13 @@ class FillRate:
     It has lasted for the longest window whose mean is at least half of it.
     """
 
-    def __init__(self, windows_seconds: tuple[float, ...] = DATA_WINDOWS_SECONDS) -> None:
+    def __init__(
+        self,
+        windows_seconds: tuple[float, ...] = DATA_WINDOWS_SECONDS,
+        *,
+        quiet_seconds: float = DATA_QUIET_SECONDS,
+    ) -> None:
+        self._quiet_seconds = quiet_seconds
         self._windows = tuple(_Window(seconds) for seconds in windows_seconds)
         self._memory_seconds = 2 * windows_seconds[-1]
         self._at = 0.0
@@ -72,7 +85,8 @@ class FillRate:
             return NO_RATE
         least = steepest * SAME_WRITER_RATIO
         lasted = max(seconds for blocks, seconds in means if blocks >= least * seconds)
-        return Rate(steepest, lasted)
+        longest_pause = max(self._quiet_seconds, QUIET_BLOCKS / steepest)
+        return Rate(steepest, lasted, self._at <= self._changed_at + longest_pause)
 
 
 class _Window:

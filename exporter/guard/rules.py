@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from msgspec import Struct, structs
 
-from exporter.model import Device, Filling, GuardMode, GuardNote, ThinPool
+from exporter.model import Device, Filling, GuardMode, GuardNote, PoolMode, ThinPool
 from exporter.policy import NOTHING_EXPECTED, Limits, Outlook
 
 
@@ -49,24 +49,27 @@ class Rules(Struct, frozen=True, kw_only=True):
         )
 
     def outlook_of(
-        self, pool: ThinPool, filling: Mapping[Device, Filling], slowest_extend_seconds: float
+        self, pool: ThinPool, filling: Mapping[Device, Filling], reaction_seconds: float
     ) -> Outlook:
-        """Tell how far ahead to look for a pool: not at all where it is switched off.
+        """Return what to expect of a pool; nothing if anticipation is switched off.
 
-        The guard must act while there is time for the extension under way and for the
-        next one, and no later than halfway through what the last extension was to last.
+        A burst that is over is no reason to extend, unless the pool is full: then its
+        writers wait.
         """
         rule = self.pools.get(pool.label)
         own = rule.anticipate if rule else None
         if not (self.anticipate if own is None else own):
             return NOTHING_EXPECTED
+        is_full = pool.mode is PoolMode.OUT_OF_DATA_SPACE
+        present = {
+            device: rate for device, rate in filling.items() if rate.is_ongoing or is_full
+        }
         return Outlook(
             bytes_per_second={
-                device: rate.bytes_per_second for device, rate in filling.items()
+                device: rate.bytes_per_second for device, rate in present.items()
             },
-            lasted_seconds={device: rate.lasted_seconds for device, rate in filling.items()},
-            extend_seconds=slowest_extend_seconds,
-            reaction_seconds=max(self.horizon_seconds / 2, 2 * slowest_extend_seconds),
+            lasted_seconds={device: rate.lasted_seconds for device, rate in present.items()},
+            reaction_seconds=reaction_seconds,
             horizon_seconds=self.horizon_seconds,
             is_for_any_policy=own is True,
         )

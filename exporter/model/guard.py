@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from exporter.model.host import PoolStatus
 from exporter.model.words import Device, Failure, GuardMode, Reason, Stage
 
 
@@ -71,14 +72,23 @@ class Outcome(Struct, frozen=True, kw_only=True):
     after_bytes: int
     failure: Failure | None = None
 
+    @property
+    def has_grown(self) -> bool:
+        """Whether the kernel shows more than before."""
+        return self.after_bytes > self.before_bytes
+
 
 class Attempt(Struct, frozen=True, kw_only=True):
-    """One lvextend, ended: its outcomes, how long it took, and what it said."""
+    """One lvextend, ended: its outcomes, how long it took, and what it said.
+
+    `status` is the pool's afterwards.
+    """
 
     outcomes: tuple[Outcome, ...]
     duration_seconds: float
     exit_status: int
     message: str
+    status: PoolStatus | None = None
     # Where it could not, LVM has kept no copy of the VG's former metadata.
     is_archived: bool = True
 
@@ -108,11 +118,15 @@ class DeviceCounters(Struct, frozen=True, kw_only=True):
 
 
 class Filling(Struct, frozen=True, kw_only=True):
-    """How fast a device fills, for how long it has, and when it will be full at that rate."""
+    """How fast a device fills, for how long it has, and when it will be full at that rate.
+
+    `is_ongoing` is false when nothing has been gained lately: the burst is over.
+    """
 
     bytes_per_second: float
     lasted_seconds: float
     seconds_until_full: float
+    is_ongoing: bool = True
 
 
 class PoolGuard(Struct, frozen=True, kw_only=True):

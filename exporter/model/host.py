@@ -61,6 +61,14 @@ class PoolStatus(Struct, frozen=True, kw_only=True):
         """Whether it says how full the pool is, or that the pool has failed."""
         return self.data is not None or self.mode is PoolMode.FAILED
 
+    @property
+    def sizes(self) -> tuple[int | None, int | None]:
+        """Total blocks of data and of metadata."""
+        return (
+            self.data.total_blocks if self.data else None,
+            self.metadata.total_blocks if self.metadata else None,
+        )
+
 
 UNKNOWN_STATUS = PoolStatus(mode=PoolMode.UNKNOWN)
 

@@ -11,46 +11,59 @@ from exporter import autoextend
 from exporter.autoextend import NEWEST, Rules
 from exporter.model import Device, Policy, ThinPool, Usage
 
-# A rate is taken to last for so many times as long as it has: what was written in a quarter of
-# a second says little of the next ten. A pool that a burst fills in T is extended after T / 5.
+# A rate is expected to last for so many times as long as it has lasted: what was written in a
+# quarter of a second says little about the next ten.
 PERSISTENCE = 4.0
+# For a writer that becomes faster, an lvextend that is slower than the last ones, and the pause
+# until the next look at the pool.
+MARGIN = 1.5
 
 
 class Outlook(Struct, frozen=True, kw_only=True):
     """What is to be expected of a pool; a device that does not fill may be absent.
 
-    `lasted_seconds` is for how long a device has been filling at its rate; for long where it
-    is absent. `extend_seconds` is how long an extension takes, `reaction_seconds` how long
-    the guard may take until one has taken effect, `horizon_seconds` for how long it is to
-    last at the present rate.
+    `lasted_seconds`: for how long a device has been filling at its rate; absent means for
+    long. `reaction_seconds`: the time from a decision to extend until the next extension can
+    begin, by when the first one has taken effect. `horizon_seconds`: for how long an
+    extension should last at the present rate.
     """
 
     bytes_per_second: Mapping[Device, float]
     lasted_seconds: Mapping[Device, float] = {}
-    extend_seconds: float = 0.0
     reaction_seconds: float
     horizon_seconds: float
     is_for_any_policy: bool = False  # the user wants it although LVM would never extend
 
     def wanted_bytes(self, device: Device, usage: Usage, *, is_over: bool) -> int:
-        """Space to add so that the next reaction comes in time; 0 while it would anyway.
+        """Return the bytes to add so that the next extension comes in time; 0: none needed.
 
-        A device that is extended for its threshold gets as much in the same stroke:
-        every extension suspends the pool, so fewer are better.
+        With F free bytes, a rate of R and a reaction of E seconds: an extension decided now
+        takes effect after E; the next one can be decided then, and takes effect after 2 E.
+        So the bytes A that are added now must satisfy F + A >= R * 2 * E * MARGIN. Nothing is
+        added while F >= R * max(horizon / 2, 2 * E * MARGIN): then a later decision is in
+        time.
+        A device that is extended for its threshold gets as much in the same command: every
+        extension suspends the pool, so fewer are better.
         """
         rate = self.bytes_per_second.get(device, 0.0)
         free = usage.total_bytes - usage.used_bytes
-        if not is_over and free >= rate * self.reaction_seconds:
+        notice = max(self.horizon_seconds / 2, self._least_seconds)
+        if not is_over and free >= rate * notice:
             return 0
         return max(0, math.ceil(rate * self._seconds_ahead(device)) - free)
 
-    def _seconds_ahead(self, device: Device) -> float:
-        """Tell for how long the present rate is taken to go on.
+    @property
+    def _least_seconds(self) -> float:
+        return 2 * self.reaction_seconds * MARGIN
 
-        Never less than it takes to extend twice: what is added must outlast the next one.
+    def _seconds_ahead(self, device: Device) -> float:
+        """Return for how many seconds the present rate is expected to last.
+
+        A short burst is not expected to last for the whole horizon; but whatever the horizon,
+        what is added must outlast the next extension.
         """
         lasted = self.lasted_seconds.get(device, math.inf)
-        return min(self.horizon_seconds, max(PERSISTENCE * lasted, 2 * self.extend_seconds))
+        return max(self._least_seconds, min(self.horizon_seconds, PERSISTENCE * lasted))
 
 
 NOTHING_EXPECTED = Outlook(bytes_per_second={}, reaction_seconds=0.0, horizon_seconds=0.0)

@@ -13,9 +13,11 @@ def state_obstacle(pool: ThinPool) -> Reason | None:
     """Find what in the pool's own state forbids to touch it."""
     if pool.source is not PoolSource.LVM:
         return Reason.NOT_LVM
-    if pool.kernel is None:
-        return Reason.INACTIVE if pool.mode is PoolMode.INACTIVE else Reason.USAGE_UNKNOWN
-    status = pool.kernel.status
+    if pool.mode is PoolMode.INACTIVE:
+        return Reason.INACTIVE
+    status = pool.status
+    if status is None:
+        return Reason.USAGE_UNKNOWN
     needs_check = bool(status.needs_check or (pool.lvm and pool.lvm.needs_check))
     is_unknown = status.data is None or status.metadata is None
     return _first(
@@ -56,8 +58,10 @@ def layout_obstacle(pool: ThinPool, group: VolumeGroup | None) -> Reason | None:
     )
     if closed or pool.lvm is None:
         return closed or Reason.LAYOUT_UNKNOWN
+    segments = (pool.lvm.data_segment_type, pool.lvm.metadata_segment_type)
     return _first(
         (group.is_partial, Reason.VG_PARTIAL),
+        (None in segments, Reason.LAYOUT_UNKNOWN),  # so is what an extension costs
         (not group.is_writable or not pool.lvm.is_writable, Reason.NOT_WRITABLE),
         (pool.lvm.is_locked, Reason.LOCKED),
         (pool.is_renamed or not sizes_agree(pool), Reason.LAYOUT_DIFFERS),

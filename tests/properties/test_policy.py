@@ -12,6 +12,7 @@ from exporter import autoextend
 from exporter.autoextend import LvmVersion
 from exporter.model import Decision, Device, Reason, ThinPool, Usage, VolumeGroup
 from exporter.policy import Limits, Outlook, decide
+from exporter.policy.need import MARGIN
 from tests.factories import (
     EXTENT_BYTES,
     make_kernel_pool,
@@ -173,7 +174,6 @@ def outlooks(draw: st.DrawFn) -> Outlook:
     return Outlook(
         bytes_per_second={Device.DATA: draw(RATES), Device.METADATA: draw(RATES)},
         lasted_seconds=draw(st.dictionaries(st.sampled_from(Device), st.floats(0, 3600))),
-        extend_seconds=draw(st.floats(0, 600)),
         reaction_seconds=draw(st.floats(0, 600)),
         horizon_seconds=draw(st.floats(0, 3600)),
         is_for_any_policy=draw(st.booleans()),
@@ -196,14 +196,14 @@ def test_anticipation_keeps_to_the_reserve(
 def test_anticipation_adds_no_more_than_the_horizon_asks_for(
     pool: ThinPool, group: VolumeGroup, outlook: Outlook
 ) -> None:
-    """What the policy would not add is bounded by rate times horizon, to one stripe."""
+    """The horizon, or two extensions if they take longer; rounded up to one stripe."""
     plain = decide(pool, group, Limits())
     decision = decide(pool, group, Limits(), outlook=outlook)
 
     for extension in decision.extensions:
         rate = outlook.bytes_per_second[extension.device]
         bound = max(
-            rate * outlook.horizon_seconds,
+            rate * max(outlook.horizon_seconds, 2 * outlook.reaction_seconds * MARGIN),
             *(
                 other.wanted_bytes - other.from_extents * EXTENT_BYTES
                 for other in plain.extensions

@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from exporter.model import (
+    UNKNOWN_STATUS,
     Decision,
     Device,
     Extension,
@@ -331,6 +332,17 @@ def test_pvs_that_may_not_be_used_do_not_count() -> None:
             group_with(99),
             Reason.LOCKED,
         ),
+        # The row of the LV was refused: nobody knows what an extension costs.
+        (
+            replace(pool_used(0.99), lvm=make_lvm_pool(data_segment_type=None)),
+            group_with(99),
+            Reason.LAYOUT_UNKNOWN,
+        ),
+        (
+            replace(pool_used(0.99), lvm=make_lvm_pool(metadata_segment_type=None)),
+            group_with(99),
+            Reason.LAYOUT_UNKNOWN,
+        ),
         (
             replace(pool_used(0.99), lvm=make_lvm_pool(needs_check=True)),
             group_with(99),
@@ -358,7 +370,12 @@ def test_pvs_that_may_not_be_used_do_not_count() -> None:
             Reason.INACTIVE,
         ),
         (
-            replace(pool_used(0.99), kernel=None, mode=PoolMode.UNKNOWN),
+            replace(
+                pool_used(0.99),
+                kernel=None,
+                mode=PoolMode.UNKNOWN,
+                lvm=make_lvm_pool(data_percent=None),
+            ),
             group_with(99),
             Reason.USAGE_UNKNOWN,
         ),
@@ -488,7 +505,7 @@ MIB = 1024 * 1024
 def outlook(data: float = 0.0, metadata: float = 0.0, **changes: object) -> Outlook:
     """Expect these MiB/s, with the default horizon."""
     rates = {Device.DATA: data * MIB, Device.METADATA: metadata * MIB}
-    expected = Outlook(bytes_per_second=rates, reaction_seconds=5.0, horizon_seconds=10.0)
+    expected = Outlook(bytes_per_second=rates, reaction_seconds=0.0, horizon_seconds=10.0)
     return replace(expected, **changes)
 
 
@@ -528,17 +545,48 @@ def test_a_step_over_the_threshold_lasts_for_the_horizon() -> None:
     assert extension.added_bytes > 16_000 * MIB
 
 
-@pytest.mark.parametrize(
-    ("lasted", "extend", "seconds"),
-    [(0.25, 0.1, 1.0), (0.25, 0.8, 1.6), (2.0, 0.1, 8.0), (3.0, 0.1, 10.0), (0.25, 30.0, 10.0)],
-)
-def test_a_rate_is_taken_to_go_on_for_four_times_as_long_as_it_has(
-    lasted: float, extend: float, seconds: float
-) -> None:
-    """Within the horizon; and for two extensions at least."""
-    expected = outlook(data=20_000, lasted_seconds={Device.DATA: lasted}, extend_seconds=extend)
+@pytest.mark.parametrize("seconds", [0.2, 2.0, 5.0, 10.0, 20.0, 60.0])
+def test_a_pool_that_is_full_before_the_next_reaction_is_extended(seconds: float) -> None:
+    """However slow lvextend is: what is free lasts for 1.2 times as long as one takes."""
+    rate = 9726 / (1.2 * seconds)
+    expected = outlook(data=rate, reaction_seconds=seconds)
 
     decision = decide(pool_used(0.5), group_with(100_000), NO_LIMITS, outlook=expected)
+
+    assert decision.reason is Reason.EXTEND_ANTICIPATED
+    added = by_device(decision)[Device.DATA].added_bytes / MIB
+    assert 9726 + added >= 2 * seconds * rate
+
+
+@pytest.mark.parametrize(
+    ("data_percent", "reason"),
+    [(80.0, Reason.BELOW_THRESHOLD), (80.01, Reason.EXTEND), (None, Reason.USAGE_UNKNOWN)],
+)
+def test_lvs_serves_while_the_kernel_gives_no_status(
+    data_percent: float | None, reason: Reason
+) -> None:
+    """In decisions as well; without either nothing is known, and nothing is claimed."""
+    lvm = make_lvm_pool(data_percent=data_percent, metadata_percent=1.0)
+    pool = replace(pool_used(0.1), lvm=lvm, kernel=None, mode=PoolMode.UNKNOWN)
+
+    assert decide(pool, group_with(10_000), NO_LIMITS).reason is reason
+    unread = make_kernel_pool(status=UNKNOWN_STATUS)
+    pool = replace(pool_used(0.1), lvm=lvm).with_kernel(unread)
+    assert decide(pool, group_with(10_000), NO_LIMITS).reason is reason
+
+
+@pytest.mark.parametrize(
+    ("lasted", "reaction", "seconds"),
+    [(0.25, 0.1, 1.0), (0.25, 0.8, 2.4), (2.0, 0.1, 8.0), (3.0, 0.1, 10.0), (60.0, 30.0, 90.0)],
+)
+def test_a_rate_is_taken_to_go_on_for_four_times_as_long_as_it_has(
+    lasted: float, reaction: float, seconds: float
+) -> None:
+    """Within the horizon; and for two extensions and a half more, whatever the horizon."""
+    lasts = {Device.DATA: lasted}
+    expected = outlook(data=20_000, lasted_seconds=lasts, reaction_seconds=reaction)
+
+    decision = decide(pool_used(0.5), group_with(1_000_000), NO_LIMITS, outlook=expected)
 
     added = by_device(decision)[Device.DATA].added_bytes
     assert added == -(-(20_000 * seconds - 9726) // 4) * 4 * MIB
@@ -546,7 +594,7 @@ def test_a_rate_is_taken_to_go_on_for_four_times_as_long_as_it_has(
 
 def test_a_short_burst_is_given_no_whole_horizon() -> None:
     """300 MiB in a quarter of a second: what is free lasts 3 s of that, and is left to do."""
-    burst = outlook(data=1200, lasted_seconds={Device.DATA: 0.25}, extend_seconds=0.2)
+    burst = outlook(data=1200, lasted_seconds={Device.DATA: 0.25}, reaction_seconds=0.2)
 
     decision = decide(pool_used(0.8), group_with(10_000), NO_LIMITS, outlook=burst)
 
