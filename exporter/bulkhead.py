@@ -66,17 +66,31 @@ class Bulkheads:
         with self._lock:
             return dict(self._counts)
 
-    def contain(self, stage: Stage, name: str = "") -> Bulkhead:
-        """Return a context manager that ends at an exception instead of passing it on."""
-        return Bulkhead(self, stage, name)
+    def contain(
+        self, stage: Stage, name: str = "", *, expected: tuple[type[Exception], ...] = ()
+    ) -> Bulkhead:
+        """Return a context manager that stops an exception instead of passing it on.
 
-    def failed(self, stage: Stage, name: str, error: Exception) -> None:
+        The caller logs the `expected` ones itself; they are counted here all the same.
+        """
+        return Bulkhead(self, stage, name, expected)
+
+    def failed(
+        self,
+        stage: Stage,
+        name: str,
+        error: Exception,
+        *,
+        expected: tuple[type[Exception], ...] = (),
+    ) -> None:
         """Count a failure, and log it with the name of what failed.
 
-        An error of the host is a line; any other one is a fault of ours, with a traceback.
+        An error of the host is one line; any other one is a fault of ours, with a traceback.
         """
         with self._lock:
             self._counts[stage] += 1
+        if isinstance(error, expected):
+            return
         message = quote(str(error) or repr(error))
         if not self._throttle.is_due((stage, name), message):
             return
@@ -92,10 +106,17 @@ class Bulkheads:
 class Bulkhead:
     """One use of a bulkhead; `error` holds what it caught."""
 
-    __slots__ = ("_all", "_name", "_stage", "error")
+    __slots__ = ("_all", "_expected", "_name", "_stage", "error")
 
-    def __init__(self, bulkheads: Bulkheads, stage: Stage, name: str) -> None:
+    def __init__(
+        self,
+        bulkheads: Bulkheads,
+        stage: Stage,
+        name: str,
+        expected: tuple[type[Exception], ...],
+    ) -> None:
         self._all, self._stage, self._name = bulkheads, stage, name
+        self._expected = expected
         self.error: Exception | None = None
 
     def __enter__(self) -> Bulkhead:
@@ -110,5 +131,5 @@ class Bulkhead:
         if not isinstance(error, Exception):
             return False
         self.error = error
-        self._all.failed(self._stage, self._name, error)
+        self._all.failed(self._stage, self._name, error, expected=self._expected)
         return True

@@ -12,31 +12,48 @@ from pathlib import Path
 
 from msgspec import Struct, structs
 
+from exporter.bulkhead import Bulkheads
 from exporter.command import Output, Runner
 from exporter.devmapper import Kernel
-from exporter.errors import HostError
+from exporter.errors import HostError, quote
+from exporter.events import NoLog
 from exporter.growth import Growth
 from exporter.model import (
     Collector,
     CollectorState,
     Dmeventd,
     DockerInfo,
-    KernelPool,
     KernelReading,
     LvmLayout,
+    LvmPool,
     Policies,
     PoolStatus,
     Snapshot,
+    Stage,
     StorageReading,
+    ThinPool,
+    VolumeGroup,
 )
 from exporter.naming import ReadOwners, VolumeNames
-from exporter.snapshot import MAX_VOLUMES, Readings, build, overlay
+from exporter.snapshot import (
+    MAX_VOLUMES,
+    LivePools,
+    Readings,
+    build,
+    overlay,
+    without_old_percentages,
+)
 from exporter.sources import device_mapper, docker, docker_volumes, lvm, policy
 from exporter.sources.lvm_dialect import Dialect, Dialects
 from exporter.sources.lvm_layout import merge
 
 # Commands have deadlines; the kernel itself waits for a disk for as long as that takes.
 KERNEL_PATIENCE_SECONDS = 10.0
+# Several commands, each with its deadline: a start must not wait for all of them.
+LVM_PATIENCE_SECONDS = 60.0
+# What was read longer ago is no longer current: intervals of the schedule, and some seconds.
+KERNEL_LASTS_INTERVALS, KERNEL_LASTS_SECONDS = 2.0, 10.0
+LVM_LASTS_INTERVALS = 3.0
 # Docker's client is asked twice where it knows no JSON; beyond that it is a file system
 # that hangs, in which a data root's links were to be followed.
 DOCKER_PATIENCE_DEADLINES = 3
@@ -70,13 +87,7 @@ class Programs(Struct, frozen=True, kw_only=True):
     docker: str
     lvm_deadline_seconds: float
     docker_deadline_seconds: float
-
-
-class LivePools(Struct, frozen=True, kw_only=True):
-    """The pools as the guard last saw them, and when, in monotonic seconds."""
-
-    pools: tuple[KernelPool, ...]
-    read_at: float
+    lvm_interval_seconds: float = 15.0  # from one scheduled reading to the next
 
 
 class Collection:
@@ -90,22 +101,22 @@ class Collection:
         wall_clock: Callable[[], float],
         clock: Callable[[], float],
         on_change: Callable[[Collector, CollectorState], None] = lambda *_: None,
-        on_group: Callable[[str], None] = lambda _: None,
+        bulkheads: Bulkheads | None = None,
     ) -> None:
         self._host = host
+        self.bulkheads = bulkheads or Bulkheads(NoLog(), clock)
         self.programs = programs
         self._wall_clock = wall_clock
         self._clock = clock
         self._on_change = on_change
-        self._on_group = on_group
+        # Called with the name of a VG that is about to be read.
+        self.on_group: Callable[[str], None] = lambda _: None
         self._in_use = {name: threading.Lock() for name in Collector}
         self._swap = threading.Lock()
         self._states = {name: CollectorState() for name in Collector}
         self._reading_since: dict[Collector, float] = {}
         self._readings = Readings()
         self._dialects = Dialects(clock)
-        # When the reading began that the VGs' present account is of.
-        self._groups_read_at: dict[str, float] = {}
         self._layout_read_at = float("-inf")
         self._kernel_read_at = float("-inf")
         self._growth = Growth()
@@ -141,37 +152,64 @@ class Collection:
         """What the host's LVM understands."""
         return self._dialects.current
 
+    @property
+    def lvm_lasts_seconds(self) -> float:
+        """For how long the usage by lvs is current."""
+        return LVM_LASTS_INTERVALS * self.programs.lvm_interval_seconds
+
+    @property
+    def lvm_seconds(self) -> float | None:
+        """How long the last reading of LVM took."""
+        return self._states[Collector.LVM].duration_seconds
+
     def snapshot(self, live: LivePools | None = None) -> Snapshot:
-        """Merge the last good values, and the guard's view of the pools if it is newer."""
-        readings = structs.replace(
-            self._readings,
-            growth=self._growth.bytes_per_second,
-            owners=self._names.owners,
-        )
-        if live and readings.kernel and live.read_at >= self._kernel_read_at:
-            kernel = overlay(readings.kernel, live.pools)
-            readings = structs.replace(readings, kernel=kernel)
+        """Merge the last good values, with what the guard has read of the pools since."""
+        readings = self._current(live)
         return build(
             readings,
             {name: self._state(name) for name in self._states},
             taken_at=self._wall_clock(),
             is_simulated=self._host.is_simulated,
             max_volumes=self.max_volumes,
+            bulkheads=self.bulkheads,
+        )
+
+    def _current(self, live: LivePools | None) -> Readings:
+        """Return the readings without any usage that is no longer current."""
+        readings, now = self._readings, self._clock()
+        lasts = KERNEL_LASTS_INTERVALS * self.programs.lvm_interval_seconds
+        oldest = now - (live.lasts_seconds if live else lasts + KERNEL_LASTS_SECONDS)
+        kernel, lvm, listed_at = readings.kernel, readings.lvm, self._kernel_read_at
+        if kernel is None and live:
+            kernel = KernelReading()
+        if kernel is not None:
+            kernel = overlay(kernel, self._kernel_read_at, live, oldest=oldest)
+            listed_at = max(listed_at, live.listed_at) if live else listed_at
+        if lvm is not None:
+            lvm = without_old_percentages(
+                lvm, readings.groups_read_at, oldest=now - self.lvm_lasts_seconds
+            )
+        return structs.replace(
+            readings,
+            kernel=kernel,
+            lvm=lvm,
+            is_list_old=listed_at < oldest,
+            growth=self._growth.bytes_per_second,
+            owners=self._names.owners,
         )
 
     def _is_waiting(self, name: Collector) -> bool:
         """Whether a source has been asked for so long that it counts as failed."""
         since = self._reading_since.get(name)
-        patience = self._patience_seconds(name)
-        return since is not None and patience is not None and self._clock() > since + patience
+        return since is not None and self._clock() > since + self._patience_seconds(name)
 
-    def _patience_seconds(self, name: Collector) -> float | None:
-        """For how long a source may be read; None where its commands see to that."""
+    def _patience_seconds(self, name: Collector) -> float:
+        """Return for how long a source may be read before it counts as failed."""
         if name is Collector.DEVICE_MAPPER:
             return KERNEL_PATIENCE_SECONDS
         if name is Collector.DOCKER:
             return DOCKER_PATIENCE_DEADLINES * self.programs.docker_deadline_seconds
-        return None
+        return LVM_PATIENCE_SECONDS
 
     def _state(self, name: Collector) -> CollectorState:
         if not self._is_waiting(name):
@@ -183,7 +221,8 @@ class Collection:
         """Read every source once; the policy after LVM, which names the profiles."""
         for name in Collector:
             self.refresh(name)
-        self.name_volumes()
+        with self.bulkheads.contain(Stage.SOURCE, "names"):
+            self.name_volumes()
 
     def name_volumes(self) -> None:
         """Find whose Docker's volumes are, in about the time that Docker itself is given."""
@@ -217,14 +256,14 @@ class Collection:
 
     def refresh_group(self, vg_name: str) -> None:
         """Read one VG anew, for a decision that is to be acted on. Raises HostError."""
-        self._on_group(vg_name)
+        self.on_group(vg_name)
         began = self._clock()
         layout = self._read_layout((vg_name,))
         with self._swap:
             known = self._readings.lvm
             if known is None:
                 return  # the first full reading is still to come, and shows the rest too
-            if began < max(self._layout_read_at, self._groups_read_at.get(vg_name, began)):
+            if not self._is_newest(vg_name, began):
                 return  # another reading, which began after this one, has ended before it
             merged = merge(known, layout, keep=lambda name: name != vg_name)
             merged = structs.replace(
@@ -233,16 +272,53 @@ class Collection:
                 monitoring=known.monitoring,
                 problems=known.problems,
             )
-            self._readings = structs.replace(self._readings, lvm=merged)
-            self._groups_read_at[vg_name] = began
+            self._readings = structs.replace(
+                self._readings,
+                lvm=merged,
+                groups_read_at={**self._readings.groups_read_at, vg_name: began},
+            )
         self._read_unread_policies()
 
-    def pool_status(self, dm_name: str) -> PoolStatus | None:
-        """Read one pool's status now. Raises HostError."""
-        device = self._host.kernel.device(dm_name)
+    def _is_newest(self, vg_name: str, began: float) -> bool:
+        read_at = self._readings.groups_read_at.get(vg_name, began)
+        return began >= max(self._layout_read_at, read_at)
+
+    def take_account(self, pool: LvmPool, group: VolumeGroup) -> None:
+        """Put in a pool and its VG as an extension has left them, until LVM is read again."""
+        now = self._clock()
+        with self._swap:
+            known = self._readings.lvm
+            if known is None:
+                return
+            pools = tuple(
+                pool if other.lv_uuid == pool.lv_uuid else other for other in known.pools
+            )
+            groups = tuple(
+                group if other.uuid == group.uuid else other for other in known.volume_groups
+            )
+            self._readings = structs.replace(
+                self._readings,
+                lvm=structs.replace(known, pools=pools, volume_groups=groups),
+                # A reading that began before the extension ended is older than this.
+                groups_read_at={**self._readings.groups_read_at, group.name: now},
+            )
+
+    def pool_status(self, pool: ThinPool) -> PoolStatus | None:
+        """Ask the kernel for one pool's status now; None if its device is gone.
+
+        Raises HostError, also if another pool has the device now.
+        """
+        device = self._host.kernel.device(pool.device_name)
         if device is None or device.kind != "thin-pool":
             return None
+        if pool.kernel and device.uuid != pool.kernel.dm_uuid:
+            raise HostError(f"{device.name} belongs to another pool now")
         return device_mapper.kernel_pool(device, lambda _: None).status
+
+    def lvm_pool(self, label: str) -> LvmPool | None:
+        """Return what LVM last said of a pool."""
+        pools = self._readings.lvm.pools if self._readings.lvm else ()
+        return next((pool for pool in pools if pool.label == label), None)
 
     def dmeventd_activity(self) -> Mapping[str, object]:
         """Look at what dmeventd's process does now, for the log."""
@@ -252,14 +328,15 @@ class Collection:
         started, began = self._wall_clock(), self._clock()
         old = self._states[name]
         self._reading_since[name] = began
-        try:
+        with self.bulkheads.contain(Stage.SOURCE, name, expected=(HostError,)) as bulkhead:
             read()
-        except HostError as error:
-            state = structs.replace(old, is_ok=False, error=str(error))
-        else:
+        error = bulkhead.error
+        if error is None:
             state = structs.replace(old, is_ok=True, error=None, succeeded_at=started)
-        finally:
-            del self._reading_since[name]
+        else:
+            text = str(error) if isinstance(error, HostError) else quote(repr(error))
+            state = structs.replace(old, is_ok=False, error=text)
+        del self._reading_since[name]
         state = structs.replace(
             state, attempted_at=started, duration_seconds=self._clock() - began
         )
@@ -317,14 +394,20 @@ class Collection:
         with self._swap:
             known = self._readings.lvm or layout
             # Of a VG that has been read by itself since, what this has is older.
-            merged = merge(
-                known, layout, keep=lambda name: self._groups_read_at.get(name, began) > began
-            )
+            read_at = self._readings.groups_read_at
+            merged = merge(known, layout, keep=lambda name: read_at.get(name, began) > began)
             self._layout_read_at = began
             # Of a dmeventd that has just come, nothing is known until it is asked.
             monitoring = known.monitoring if dmeventd.is_alive else {}
             merged = structs.replace(merged, dmeventd=dmeventd, monitoring=monitoring)
-            self._readings = structs.replace(self._readings, lvm=merged)
+            self._readings = structs.replace(
+                self._readings,
+                lvm=merged,
+                groups_read_at={
+                    group.name: max(began, read_at.get(group.name, began))
+                    for group in merged.volume_groups
+                },
+            )
 
     def _read_policy(self) -> None:
         policies = policy.read(self._run_lvm, self.programs.lvm, self._profiles())

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from functools import partial
 
 from exporter.command import Output, Runner
-from exporter.errors import HostError
+from exporter.errors import HostError, quote
 from exporter.manner import USUAL, Manner
 from exporter.model import (
+    MAX_METADATA_BYTES,
     METADATA_BLOCK_BYTES,
     Attempt,
     Decision,
@@ -23,10 +25,6 @@ from exporter.model import (
     PoolStatus,
 )
 
-# Above this the kernel uses less of a metadata LV than its size says.
-MAX_KERNEL_METADATA_BLOCKS = 33161216 // 8
-
-NO_VG = ""
 ReadStatus = Callable[[], "PoolStatus | None"]
 
 
@@ -58,11 +56,14 @@ class Extender:
         deadline_seconds: float,
         clock: Callable[[], float],
         can_archive: Callable[[], bool] = lambda: True,
-        manner: Callable[[str], Manner] = lambda _: USUAL,
+        manner: Callable[[], Manner] = lambda: USUAL,
     ) -> None:
         self._runner = runner
         self._can_archive = can_archive
-        self._manner = manner
+        self._choose_manner = manner
+        self._manner = USUAL  # as it was chosen last: an extension reads no file
+        # Whether commands that go by LVM's hints miss a disk of this VG.
+        self.has_stale_hints: Callable[[str], bool] = lambda _: False
         self._lvm = lvm
         self.deadline_seconds = deadline_seconds
         self._clock = clock
@@ -72,47 +73,59 @@ class Extender:
         pool_label: str,
         decision: Decision,
         *,
+        before: PoolStatus,
         read_status: ReadStatus,
+        on_start: Callable[[], None],
         on_stuck: Callable[[], None],
     ) -> Attempt:
         """Extend the pool and report what the kernel says of it afterwards.
 
+        `before` is the status on which the decision rests.
         Refused where LVM cannot archive the VG, lvextend runs once more, without archive.
-        At the deadline `on_stuck` is called, once; the wait goes on, because another
-        lvextend in the same VG would only queue behind this one.
+        `on_start` is called when lvextend runs. At the deadline `on_stuck` is called, and the
+        wait goes on, because another lvextend in the VG would only queue behind this one.
         Raises HostError when lvextend cannot be started or the pool cannot be read.
         """
-        before = _status(read_status)
         started = self._clock()
-        manner = self._manner(pool_label.partition("/")[0])
-        output = self._run(pool_label, decision, manner, on_stuck)
-        outcomes = _outcomes(decision, before, _status(read_status), output)
+        manner = self._manner
+        if self.has_stale_hints(pool_label.partition("/")[0]):
+            manner = manner.without_hints()
+        run = partial(self._run, pool_label, decision, on_start=on_start, on_stuck=on_stuck)
+        output = run(manner)
+        after = _known(read_status())
+        outcomes = _outcomes(decision, before, after, output)
         is_archived = not all(map(_is_refused, outcomes)) or self._can_archive()
         if not is_archived:
-            output = self._run(pool_label, decision, manner.without_archive(), on_stuck)
-            outcomes = _outcomes(decision, before, _status(read_status), output)
+            output = run(manner.without_archive())
+            after = _known(read_status())
+            outcomes = _outcomes(decision, before, after, output)
         return Attempt(
             outcomes=outcomes,
             duration_seconds=self._clock() - started,
             exit_status=output.status,
             is_archived=is_archived,
-            message=(output.stderr.strip() or output.stdout.strip()),
+            message=quote(output.stderr) or quote(output.stdout),
+            status=after,
         )
 
     def keep_ready(self) -> None:
         """Have lvextend begin at once when it is next needed; costs nothing while it would."""
+        self._manner = self._choose_manner()
         with contextlib.suppress(HostError):  # then it begins as any command does
-            self._runner.keep_ready(self._lvm, environment=self._manner(NO_VG).environment)
+            self._runner.keep_ready(self._lvm, environment=self._manner.environment)
 
     def _run(
         self,
         pool_label: str,
         decision: Decision,
         manner: Manner,
+        *,
+        on_start: Callable[[], None],
         on_stuck: Callable[[], None],
     ) -> Output:
         argv = argv_lvextend(self._lvm, pool_label, decision, manner=manner)
         running = self._runner.start(argv, environment=manner.environment)
+        on_start()
         output = running.wait(self.deadline_seconds)
         if output is None:
             on_stuck()
@@ -121,10 +134,9 @@ class Extender:
         return output
 
 
-def _status(read_status: ReadStatus) -> PoolStatus:
-    status = read_status()
+def _known(status: PoolStatus | None) -> PoolStatus:
     if status is None or status.data is None or status.metadata is None:
-        raise HostError("the pool's size cannot be read from the kernel")
+        raise HostError("the pool's size cannot be read after lvextend")
     return status
 
 
@@ -138,8 +150,7 @@ def _outcomes(
 
 def _is_refused(outcome: Outcome) -> bool:
     """Whether nothing at all has happened, as when LVM could not archive."""
-    has_grown = outcome.after_bytes > outcome.before_bytes
-    return outcome.failure is Failure.REFUSED and not has_grown
+    return outcome.failure is Failure.REFUSED and not outcome.has_grown
 
 
 def _outcome(
@@ -160,7 +171,7 @@ def _total_bytes(status: PoolStatus, device: Device) -> int:
 def _expected_bytes(extension: Extension, after: PoolStatus) -> int:
     """Compute the total that the kernel reports for an LV of the decided size."""
     if extension.device is Device.METADATA:
-        blocks = min(extension.size_bytes // METADATA_BLOCK_BYTES, MAX_KERNEL_METADATA_BLOCKS)
-        return blocks * METADATA_BLOCK_BYTES
+        usable = min(extension.size_bytes, MAX_METADATA_BYTES)
+        return usable // METADATA_BLOCK_BYTES * METADATA_BLOCK_BYTES
     chunk = after.data.block_bytes if after.data else 1
     return extension.size_bytes // chunk * chunk

@@ -35,6 +35,10 @@ class Manner(Struct, frozen=True, kw_only=True):
         """Give the settings as the one option that LVM takes for them."""
         return ("--config", " ".join(self.settings)) if self.settings else ()
 
+    def without_hints(self) -> Manner:
+        """Give the same, but for a VG of which LVM's hints miss a disk."""
+        return Manner(environment=self.environment, settings=(NO_HINTS, *self.settings))
+
     def without_archive(self) -> Manner:
         """Give the same, but for a VG that LVM cannot archive."""
         return Manner(environment=self.environment, settings=(*self.settings, NO_ARCHIVE))
@@ -48,16 +52,15 @@ def choose(
     *,
     dmeventd: Callable[[], Dmeventd],
     has_devices_of_dmeventd: bool,
-    has_stale_hints: bool = False,
 ) -> Manner:
-    """Choose by what this LVM understands, by what dmeventd has, and by LVM's hints.
+    """Choose by what this LVM understands, and by what dmeventd has.
 
     Beside a live dmeventd monitoring stays as it is configured: lvextend unregisters the
     pool while it is suspended, and without monitoring would not register it again.
     """
-    settings = [NO_HINTS] if has_stale_hints else []
     if dialect.is_full and not has_devices_of_dmeventd:
-        return Manner(settings=tuple(settings))
+        return USUAL
+    settings = []
     if not dmeventd().is_alive:
         settings.append(UNMONITORED)
     if has_devices_of_dmeventd:

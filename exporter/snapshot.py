@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 
 from msgspec import Struct, structs
 
 from exporter import autoextend, placement
-from exporter.dm_names import LVM_UUID_LENGTH, LVM_UUID_PREFIX, lvm_uuid, split_dm_name
+from exporter.bulkhead import Bulkheads
+from exporter.dm_names import (
+    LVM_UUID_LENGTH,
+    LVM_UUID_PREFIX,
+    POOL_LAYER_SUFFIX,
+    join_dm_name,
+    lvm_uuid,
+    split_dm_name,
+)
+from exporter.errors import quote
 from exporter.growth import VolumeKey
 from exporter.model import (
+    UNKNOWN_STATUS,
     Collector,
     CollectorState,
     Dmeventd,
@@ -25,6 +36,7 @@ from exporter.model import (
     PoolSource,
     Problem,
     Snapshot,
+    Stage,
     StorageReading,
     ThinPool,
     VolumeOwner,
@@ -38,6 +50,8 @@ class Readings(Struct, frozen=True, kw_only=True):
     """The last good value of each source; None until there was one.
 
     `growth` is what thin volumes gain, in bytes a second; `owners` are by device.
+    `groups_read_at` is when each VG was last read, in monotonic seconds; `is_list_old`: the
+    kernel has not told for long which devices there are.
     """
 
     kernel: KernelReading | None = None
@@ -47,13 +61,74 @@ class Readings(Struct, frozen=True, kw_only=True):
     growth: Mapping[VolumeKey, float] = {}
     owners: Mapping[str, VolumeOwner] = {}
     storage: StorageReading | None = None
+    groups_read_at: Mapping[str, float] = {}
+    is_list_old: bool = False
 
 
-def overlay(reading: KernelReading, live: Iterable[KernelPool]) -> KernelReading:
-    """Put newer pools into a reading, which alone knows the files under loop devices."""
-    loops = {pool.device_number: pool.loop for pool in reading.pools}
-    pools = tuple(structs.replace(pool, loop=loops.get(pool.device_number)) for pool in live)
-    return structs.replace(reading, pools=pools)
+class LivePools(Struct, frozen=True, kw_only=True):
+    """The pools as the guard last saw them; times are monotonic seconds.
+
+    `read_at` is when the status of each was read, by its device; `listed_at` when the kernel
+    last told which devices there are. A status is current for `lasts_seconds`.
+    """
+
+    reading: KernelReading
+    read_at: Mapping[str, float]
+    listed_at: float
+    lasts_seconds: float
+
+
+def overlay(
+    reading: KernelReading, read_at: float, live: LivePools | None, *, oldest: float
+) -> KernelReading:
+    """Take of each pool the status that was read last, none that is older than `oldest`.
+
+    `reading` is the collector's: it alone knows the files under loop devices.
+    """
+    if live is None:
+        pools = [(pool, read_at) for pool in reading.pools]
+        return structs.replace(reading, pools=tuple(_current(*row, oldest) for row in pools))
+    slow = {_identity(pool): pool for pool in reading.pools}
+    quick = {_identity(pool): pool for pool in live.reading.pools}
+    listed = quick if live.listed_at >= read_at else slow
+    pools = []
+    for identity in listed:
+        rows = [
+            (quick.get(identity), live.read_at.get(identity[0], oldest)),
+            (slow.get(identity), read_at),
+        ]
+        known = [(pool, at) for pool, at in rows if pool and pool.status.is_known]
+        newest, at = max(known or [(listed[identity], oldest)], key=lambda row: row[1])
+        loop = slow[identity].loop if identity in slow else None
+        pools.append((structs.replace(newest, loop=loop), at))
+    unread = {problem.subject: problem for problem in live.reading.problems}
+    problems = {problem.subject: problem for problem in reading.problems} | unread
+    return structs.replace(
+        reading,
+        pools=tuple(_current(pool, at, oldest) for pool, at in pools),
+        problems=tuple(problems.values()),
+    )
+
+
+def _identity(pool: KernelPool) -> tuple[str, str, str]:
+    return pool.dm_name, pool.dm_uuid, pool.device_number
+
+
+def _current(pool: KernelPool, read_at: float, oldest: float) -> KernelPool:
+    return pool if read_at >= oldest else structs.replace(pool, status=UNKNOWN_STATUS)
+
+
+def without_old_percentages(
+    layout: LvmLayout, read_at: Mapping[str, float], *, oldest: float
+) -> LvmLayout:
+    """Drop the usage by lvs of VGs that were read before `oldest`; the layout stays."""
+    pools = tuple(
+        pool
+        if read_at.get(pool.vg_name, oldest) >= oldest
+        else structs.replace(pool, data_percent=None, metadata_percent=None)
+        for pool in layout.pools
+    )
+    return structs.replace(layout, pools=pools)
 
 
 def build(
@@ -63,12 +138,17 @@ def build(
     taken_at: float,
     is_simulated: bool = False,
     max_volumes: int = MAX_VOLUMES,
+    bulkheads: Bulkheads | None = None,
 ) -> Snapshot:
-    """Merge the readings; each part may be absent, and the others still count."""
+    """Merge the readings; each part may be absent, and the others still count.
+
+    A pool that cannot be merged has nothing but its name, and a problem says why.
+    """
     lvm = readings.lvm or LvmLayout()
     kernel = readings.kernel or KernelReading()
     storage = readings.storage
-    pools = tuple(_Merge(readings, max_volumes).pools())
+    merge = _Merge(readings, max_volumes, bulkheads)
+    pools = tuple(merge.pools())
     return Snapshot(
         taken_at=taken_at,
         is_simulated=is_simulated,
@@ -84,6 +164,7 @@ def build(
             *lvm.problems,
             *_profile_problems(readings.policies),
             *(storage.problems if storage else ()),
+            *merge.problems,
         ),
         storage=placement.places(storage, pools, is_kernel_known=readings.kernel is not None),
     )
@@ -108,9 +189,15 @@ def _profile_problems(policies: Policies | None) -> Iterable[Problem]:
 class _Merge:
     """Joins pools by the UUID that LVM gives to their device."""
 
-    def __init__(self, readings: Readings, max_volumes: int) -> None:
+    def __init__(
+        self, readings: Readings, max_volumes: int, bulkheads: Bulkheads | None
+    ) -> None:
         self._readings = readings
+        self._bulkheads = bulkheads
+        self.problems: list[Problem] = []
         self._kernel = readings.kernel or KernelReading()
+        self._is_unasked = readings.kernel is None or readings.is_list_old
+        self._unread = {problem.subject for problem in self._kernel.problems}
         self._volumes = Volumes(
             self._kernel.thins, readings.growth, readings.owners, limit=max_volumes
         )
@@ -147,10 +234,30 @@ class _Merge:
             kernel = self._by_uuid.get(lvm_uuid(lvm.vg_uuid, lvm.lv_uuid))
             if kernel:
                 known.add(kernel.dm_name)
-            yield self._lvm_pool(lvm, kernel)
+            bare = ThinPool(
+                vg_name=lvm.vg_name,
+                name=lvm.name,
+                source=PoolSource.LVM,
+                mode=PoolMode.UNKNOWN,
+            )
+            yield self._contained(bare, partial(self._lvm_pool, lvm, kernel))
         for kernel in self._kernel.pools:
             if kernel.dm_name not in known:
-                yield self._unlisted_pool(kernel)
+                bare = ThinPool(
+                    vg_name="",
+                    name=kernel.dm_name,
+                    source=PoolSource.DEVICE_MAPPER,
+                    mode=PoolMode.UNKNOWN,
+                )
+                yield self._contained(bare, partial(self._unlisted_pool, kernel))
+
+    def _contained(self, bare: ThinPool, make: Callable[[], ThinPool]) -> ThinPool:
+        if self._bulkheads is None:
+            return make()
+        with self._bulkheads.contain(Stage.REPORT, bare.label) as bulkhead:
+            return make()
+        self.problems.append(Problem(subject=bare.label, message=quote(repr(bulkhead.error))))
+        return bare
 
     def _lvm_pool(self, lvm: LvmPool, kernel: KernelPool | None) -> ThinPool:
         profile = lvm.profile or self._group_profile(lvm.vg_name)
@@ -213,11 +320,14 @@ class _Merge:
         )
 
     def _mode(self, lvm: LvmPool, kernel: KernelPool | None) -> PoolMode:
-        if kernel:
+        """Return the mode by the kernel, or by lvs while the kernel gives no status."""
+        if kernel and kernel.status.is_known:
             return kernel.status.mode
-        if self._readings.kernel is None and lvm.is_active is not False:
-            return PoolMode.UNKNOWN
-        return PoolMode.INACTIVE
+        name = join_dm_name(lvm.vg_name, lvm.name)
+        is_unread = {name, f"{name}{POOL_LAYER_SUFFIX}"} & self._unread
+        if kernel is None and (lvm.is_active is False or not (self._is_unasked or is_unread)):
+            return PoolMode.INACTIVE
+        return lvm.status.mode if lvm.status else PoolMode.UNKNOWN
 
     def _group_profile(self, vg_name: str) -> str | None:
         return self._group_profiles.get(vg_name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from exporter.bulkhead import Bulkheads
 from exporter.collection import Collection, Programs
 from exporter.extend import Extender
 from exporter.guard import Clocks, Guard, Rules
@@ -53,15 +54,17 @@ class GuardedHost:
             PROGRAMS,
             wall_clock=self.clock,
             clock=self.clock,
+            bulkheads=Bulkheads(self.log, self.clock),
         )
         self._rules = rules or LVM_RULES
         self.restart_guard()
 
     def restart_guard(self) -> None:
         """Begin anew with a guard that knows nothing."""
+        self.extender = Extender(self.host, "/sbin/lvm", deadline_seconds=60, clock=self.clock)
         self.guard = Guard(
             self.collection,
-            Extender(self.host, "/sbin/lvm", deadline_seconds=60, clock=self.clock),
+            self.extender,
             kernel=self.host,
             rules=self._rules,
             clocks=Clocks(monotonic=self.clock, wall=self.clock),
@@ -73,6 +76,13 @@ class GuardedHost:
         for _ in range(times):
             self.guard.cycle(has_event=True)
             assert self.guard.join_workers(WORKER_SECONDS)
+
+    def cycle_for(self, seconds: float, *, every: float = 1.0) -> None:
+        """Let time pass, and the guard look as often as it would."""
+        ends_at = self.clock.now + seconds
+        while self.clock.now < ends_at - 1e-9:
+            self.clock.now += every
+            self.cycle()
 
     def snapshot(self) -> Snapshot:
         """Make the Snapshot with the guard's account."""

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Mapping
+from statistics import median
 
 from msgspec import structs
 
+from exporter.bulkhead import Bulkheads
+from exporter.errors import quote
+from exporter.events import NoLog
 from exporter.guard.latch import circumstances
 from exporter.guard.ledger import NO_DURATIONS, PoolRecord
 from exporter.guard.rules import Clocks, Rules
@@ -18,13 +22,17 @@ from exporter.model import (
     GuardReport,
     Histogram,
     PoolGuard,
+    Reason,
     Snapshot,
+    Stage,
     ThinPool,
 )
 from exporter.policy import authorise, decide, is_left_to_dmeventd, next_steps
 from exporter.sources.device_mapper import NO_SPACE_TIMEOUT_SECONDS
 
-REMEMBERED_DURATIONS = 10
+REMEMBERED_REACTIONS = 10
+REACTIONS_LAST_SECONDS = 3600.0
+LEAST_GUESS_SECONDS, MOST_GUESS_SECONDS = 0.25, 2.0
 
 
 class Judge:
@@ -36,20 +44,47 @@ class Judge:
         clocks: Clocks,
         *,
         no_space_timeout: Callable[[], float] = lambda: NO_SPACE_TIMEOUT_SECONDS,
+        lvm_seconds: Callable[[], float | None] = lambda: None,
+        bulkheads: Bulkheads | None = None,
     ) -> None:
         self.rules = rules
         self.clocks = clocks
         self._no_space_timeout = no_space_timeout
+        self._lvm_seconds = lvm_seconds
+        self._bulkheads = bulkheads or Bulkheads(NoLog(), clocks.monotonic)
         self.records: dict[str, PoolRecord] = {}
-        self._durations: deque[float] = deque((0.0,), REMEMBERED_DURATIONS)
+        self._reactions: deque[tuple[float, float]] = deque(maxlen=REMEMBERED_REACTIONS)
 
     def record(self, pool: ThinPool) -> PoolRecord:
         """Find or begin a pool's record."""
         return self.records.setdefault(pool.label, PoolRecord())
 
-    def note_duration(self, seconds: float) -> None:
-        """Remember how long an extension took: the next one is to begin that much earlier."""
-        self._durations.append(seconds)
+    def take_up(self, remembered: Mapping[str, PoolRecord]) -> None:
+        """Know what the guard before this one remembered; counters of ours stay."""
+        for label, record in remembered.items():
+            known = self.records.setdefault(label, record)
+            if known is not record:
+                known.take_up(record)
+
+    def note_reaction(self, seconds: float) -> None:
+        """Remember how long it took from a decision until the next one could be carried out."""
+        self._reactions.append((self.clocks.monotonic(), seconds))
+
+    @property
+    def reaction_seconds(self) -> float:
+        """The time to plan with, from a decision until the next extension can begin.
+
+        The slowest of the last ten, within an hour: one that once waited for a lock counts
+        no longer. Before the first extension it is guessed from the time that a reading of
+        LVM takes, which is about as long (lvs, vgs and pvs).
+        """
+        since = self.clocks.monotonic() - REACTIONS_LAST_SECONDS
+        known = [*self._reactions]
+        if not known:
+            guess = self._lvm_seconds() or 0.0
+            return min(max(guess, LEAST_GUESS_SECONDS), MOST_GUESS_SECONDS)
+        recent = [seconds for at, seconds in known if at >= since]
+        return max(recent) if recent else median(seconds for _, seconds in known)
 
     def judge(
         self, pool: ThinPool, snapshot: Snapshot, filling: Mapping[Device, Filling]
@@ -63,9 +98,9 @@ class Judge:
             group,
             self.rules.limits_of(pool),
             lvm_version=snapshot.lvm_version,
-            outlook=self.rules.outlook_of(pool, filling, max(self._durations)),
+            outlook=self.rules.outlook_of(pool, filling, self.reaction_seconds),
         )
-        record.watch(pool, decision, now=now)
+        record.watch(pool, decision, now=now, interval_seconds=self.rules.interval_seconds)
         if decision.extensions and record.latch:
             decision = record.hold_back(decision, circumstances(pool, group), now=now)
         return authorise(
@@ -103,11 +138,19 @@ class Judge:
         return record.queue_seconds_left(self._no_space_timeout(), now=self.clocks.monotonic())
 
     def report(
-        self, snapshot: Snapshot, *, durations: Histogram, last_cycle_at: float | None
+        self,
+        snapshot: Snapshot,
+        *,
+        durations: Histogram,
+        last_cycle_at: float | None,
+        is_cycling: bool = True,
     ) -> Snapshot:
-        """Add the guard's own account to a Snapshot."""
+        """Add the guard's own account to a Snapshot.
+
+        A loop that does not cycle protects nothing, whatever it decided last.
+        """
         pools = {
-            pool.label: self._report(pool, snapshot)
+            pool.label: self._contained_report(pool, snapshot, is_cycling=is_cycling)
             for pool in snapshot.pools
             if pool.label in self.records  # else first seen after the last cycle
         }
@@ -116,8 +159,29 @@ class Judge:
             extend_durations=durations,
             pools=pools,
             note=self.rules.note(os.getpid()),
+            errors=self._bulkheads.counts,
         )
         return structs.replace(snapshot, guard=guard)
+
+    def _contained_report(
+        self, pool: ThinPool, snapshot: Snapshot, *, is_cycling: bool
+    ) -> PoolGuard:
+        with self._bulkheads.contain(Stage.REPORT, pool.label) as bulkhead:
+            report = self._report(pool, snapshot)
+            if is_cycling:
+                return report
+            return structs.replace(
+                report,
+                is_responsible=False,
+                reason=Reason.INTERNAL_ERROR,
+                detail="the guard's loop does not cycle",
+            )
+        return PoolGuard(
+            mode=self.rules.mode_of(pool),
+            is_responsible=False,
+            reason=Reason.INTERNAL_ERROR,
+            detail=quote(repr(bulkhead.error)),
+        )
 
     def _report(self, pool: ThinPool, snapshot: Snapshot) -> PoolGuard:
         mode = self.rules.mode_of(pool)

@@ -7,7 +7,7 @@ rarely, and soon while the pool is full; an extension without effect is not.
 
 from __future__ import annotations
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from exporter.model import Failure, Reason, ThinPool, VolumeGroup
 
@@ -16,7 +16,10 @@ LAST_RETRY_SECONDS = 600.0
 # The kernel fails the writes to a full pool after a minute.
 URGENT_RETRY_SECONDS = 2.0
 
-_REASONS = {Failure.INEFFECTIVE: Reason.LATCHED_INEFFECTIVE}
+_REASONS = {
+    Failure.INEFFECTIVE: Reason.LATCHED_INEFFECTIVE,
+    Failure.INTERNAL_ERROR: Reason.INTERNAL_ERROR,
+}
 
 
 def circumstances(pool: ThinPool, group: VolumeGroup | None) -> str:
@@ -24,7 +27,7 @@ def circumstances(pool: ThinPool, group: VolumeGroup | None) -> str:
 
     Text, because it outlives this process: a guard that is restarted reads it again.
     """
-    status = pool.kernel.status if pool.kernel else None
+    status = pool.status
     data, metadata = (status.data, status.metadata) if status else (None, None)
     lvm = pool.lvm
     return repr(
@@ -69,6 +72,10 @@ class Latch(Struct, frozen=True, kw_only=True):
             closed_at=now,
             retry_seconds=seconds,
         )
+
+    def renewed(self, now_in: str) -> Latch:
+        """Return it for other circumstances, known only since it was closed."""
+        return structs.replace(self, circumstances=now_in)
 
     @property
     def reason(self) -> Reason:

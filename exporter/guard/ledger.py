@@ -21,6 +21,7 @@ from exporter.model import (
     PastExtension,
     PoolGuard,
     PoolMode,
+    PoolStatus,
     Reason,
     ThinPool,
 )
@@ -29,6 +30,9 @@ from exporter.model import (
 DURATION_BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 EXTENSIONS_KEPT = 5
+# Between two looks that both saw a pool above its threshold, or three intervals if that is
+# more. What happened in a longer gap (a restart, a hung kernel) nobody saw.
+LONGEST_GAP_SECONDS = 10.0
 
 # While one of these holds, the guard is what stands between the pool and its end.
 RESPONSIBLE = frozenset(
@@ -65,6 +69,13 @@ RESTING = frozenset(
 NO_DURATIONS = Histogram(bounds=DURATION_BOUNDS, counts=(0,) * (len(DURATION_BOUNDS) + 1))
 
 
+# What outlives a restart of the guard.
+REMEMBERED_FIELDS = (
+    *("latch", "was_outdated", "above_since", "above_seen_at", "full_since"),
+    *("is_taken_over", "taken_over_from", "last_extensions"),
+)
+
+
 @dataclass(slots=True)
 class PoolRecord:
     """One pool's memory; times are on the monotonic clock unless named otherwise."""
@@ -75,11 +86,15 @@ class PoolRecord:
     told_full_at: float = float("-inf")
     latch: Latch | None = None
     was_outdated: bool = False  # whether the last extension was refused for an old account
-    above_since: float | None = None
+    is_latch_unsettled: bool = False  # until LVM has been read again after a failure
+    above_since: float | None = None  # seen above its threshold at every look since
+    above_seen_at: float | None = None
     full_since: float | None = None
     is_queueing: bool = False
     is_taken_over: bool = False
     taken_over_from: int | None = None  # dmeventd's process
+    is_takeover_untold: bool = False
+    wait_until: float = float("-inf")  # nothing is decided for this pool before
     totals: dict[Device, int] = field(default_factory=dict)  # bytes, as last seen
     own_totals: dict[Device, int] = field(default_factory=dict)  # as we have made them
     filling: dict[Device, Filling] = field(default_factory=dict)
@@ -92,6 +107,11 @@ class PoolRecord:
     last_extend_at: float | None = None  # seconds since the epoch
     last_extensions: tuple[PastExtension, ...] = ()  # the newest first
 
+    def take_up(self, remembered: PoolRecord) -> None:
+        """Know what the guard before this one remembered of the pool."""
+        for name in REMEMBERED_FIELDS:
+            setattr(self, name, getattr(remembered, name))
+
     @property
     def is_at_rest(self) -> bool:
         """Whether time alone changes nothing for this pool."""
@@ -99,31 +119,63 @@ class PoolRecord:
         return self.reason in RESTING and not is_waiting and not self.filling
 
     def hold_back(self, decision: Decision, now_in: str, *, now: float) -> Decision:
-        """Replace an extension that would fail as before by the latch's reason."""
+        """Replace an extension that would fail as before by the latch's reason.
+
+        Until LVM has been read again it is not known what has changed: time alone counts.
+        """
         latch = self.latch
         if latch is None or not decision.extensions:
             return decision
-        if not latch.holds(now_in, now=now, is_urgent=self.full_since is not None):
+        present = latch.circumstances if self.is_latch_unsettled else now_in
+        if not latch.holds(present, now=now, is_urgent=self.full_since is not None):
             return decision
         return Decision(reason=latch.reason, detail=latch.detail)
 
-    def watch(self, pool: ThinPool, decision: Decision, *, now: float) -> None:
-        """Remember since when the pool has been full, and above its threshold."""
+    def settle_latch(self, now_in: str) -> None:
+        """Compare what failed with what LVM says since.
+
+        What was refused because LVM's account was old is tried once more.
+        """
+        self.is_latch_unsettled = False
+        if self.latch is None:
+            return
+        is_outdated = (
+            self.latch.failure is Failure.REFUSED and self.latch.circumstances != now_in
+        )
+        is_to_be_repeated = is_outdated and not self.was_outdated
+        self.latch = None if is_to_be_repeated else self.latch.renewed(now_in)
+        self.was_outdated = is_outdated
+
+    def watch(
+        self, pool: ThinPool, decision: Decision, *, now: float, interval_seconds: float
+    ) -> None:
+        """Remember since when the pool has been full, and above its threshold.
+
+        The pool is looked at once in `interval_seconds` at least.
+        """
         is_full = pool.mode is PoolMode.OUT_OF_DATA_SPACE
         if not is_full:
             self.full_since = None
         elif self.full_since is None:
             self.full_since = now
-        status = pool.kernel.status if pool.kernel else None
+        status = pool.status
         self.is_queueing = bool(is_full and status and status.queue_if_no_space)
-        if decision.reason is Reason.BELOW_THRESHOLD:
-            self.above_since = None
-        elif decision.is_over_threshold and self.above_since is None:
-            self.above_since = now
+        longest_gap = max(LONGEST_GAP_SECONDS, 3 * interval_seconds)
+        if decision.is_over_threshold:
+            seen_at = self.above_seen_at
+            if self.above_since is None or seen_at is None or now > seen_at + longest_gap:
+                self.above_since = now
+            self.above_seen_at = now
+        elif decision.extensions or decision.reason is Reason.BELOW_THRESHOLD:
+            self.forget_threshold()
+
+    def forget_threshold(self) -> None:
+        """Give dmeventd its whole time again: the pool is not above its threshold."""
+        self.above_since = self.above_seen_at = None
 
     def has_grown_by_others(self, pool: ThinPool, *, is_busy: bool) -> bool:
         """Whether somebody else has extended the pool since this was last asked."""
-        totals = _totals(pool)
+        totals = _totals(pool.status)
         grown = [
             device
             for device, total in totals.items()
@@ -132,14 +184,14 @@ class PoolRecord:
         self.totals = totals
         return bool(grown) and not is_busy
 
-    def note_own_sizes(self, pool: ThinPool) -> None:
+    def note_own_sizes(self, status: PoolStatus) -> None:
         """Know the sizes after an extension of ours, which may raise metadata with data."""
-        self.own_totals = _totals(pool)
+        self.own_totals = _totals(status)
 
     def hand_back(self) -> bool:
         """Leave the pool to dmeventd again; whether it had been taken over."""
         was_taken_over, self.is_taken_over = self.is_taken_over, False
-        self.above_since = None
+        self.forget_threshold()
         return was_taken_over
 
     def count(self, attempt: Attempt, *, wall: float) -> None:
@@ -211,9 +263,11 @@ class PoolRecord:
         )
 
 
-def _totals(pool: ThinPool) -> dict[Device, int]:
+def _totals(status: PoolStatus | None) -> dict[Device, int]:
     """Bytes of the devices whose size is known."""
-    usages = {Device.DATA: pool.data, Device.METADATA: pool.metadata}
+    if status is None:
+        return {}
+    usages = {Device.DATA: status.data, Device.METADATA: status.metadata}
     return {device: usage.total_bytes for device, usage in usages.items() if usage is not None}
 
 

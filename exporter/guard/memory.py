@@ -32,6 +32,7 @@ class Remembered(Struct, frozen=True, kw_only=True, omit_defaults=True):
     latch: Latch | None = None
     was_outdated: bool = False
     above_since: float | None = None
+    above_seen_at: float | None = None
     full_since: float | None = None
     is_taken_over: bool = False
     taken_over_from: int | None = None

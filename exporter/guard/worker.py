@@ -1,24 +1,26 @@
-"""Serves the VGs that need something of LVM, each by a worker of its own.
+"""Extends pools and reads VGs again, each in threads that were started ahead.
 
-A VG whose LVM hangs then keeps neither the others from being served nor the loop from
-watching. An extension starts at once, from LVM's last account: its sizes are absolute, and
-the kernel has just shown that the pool is as LVM said. LVM is asked anew afterwards.
+A VG is extended by one lvextend at a time. Reading it again has a slot of its own, so that an
+`lvs` that hangs delays no extension. Between a decision and its lvextend, and from its end to
+the next one, nothing is read from LVM, no thread is started and no file is opened: LVM's
+account of the VG is updated from the sizes that the kernel shows.
 """
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable
+from functools import partial
 
-from msgspec import structs
+from msgspec import Struct, structs
 
+from exporter import autoextend
+from exporter.bulkhead import LogThrottle
 from exporter.collection import Collection
-from exporter.errors import HostError
+from exporter.errors import HostError, quote
 from exporter.events import Log
 from exporter.extend import Extender
 from exporter.guard.herald import Herald
-from exporter.guard.hush import Hush
 from exporter.guard.judge import Judge
 from exporter.guard.latch import Latch, circumstances
 from exporter.guard.ledger import NO_DURATIONS, PoolRecord, add
@@ -27,16 +29,38 @@ from exporter.model import (
     Attempt,
     Collector,
     Decision,
-    Dmeventd,
     Failure,
+    PoolStatus,
     Snapshot,
+    Stage,
     ThinPool,
     VolumeGroup,
 )
+from exporter.policy import after_extension
+from exporter.thread_pool import ThreadPool
+
+# At once, on a host whose VGs cross together; each that hangs makes room for another one.
+EXTENSION_THREADS, READING_THREADS = 8, 2
+MAX_THREADS = 64
+# A pool that had changed when it was to be extended is left alone for so long.
+SUPERSEDED_SECONDS = 1.0
+# How long decisions rely on an account that was worked out, if LVM cannot be read again.
+ESTIMATE_LASTS_SECONDS = 10.0
+ALL_GROUPS = ""
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """One extension that was decided: when (monotonic), on what, and what it is to do."""
+
+    pool: ThinPool
+    group: VolumeGroup | None
+    decision: Decision
+    snapshot: Snapshot
+    decided_at: float
 
 
 class Workers:
-    """Extends pools, verifies, reads the VG anew, and remembers the outcome."""
+    """Extends pools, verifies, reads VGs again, and remembers the outcomes."""
 
     def __init__(
         self,
@@ -45,160 +69,269 @@ class Workers:
         *,
         judge: Judge,
         log: Log,
-        on_end: Callable[[], None],
+        on_end: Callable[[str], None],
     ) -> None:
         self._collection = collection
         self._extender = extender
         self._judge = judge
         self._log = log
+        self._bulkheads = bulkheads = collection.bulkheads
+        # Called when something may be decided anew, with the device that has changed, or "".
         self._on_end = on_end
-        self._hush = Hush(judge.clocks.monotonic)
-        self._threads: dict[str, threading.Thread] = {}
-        self._busy: set[str] = set()
+        # Called after an extension, when nothing urgent is left.
+        self.on_idle: Callable[[], None] = lambda: None
+        self._clock = judge.clocks.monotonic
+        self._throttle = LogThrottle(self._clock)
+        threads = partial(
+            ThreadPool, max_threads=MAX_THREADS, bulkheads=bulkheads, clock=self._clock
+        )
+        self._extension_threads = threads("extend", EXTENSION_THREADS)
+        self._reading_threads = threads("read-vg", READING_THREADS)
+        self._changed = threading.Condition()
+        self._outstanding = 0
+        self._extending: set[str] = set()
+        self._reading: set[str] = set()
+        self._to_read_again: set[str] = set()
+        self._estimated_since: dict[str, float] = {}
         self.durations = NO_DURATIONS
         self.herald = Herald()
 
-    def is_busy(self, vg_name: str) -> bool:
-        """Whether this VG is being served."""
-        return vg_name in self._busy
+    def supervise(self) -> None:
+        """Start the threads that are missing; to be repeated, not by the loop's thread."""
+        self._extension_threads.supervise()
+        self._reading_threads.supervise()
+
+    def busy(self) -> frozenset[str]:
+        """Return the VGs that are being extended."""
+        with self._changed:
+            return frozenset(self._extending)
+
+    def reading(self) -> frozenset[str]:
+        """Return the VGs that are being read again, or are about to be."""
+        with self._changed:
+            return frozenset(self._reading)
+
+    def is_estimated(self, vg_name: str) -> bool:
+        """Return whether the account of a VG was worked out, and LVM is being read again."""
+        since = self._estimated_since.get(vg_name)
+        return since is not None and self._clock() < since + ESTIMATE_LASTS_SECONDS
 
     def extend(self, pool: ThinPool, decision: Decision, snapshot: Snapshot) -> None:
-        """Extend a pool; the caller has seen that nobody is at work in its VG."""
-        self._start(pool.vg_name, lambda: self._extend(pool, decision, snapshot))
+        """Extend a pool; the caller has seen that its VG is not busy."""
+        order = Order(
+            pool=pool,
+            group=snapshot.volume_group(pool.vg_name),
+            decision=decision,
+            snapshot=snapshot,
+            decided_at=self._clock(),
+        )
+        with self._changed:
+            self._extending.add(pool.vg_name)
+            self._outstanding += 1
+        self._extension_threads.run(lambda: self._extend(order))
 
-    def reread(self, vg_name: str, *, is_unlisted: bool) -> None:
-        """Ask LVM about a VG, or about everything for a pool that it has not listed."""
-        if is_unlisted:
-            self._start(vg_name, lambda: self._collection.refresh(Collector.LVM))
-        else:
-            self._start(vg_name, lambda: self._reread(vg_name))
+    def reread(self, vg_name: str) -> None:
+        """Read a VG again, or everything (ALL_GROUPS); once more if it is being read now."""
+        with self._changed:
+            if vg_name in self._reading:
+                self._to_read_again.add(vg_name)
+                return
+            self._reading.add(vg_name)
+            self._outstanding += 1
+        self._reading_threads.run(lambda: self._read(vg_name))
 
     def keep_ready(self) -> None:
         """Have the next extension begin at once; not for the loop's thread."""
-        self._extender.keep_ready()
+        with self._bulkheads.contain(Stage.PREPARE):
+            self._extender.keep_ready()
+            self._bulkheads.is_over(Stage.PREPARE, "")
 
     def join(self, timeout_seconds: float) -> bool:
-        """Wait until none is at work; false if one still is after the timeout."""
-        clock = self._judge.clocks.monotonic
-        ends_at = clock() + timeout_seconds
-        threads = tuple(self._threads.values())
-        for thread in threads:
-            thread.join(max(0.0, ends_at - clock()))
-        return not any(thread.is_alive() for thread in threads)
+        """Wait until nothing is under way; return false if an lvextend still is."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._outstanding, timeout_seconds)
+            return not self._extending
 
-    def _start(self, vg_name: str, work: Callable[[], object]) -> None:
-        def serve() -> None:
-            try:
-                work()
-            finally:
-                # Before the loop is woken, which must not find the VG still busy.
-                self._busy.discard(vg_name)
-                self._on_end()
+    def forget_all_but(self, vg_names: set[str]) -> None:
+        """Forget VGs that are gone."""
+        for name in self._estimated_since.keys() - vg_names:
+            self._estimated_since.pop(name, None)
 
-        # A daemon: our end must not wait for an lvextend, which goes on without us.
-        thread = threading.Thread(target=serve, name=f"extend-{vg_name}", daemon=True)
-        self._busy.add(vg_name)
+    def _extend(self, order: Order) -> None:
+        """Serve one order; whatever happens, the VG is free again afterwards."""
+        pool = order.pool
+        attempt = None
         try:
-            thread.start()
-        except RuntimeError:  # no more threads: told at the cycle's boundary
-            self._busy.discard(vg_name)
-            raise
-        self._threads[vg_name] = thread
-
-    def _reread(self, vg_name: str) -> None:
+            with self._bulkheads.contain(Stage.EXTEND, pool.label) as bulkhead:
+                attempt = self._attempt(order)
+                self._bulkheads.is_over(Stage.EXTEND, pool.label)
+            if bulkhead.error:
+                with self._bulkheads.contain(Stage.EXTEND, pool.label):
+                    self._note_failure(order, bulkhead.error)
+            self.reread(pool.vg_name)
+        finally:
+            with self._changed:
+                self._extending.discard(pool.vg_name)
+        # From here on the next extension can begin; the rest happens beside it.
         try:
-            self._collection.refresh_group(vg_name)
-        except HostError as error:
-            if self._hush.is_due(("vg", vg_name), str(error)):
-                self._log.error("vg_unreadable", vg=vg_name, error=str(error))
-        else:
-            self._hush.forget(("vg", vg_name))
+            if attempt:
+                self._judge.note_reaction(self._clock() - order.decided_at)
+            self._on_end(pool.device_name)
+            with self._bulkheads.contain(Stage.EXTEND, pool.label):
+                self._tell(order, attempt, bulkhead.error)
+            self.keep_ready()
+            self.on_idle()
+        finally:
+            self._end_one()
 
-    def _extend(self, pool: ThinPool, decision: Decision, snapshot: Snapshot) -> None:
+    def _attempt(self, order: Order) -> Attempt | None:
+        """Extend, verify and remember; None if the pool has changed since the decision.
+
+        Raises HostError.
+        """
+        pool, decision = order.pool, order.decision
         record = self._judge.record(pool)
-        before = circumstances(pool, snapshot.volume_group(pool.vg_name))
-        self._note_takeover(pool, record, snapshot.dmeventd)
-        # While writers wait, what LVM refuses is tried again every two seconds.
-        if self._hush.is_due(("try", pool.label), decision.extensions):
-            self._log.info("extending", **plan(pool, decision))
-        try:
-            attempt = self._attempt(pool, decision, record)
-        except HostError as error:
-            record.note_failure(decision, Failure.UNREADABLE)
-            record.latch = self._latch(Failure.UNREADABLE, str(error), before, record)
-            if self._hush.is_due(("end", pool.label), str(error)):
-                self._log.error("extend_failed", error=str(error), **plan(pool, decision))
-            return
-        self._judge.note_duration(attempt.duration_seconds)
-        self.durations = add(self.durations, attempt.duration_seconds)
-        self._reread(pool.vg_name)
-        self._remember(pool, attempt, decision, before)
-        self.keep_ready()
-
-    def _attempt(self, pool: ThinPool, decision: Decision, record: PoolRecord) -> Attempt:
-        dm_name = pool.kernel.dm_name if pool.kernel else ""
-
-        def stuck() -> None:
-            record.note_failure(decision, Failure.STUCK)
-            self._log.error("lvextend_stuck", **plan(pool, decision))
-
-        return self._extender.extend(
+        before = self._status_before(pool)
+        if before is None:
+            record.wait_until = self._clock() + SUPERSEDED_SECONDS
+            return None
+        self._note_takeover(order, record)
+        attempt = self._extender.extend(
             pool.label,
             decision,
-            read_status=lambda: self._collection.pool_status(dm_name),
-            on_stuck=stuck,
+            before=before,
+            read_status=lambda: self._status_after(pool),
+            on_start=lambda: self._tell_start(order),
+            on_stuck=lambda: self._tell_stuck(order),
         )
+        self._remember(order, attempt, record)
+        return attempt
 
-    def _note_takeover(self, pool: ThinPool, record: PoolRecord, dmeventd: Dmeventd) -> None:
-        if not self._judge.is_takeover(pool) or record.is_taken_over:
-            return
-        record.is_taken_over, record.taken_over_from = True, dmeventd.pid
-        record.takeovers += 1
-        after = self._judge.rules.takeover_after_seconds
-        narrate_takeover(self._log, pool, self._collection.dmeventd_activity(), after)
+    def _status_before(self, pool: ThinPool) -> PoolStatus | None:
+        """Return the status on which the decision rests; None if it no longer holds.
 
-    def _remember(
-        self, pool: ThinPool, attempt: Attempt, decision: Decision, before: str
-    ) -> None:
-        """Count an attempt; what would fail again is latched as things now are."""
-        record = self._judge.record(pool)
-        self._tell(pool, decision, attempt)
+        What is asked here is the kernel alone, by the device's name and UUID: a pool that was
+        made anew under its name gets no size that was decided for another one.
+        """
+        decided_on = pool.status
+        if decided_on is None or not pool.is_by_kernel:
+            return decided_on
+        with self._bulkheads.contain(Stage.POLL, pool.device_name):
+            present = self._collection.pool_status(pool)
+            is_same = present is not None and present.sizes == decided_on.sizes
+            return present if is_same else None
+        return decided_on  # the kernel could be asked a moment ago
+
+    def _status_after(self, pool: ThinPool) -> PoolStatus | None:
+        """Return what the kernel shows, or LVM if the kernel cannot be asked."""
+        with self._bulkheads.contain(Stage.POLL, pool.device_name) as bulkhead:
+            return self._collection.pool_status(pool)
+        if not isinstance(bulkhead.error, HostError):
+            return None
+        self._collection.refresh_group(pool.vg_name)
+        lvm = self._collection.lvm_pool(pool.label)
+        return lvm.status if lvm else None
+
+    def _note_takeover(self, order: Order, record: PoolRecord) -> None:
+        if self._judge.is_takeover(order.pool) and not record.is_taken_over:
+            record.is_taken_over = True
+            record.taken_over_from = order.snapshot.dmeventd.pid
+            record.takeovers += 1
+            record.is_takeover_untold = True
+
+    def _remember(self, order: Order, attempt: Attempt, record: PoolRecord) -> None:
+        """Count an attempt, and update LVM's account; a failure is latched."""
+        self.durations = add(self.durations, attempt.duration_seconds)
         record.count(attempt, wall=self._judge.clocks.wall())
-        present, group = self._present(pool)
-        record.note_own_sizes(present)
-        self.herald.tell_growth(present, decision, attempt)
-        now_in = circumstances(present, group)
-        failures = {outcome.failure or Failure.REFUSED for outcome in attempt.failures}
-        # LVM's account was out of date, or a part has grown: the next decision differs.
-        is_outdated = failures == {Failure.REFUSED} and now_in != before
-        if not failures or (is_outdated and not record.was_outdated):
-            record.latch = None
+        lvm, group = self._collection.lvm_pool(order.pool.label), order.group
+        has_grown = any(outcome.has_grown for outcome in attempt.outcomes)
+        if attempt.status and lvm and group and has_grown:
+            rules = autoextend.rules_of(order.snapshot.lvm_version)
+            self._collection.take_account(
+                *after_extension(lvm, group, attempt.status, attempt, rules)
+            )
+            self._estimated_since[order.pool.vg_name] = self._clock()
+            record.note_own_sizes(attempt.status)
+        if attempt.failures:
+            failure = min(outcome.failure or Failure.REFUSED for outcome in attempt.failures)
+            self._close_latch(order, failure, attempt.message)
         else:
-            record.latch = self._latch(min(failures), attempt.message, now_in, record)
-        record.was_outdated = is_outdated
+            record.latch, record.was_outdated, record.is_latch_unsettled = None, False, False
 
-    def _tell(self, pool: ThinPool, decision: Decision, attempt: Attempt) -> None:
-        """Tell of an attempt, unless it has failed just as the last one did."""
+    def _note_failure(self, order: Order, error: Exception) -> None:
+        """Count and latch an extension that could not be started, or not be verified."""
+        is_hosts = isinstance(error, HostError)
+        failure = Failure.UNREADABLE if is_hosts else Failure.INTERNAL_ERROR
+        self._judge.record(order.pool).note_failure(order.decision, failure)
+        self._close_latch(order, failure, str(error) if is_hosts else repr(error))
+
+    def _close_latch(self, order: Order, failure: Failure, detail: str) -> None:
+        """Hold back a repetition; what has changed is known when LVM has been read again."""
+        record = self._judge.record(order.pool)
+        record.latch = Latch.close(
+            failure,
+            quote(detail),
+            circumstances(order.pool, order.group),
+            now=self._clock(),
+            last=record.latch,
+        )
+        record.is_latch_unsettled = True
+
+    def _tell_stuck(self, order: Order) -> None:
+        self._judge.record(order.pool).note_failure(order.decision, Failure.STUCK)
+        self._log.error("lvextend_stuck", **plan(order.pool, order.decision))
+
+    def _tell_start(self, order: Order) -> None:
+        """Log that an lvextend has begun; while writers wait, it is tried again and again."""
+        if self._throttle.is_due(("try", order.pool.label), order.decision.extensions):
+            self._log.info("extending", **plan(order.pool, order.decision))
+
+    def _tell(self, order: Order, attempt: Attempt | None, error: Exception | None) -> None:
+        """Log an attempt, unless it has failed just as the last one did; call the hook."""
+        pool, decision, label = order.pool, order.decision, order.pool.label
+        record = self._judge.record(pool)
+        if record.is_takeover_untold:
+            record.is_takeover_untold = False
+            after = self._judge.rules.takeover_after_seconds
+            narrate_takeover(self._log, pool, self._collection.dmeventd_activity(), after)
+        if attempt is None:
+            event = "extend_failed" if error else "extend_superseded"
+            if self._throttle.is_due(("end", label), (event, str(error))):
+                self._log.warning(event, **plan(pool, decision))
+            return
         failures = tuple(outcome.failure for outcome in attempt.outcomes)
         if not all(failures):
-            self._hush.forget(("try", pool.label))
-            self._hush.forget(("end", pool.label))
-        elif not self._hush.is_due(("end", pool.label), (failures, attempt.message)):
+            self._throttle.forget(("try", label))
+            self._throttle.forget(("end", label))
+        elif not self._throttle.is_due(("end", label), (failures, attempt.message)):
             return
         narrate_attempt(self._log, pool, decision, attempt)
+        if attempt.status and pool.kernel:
+            pool = pool.with_kernel(structs.replace(pool.kernel, status=attempt.status))
+        self.herald.tell_growth(pool, decision, attempt)
 
-    def _present(self, pool: ThinPool) -> tuple[ThinPool, VolumeGroup | None]:
-        """Tell how a pool and its VG are now, as the loop will see them at its next look."""
-        snapshot = self._collection.snapshot()
-        present = next((other for other in snapshot.pools if other.label == pool.label), pool)
-        kernel = present.kernel or pool.kernel
-        if kernel:
-            with contextlib.suppress(HostError):  # then the last status must do
-                status = self._collection.pool_status(kernel.dm_name) or kernel.status
-                kernel = structs.replace(kernel, status=status)
-            present = structs.replace(present, kernel=kernel, mode=kernel.status.mode)
-        return present, snapshot.volume_group(pool.vg_name)
+    def _read(self, vg_name: str) -> None:
+        """Read a VG, or all of them, and once more if that was asked for meanwhile."""
+        try:
+            with self._bulkheads.contain(Stage.READ_VG, vg_name):
+                if vg_name == ALL_GROUPS:
+                    self._collection.refresh(Collector.LVM)
+                else:
+                    self._collection.refresh_group(vg_name)
+                self._bulkheads.is_over(Stage.READ_VG, vg_name)
+            with self._changed:
+                self._reading.discard(vg_name)
+                is_again = vg_name in self._to_read_again
+                self._to_read_again.discard(vg_name)
+            if is_again:
+                self.reread(vg_name)
+            else:
+                self._estimated_since.pop(vg_name, None)
+            self._on_end("")
+        finally:
+            self._end_one()
 
-    def _latch(self, failure: Failure, detail: str, now_in: str, record: PoolRecord) -> Latch:
-        now = self._judge.clocks.monotonic()
-        return Latch.close(failure, detail, now_in, now=now, last=record.latch)
+    def _end_one(self) -> None:
+        with self._changed:
+            self._outstanding -= 1
+            self._changed.notify_all()

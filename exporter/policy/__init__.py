@@ -1,5 +1,6 @@
 """What is to be done with one pool: pure decisions from records and limits."""
 
+from exporter.policy.account import after_extension
 from exporter.policy.decide import authorise, decide, is_left_to_dmeventd, next_steps
 from exporter.policy.need import NOTHING_EXPECTED, Outlook
 from exporter.policy.obstacle import is_recoverable, sizes_agree
@@ -9,6 +10,7 @@ __all__ = [
     "NOTHING_EXPECTED",
     "Limits",
     "Outlook",
+    "after_extension",
     "authorise",
     "decide",
     "is_left_to_dmeventd",

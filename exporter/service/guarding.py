@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from msgspec import structs
 
+from exporter.bulkhead import Bulkheads
 from exporter.collection import Collection, HostAccess
 from exporter.config import Commands, Settings
-from exporter.errors import ConfigError, ExporterError, HostError
+from exporter.errors import ConfigError, ExporterError, HostError, quote
 from exporter.events import Log
 from exporter.guard import Clocks, Guard
 from exporter.guard.memory import MemoryFile
-from exporter.model import Collector, CollectorState, Snapshot
+from exporter.model import Collector, CollectorState, Snapshot, Stage
 from exporter.notify import Notifier
 from exporter.schedule import Schedule, Tick
 from exporter.service.pacing import HEALTH_SECONDS, publish_pause
@@ -28,6 +29,7 @@ FIRST_READING_SECONDS = 3.0
 WORKER_GRACE_SECONDS = 1.0
 
 Publish = Callable[[Snapshot], None]
+Part = Callable[[], "str | None"]
 
 
 class Guarding:
@@ -53,15 +55,17 @@ class Guarding:
         self._reloading = reloading
         self._configuration = FilesWatch(configuration_files)
         self._groups = FilesWatch(backup_files)
+        self._bulkheads = Bulkheads(log, clocks.monotonic)
         self._collection = Collection(
             host,
             programs(settings),
             wall_clock=clocks.wall,
             clock=clocks.monotonic,
             on_change=self._say_state,
-            # What the guard has changed, it reads at once: no reason to read all again.
-            on_group=self._groups.know,
+            bulkheads=self._bulkheads,
         )
+        # What the guard has changed, it reads at once: no reason to read all again.
+        self._collection.on_group = self._groups.know
         self._collection.max_volumes = settings.collect.top_volumes
         self._extender = make_extender(host, settings, self._collection, clocks=clocks)
         self._hooks = make_hooks(host, settings, clocks=clocks, log=log)
@@ -74,6 +78,7 @@ class Guarding:
             log=log,
         )
         self._guard.call(self._hooks)
+        self._memory: Callable[[], MemoryFile | None] = lambda: None
         self._schedule = Schedule(self._ticks(settings), clock=clocks.monotonic)
         self._threads: dict[str, threading.Thread] = {}
         self._has_published_all = threading.Event()
@@ -81,28 +86,34 @@ class Guarding:
 
     def remember_in(self, memory: Callable[[], MemoryFile | None]) -> None:
         """Keep through a restart what the guard must not forget; before `start`."""
+        self._memory = memory
         self._guard.remember_in(memory)
 
     def start(self, stop: threading.Event) -> None:
         """Read everything once, but wait for no hung source, and start to guard."""
-        self._guard.keep_ready()
         self._start_collecting()
         # Published is what the guard has seen: every pool, but for a kernel that waits.
         self._start_guard(stop).wait(FIRST_READING_SECONDS)
         self._start_thread("publish", lambda: self._publish(stop))
 
-    def watch(self, stop: threading.Event, notifier: Notifier) -> None:
-        """Tell systemd how it goes until `stop` is set.
+    def watch(
+        self, stop: threading.Event, notifier: Notifier, parts: Sequence[Part] = ()
+    ) -> None:
+        """Supervise every thread, and tell systemd how it goes, until `stop` is set.
 
         Ready is said after the first Snapshot in which every source has been tried, alive
-        as long as no cycle of the guard is overdue. Raises ExporterError if a part dies.
+        as long as no cycle of the guard is overdue. Each of `parts` returns why it has ended,
+        None while it lives. Raises ExporterError if a part has ended: systemd starts all anew.
         """
         has_said_ready = False
         while not stop.wait(HEALTH_SECONDS):
-            if self._guard.step_over():
-                self._start_guard(stop)
-            if not all(thread.is_alive() for thread in self._threads.values()):
-                raise ExporterError("a part of the service has died; its log line is above")
+            with self._bulkheads.contain(Stage.THREAD, "guard"):
+                if self._guard.step_over():
+                    self._start_guard(stop)
+            self._guard.supervise()
+            for why in (*map(_end_of, self._threads.values()), *(part() for part in parts)):
+                if why:
+                    raise ExporterError(f"{why}; its log line is above")
             if not has_said_ready and self._has_published_all.is_set():
                 has_said_ready = True
                 notifier.ready()
@@ -110,16 +121,16 @@ class Guarding:
                 notifier.alive()
             if self._reloading.take_request():
                 # In a thread: a file that cannot be read must not look like a dead guard.
-                threading.Thread(
-                    target=self._reload, args=(notifier,), name="reload", daemon=True
-                ).start()
+                with self._bulkheads.contain(Stage.THREAD, "reload"):
+                    threading.Thread(
+                        target=self._reload, args=(notifier,), name="reload", daemon=True
+                    ).start()
 
     def _reload(self, notifier: Notifier) -> None:
         notifier.reloading()
-        try:
+        with self._bulkheads.contain(Stage.THREAD, "reload"):
             self._reloading.reload(self.follow)
-        finally:
-            notifier.ready()
+        notifier.ready()
 
     def follow(self, settings: Settings) -> None:
         """Go by other settings from now on. Raises ConfigError, and then nothing changes."""
@@ -131,6 +142,8 @@ class Guarding:
         if fixed:
             raise ConfigError(fixed)
         settings = self._reloading.permit(settings)
+        # Before the rules: one that may extend from now on must know what failed before.
+        self._guard.remember_in(self._memory)
         self._collection.programs = programs(settings)
         self._collection.max_volumes = settings.collect.top_volumes
         self._extender.deadline_seconds = settings.collect.extend_deadline_seconds
@@ -153,12 +166,15 @@ class Guarding:
 
     def _start_collecting(self) -> None:
         """Read once before the guard's first cycle, which no hung source delays for long."""
-        first = threading.Thread(
-            target=self._collection.refresh_all, name="collect", daemon=True
-        )
-        first.start()
-        first.join(FIRST_READING_SECONDS)
+        first = threading.Thread(target=self._read_first, name="collect", daemon=True)
+        with self._bulkheads.contain(Stage.THREAD, "collect"):
+            first.start()
+            first.join(FIRST_READING_SECONDS)
         self._schedule.start()
+
+    def _read_first(self) -> None:
+        self._guard.keep_ready()
+        self._collection.refresh_all()
 
     def _start_guard(self, stop: threading.Event) -> threading.Event:
         """Run the guard in a thread of its own; returns what is set once it has cycled."""
@@ -180,22 +196,21 @@ class Guarding:
                 self._has_published_all.set()
             pause = publish_pause(time.thread_time() - began, is_awaited=not is_complete)
             self._guard.save()
-            for name in self._schedule.repair():
-                self._log.warning("schedule_repaired", source=name)
+            with self._bulkheads.contain(Stage.SCHEDULE):
+                for name in self._schedule.repair():
+                    self._log.warning("schedule_repaired", source=name)
 
     def _publish_one(self) -> bool:
-        """Publish a Snapshot; whether that succeeded, logged when it changes."""
-        error = None
-        try:
+        """Publish a Snapshot; return whether that succeeded, and log each change."""
+        with self._bulkheads.contain(Stage.PUBLISH, expected=(ExporterError,)) as bulkhead:
             self._give(self.snapshot())
-        except Exception as met:  # noqa: BLE001 - the boundary: the guard must go on
-            error = str(met) or repr(met)
+        error = bulkhead.error
         if (error is None) != self._is_publishing_well:
             self._is_publishing_well = error is None
             if error is None:
                 self._log.info("publishing_again")
             else:
-                self._log.error("publishing_failed", error=error)
+                self._log.error("publishing_failed", error=quote(str(error) or repr(error)))
         return error is None
 
     def _ticks(self, settings: Settings) -> tuple[Tick, ...]:
@@ -239,3 +254,8 @@ class Guarding:
             self._log.info("source_readable", source=str(name))
         else:
             self._log.warning("source_failed", source=str(name), error=state.error)
+
+
+def _end_of(thread: threading.Thread) -> str | None:
+    """Say that a thread has ended, which none of ours does by itself."""
+    return None if thread.is_alive() else f"the thread {thread.name} has ended"

@@ -19,6 +19,7 @@ def programs(settings: Settings) -> Programs:
         docker=settings.commands.docker,
         lvm_deadline_seconds=settings.collect.lvm_deadline_seconds,
         docker_deadline_seconds=settings.collect.docker_deadline_seconds,
+        lvm_interval_seconds=settings.collect.lvm_interval_seconds,
     )
 
 
@@ -58,19 +59,20 @@ def make_extender(
     host: HostAccess, settings: Settings, collection: Collection, *, clocks: Clocks
 ) -> Extender:
     """Wire what changes the host."""
-    return Extender(
+    extender = Extender(
         host.runner,
         settings.commands.lvm,
         deadline_seconds=settings.collect.extend_deadline_seconds,
         clock=clocks.monotonic,
         can_archive=lambda: host.can_archive(collection.programs.lvm_deadline_seconds),
-        manner=lambda vg_name: manner.choose(
+        manner=lambda: manner.choose(
             collection.dialect,
-            has_stale_hints=collection.has_stale_hints(vg_name),
             dmeventd=host.dmeventd,
             has_devices_of_dmeventd=host.has_devices_of_dmeventd(),
         ),
     )
+    extender.has_stale_hints = collection.has_stale_hints
+    return extender
 
 
 def make_hooks(host: HostAccess, settings: Settings, *, clocks: Clocks, log: Log) -> Hooks:

@@ -90,14 +90,15 @@ class Lvextend:
         return None if self.waits >= 0 else self.outputs.pop(0)
 
 
-def extend(lvextend: Lvextend, before: PoolStatus | None, after: PoolStatus | None) -> Attempt:
+def extend(lvextend: Lvextend, before: PoolStatus, after: PoolStatus | None) -> Attempt:
     """Extend both LVs, with these readings of the kernel before and after."""
-    readings = iter((before, after))
     extender = Extender(lvextend, "/sbin/lvm", deadline_seconds=60, clock=lambda: 0.0)
     return extender.extend(
         "docker/thinpool",
         BOTH,
-        read_status=lambda: next(readings),
+        before=before,
+        read_status=lambda: after,
+        on_start=lambda: None,
         on_stuck=lambda: None,
     )
 
@@ -162,27 +163,25 @@ def test_a_slow_lvextend_is_told_once_and_waited_for() -> None:
     """It is never killed."""
     told = []
     lvextend = Lvextend(waits=3)
-    readings = iter((status(125, 2), status(150, 3)))
 
     attempt = Extender(lvextend, "lvm", deadline_seconds=60, clock=lambda: 0.0).extend(
         "docker/thinpool",
         BOTH,
-        read_status=lambda: next(readings),
-        on_stuck=lambda: told.append(1),
+        before=status(125, 2),
+        read_status=lambda: status(150, 3),
+        on_start=lambda: told.append("started"),
+        on_stuck=lambda: told.append("stuck"),
     )
 
-    assert told == [1]
+    assert told == ["started", "stuck"]
     assert not attempt.failures
 
 
-def test_a_pool_that_cannot_be_read_is_not_extended() -> None:
-    """Without the size before, the effect could not be told."""
-    lvextend = Lvextend()
+def test_what_lvm_says_at_length_is_cut() -> None:
+    """It goes into the log, the state file and every Snapshot."""
+    attempt = extend(Lvextend(5, stderr="x" * 2_000_000), status(125, 2), status(125, 2))
 
-    with pytest.raises(HostError, match="cannot be read"):
-        extend(lvextend, None, None)
-
-    assert lvextend.started == []
+    assert len(attempt.message) < 600
 
 
 def test_a_pool_that_vanishes_meanwhile_is_an_error() -> None:
@@ -204,14 +203,21 @@ class Archive:
         return self.is_writable
 
 
-def extend_beside(archive: Archive, lvextend: Lvextend, *readings: PoolStatus) -> Attempt:
+def extend_beside(
+    archive: Archive, lvextend: Lvextend, before: PoolStatus, *readings: PoolStatus
+) -> Attempt:
     """Extend both LVs on a host with this archive."""
     left = iter(readings)
     extender = Extender(
         lvextend, "lvm", deadline_seconds=60, clock=lambda: 0.0, can_archive=archive
     )
     return extender.extend(
-        "docker/thinpool", BOTH, read_status=lambda: next(left), on_stuck=lambda: None
+        "docker/thinpool",
+        BOTH,
+        before=before,
+        read_status=lambda: next(left),
+        on_start=lambda: None,
+        on_stuck=lambda: None,
     )
 
 

@@ -17,6 +17,7 @@ from exporter.simulation import SimulatedHost
 
 seen, is_watching = [], False
 EVENTS = {"open", "import", "os.listdir", "os.scandir", "socket.connect"}
+EVENTS |= {"_thread.start_new_thread", "subprocess.Popen", "os.fork"}
 
 def watch(event, arguments):
     if is_watching and event in EVENTS:
@@ -32,7 +33,7 @@ guarded = docker_host(kind=Host)
 guarded.cycle(3)
 sys.addaudithook(watch)
 if len(sys.argv) > 1:  # shows that the hook sees what it is to see
-    guarded.log.info = lambda *_, **__: open(os.devnull).close()
+    guarded.extender.has_stale_hints = lambda *_: open(os.devnull).close()
 guarded.host.fill("docker/thinpool", int(500 * 16 * 0.81))
 is_watching = True
 guarded.cycle()
@@ -60,5 +61,5 @@ def test_nothing_is_opened_or_imported_before_lvextend() -> None:
 
 
 def test_the_watch_would_see_it() -> None:
-    """A log that writes a file is such a thing."""
-    assert ["open", "'/dev/null'"] in seen("--log-to-a-file")
+    """A choice of lvextend's options that looks into a file is such a thing."""
+    assert ["open", "'/dev/null'"] in seen("--look-into-a-file")

@@ -64,7 +64,8 @@ def test_without_archive_all_else_stays() -> None:
     manner = choose(OLD, dmeventd=found(is_alive=True), has_devices_of_dmeventd=False)
 
     assert manner.without_archive().options == ("--config", "backup{archive=0 backup=0}")
-    stale = choose(FULL, dmeventd=unasked, has_devices_of_dmeventd=False, has_stale_hints=True)
+    full = choose(FULL, dmeventd=unasked, has_devices_of_dmeventd=False)
+    stale = full.without_hints()
     settings = "devices/hints=none backup{archive=0 backup=0}"
     assert stale.without_archive().options == ("--config", settings)
 

@@ -60,6 +60,8 @@ def test_reads_every_state(state: Recording) -> None:
     golden = state.directory / "expected.json"
     readings, errors = state.readings()
     records = msgspec.json.decode(msgspec.json.encode({"readings": readings, "errors": errors}))
+    # Times of this very reading.
+    del records["readings"]["groups_read_at"], records["readings"]["is_list_old"]
     if readings.storage is None:  # recorded in a few states alone
         del records["readings"]["storage"]
 

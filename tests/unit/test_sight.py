@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 import pytest
 from msgspec.structs import replace
 
+from exporter.bulkhead import Bulkheads
 from exporter.devmapper import DmDevice, DmStatus, status_of
 from exporter.errors import KernelError
 from exporter.guard.pace import pause_seconds
 from exporter.guard.sight import SeenPool, Sight
-from exporter.model import Device, Reason
+from exporter.model import Device, Reason, Stage
 from exporter.simulation import ManualClock
+from tests.fakes import FakeLog
 
 GIB = 1024**3
 POOL = DmDevice(
@@ -36,7 +38,8 @@ class Devices:
 
     present: list[DmDevice]
     asked: list[str] = field(default_factory=list)
-    error: KernelError | None = None
+    errors: dict[str, KernelError] = field(default_factory=dict)
+    list_error: KernelError | None = None
 
     def devices(self) -> tuple[DmDevice, ...]:
         """See Kernel.devices."""
@@ -44,18 +47,22 @@ class Devices:
 
     def names(self) -> dict[str, str]:
         """See Kernel.names."""
+        if self.list_error:
+            raise self.list_error
         return {device.name: device.number for device in self.present}
 
     def device(self, name: str) -> DmDevice | None:
         """See Kernel.device."""
+        if name in self.errors:
+            raise self.errors[name]
         found = next((device for device in self.present if device.name == name), None)
         return found if found and found.kind in {"thin-pool", "thin", ""} else None
 
     def status(self, name: str) -> DmStatus | None:
         """See Kernel.status."""
-        if self.error:
-            raise self.error
         self.asked.append(name)
+        if name in self.errors:
+            raise self.errors[name]
         found = next((device for device in self.present if device.name == name), None)
         return status_of(found) if found else None
 
@@ -78,7 +85,7 @@ def using(used: int) -> DmDevice:
 def seeing(*devices: DmDevice) -> tuple[Devices, Sight, ManualClock]:
     """Look at these for the first time."""
     kernel, clock = Devices([*devices]), ManualClock()
-    sight = Sight(kernel, clock)
+    sight = Sight(kernel, clock, bulkheads=Bulkheads(FakeLog(), clock))
     assert sight.list_devices()
     return kernel, sight, clock
 
@@ -184,27 +191,93 @@ def test_reads_each_pool_when_it_is_due() -> None:
     assert kernel.asked.count("other") == 2
 
 
-def test_a_kernel_that_does_not_answer_is_asked_again_later() -> None:
-    """Not at once: the loop would spin."""
-    kernel, sight, clock = seeing(POOL)
-    kernel.error = KernelError("request 12: no")
-
-    with pytest.raises(KernelError):
-        sight.look(is_all=True)
-    sight.postpone(1.0)
-
-    assert sight.due_times() == [clock.now + 1.0]
-
-
-def test_a_status_that_makes_no_sense_leaves_usage_unknown() -> None:
-    """And is no reason to stop."""
-    kernel, sight, _ = seeing(POOL)
-    kernel.present = [replace(POOL, status="gibberish")]
+def test_a_device_that_fails_costs_no_other_anything() -> None:
+    """The others are read at the same look; it is counted, and asked again after a pause."""
+    other = replace(POOL, name="other", number="253:5")
+    kernel, sight, clock = seeing(POOL, other)
+    kernel.errors = {"docker-thinpool": KernelError("request 12: no")}
+    kernel.present = [POOL, replace(using(4000), name="other", number="253:5")]
 
     (changed,) = sight.look(is_all=True)
 
-    assert changed.pool.status.data is None
-    assert changed.bytes_per_second(Device.DATA) == 0
+    assert changed.pool.dm_name == "other"
+    kernel.asked.clear()
+    sight.look(is_all=True)
+    assert kernel.asked == ["other"]
+    clock.now += 0.5
+    kernel.errors = {}
+    kernel.asked.clear()
+    sight.look(is_all=True)
+    assert kernel.asked == ["docker-thinpool", "other"]
+
+
+def test_a_status_that_is_too_old_is_dropped() -> None:
+    """Nothing is known then; what was known is not shown as current."""
+    kernel, sight, clock = seeing(using(4000))
+    sight.look(is_all=True)
+    kernel.errors = {"docker-thinpool": KernelError("request 12: no")}
+
+    clock.now += 10
+    assert sight.look(is_all=True) == []
+    clock.now += 1
+    (changed,) = sight.look(is_all=True)
+
+    assert not changed.pool.status.is_known
+    assert sight.look(is_all=True) == []
+    kernel.errors = {}
+    clock.now += 5
+    (changed,) = sight.look(is_all=True)
+    assert changed.pool.status.is_known
+
+
+def test_a_list_that_cannot_be_had_leaves_the_pools_as_they_are() -> None:
+    """Each is still read."""
+    kernel, sight, clock = seeing(POOL)
+    kernel.list_error = KernelError("request 2: no")
+    kernel.present = [using(4000)]
+
+    assert not sight.list_devices()
+    assert len(sight.look(is_all=True)) == 1
+    assert not sight.is_list_old
+    clock.now += 11
+    assert sight.is_list_old
+
+
+def test_a_device_that_cannot_be_read_when_it_is_found_is_asked_again() -> None:
+    """Meanwhile it is known that something is there."""
+    kernel, sight, clock = seeing(ROOT)
+    kernel.present = [ROOT, POOL]
+    kernel.errors = {"docker-thinpool": KernelError("request 12: no")}
+
+    assert sight.list_devices(has_event=True)
+
+    reading = sight.reading()
+    assert reading is not None
+    assert [problem.subject for problem in reading.problems] == ["docker-thinpool"]
+    kernel.errors = {}
+    clock.now += 1
+    assert sight.list_devices()
+    reading = sight.reading()
+    assert reading is not None
+    assert [pool.dm_name for pool in reading.pools] == ["docker-thinpool"]
+    assert not reading.problems
+
+
+@pytest.mark.parametrize("text", ["gibberish", "", "0 15/6144 39/0 - rw"])
+def test_a_status_that_makes_no_sense_leaves_usage_unknown(text: str) -> None:
+    """At once; it is counted as a failure, and is no reason to stop."""
+    clock = ManualClock()
+    kernel = Devices([POOL])
+    bulkheads = Bulkheads(FakeLog(), clock)
+    sight = Sight(kernel, clock, bulkheads=bulkheads)
+    sight.list_devices()
+    kernel.present = [replace(POOL, status=text)]
+
+    (seen,) = sight.look(is_all=True)
+
+    assert seen.pool.status.data is None
+    assert seen.bytes_per_second(Device.DATA) == 0
+    assert bulkheads.counts[Stage.POLL] == 1
 
 
 def filled(*used: int, every: float) -> SeenPool:

@@ -19,6 +19,7 @@ from exporter.model import (
     Policies,
     PoolMode,
     PoolSource,
+    Problem,
     Snapshot,
     ThinPool,
 )
@@ -48,9 +49,12 @@ def merge(
     kernel: KernelReading | None = KERNEL,
     lvm: LvmLayout | None = LAYOUT,
     policies: Policies | None = POLICIES,
+    *,
+    is_list_old: bool = False,
 ) -> Snapshot:
     """Merge these readings."""
-    return build(Readings(kernel=kernel, lvm=lvm, policies=policies), {}, taken_at=1.0)
+    readings = Readings(kernel=kernel, lvm=lvm, policies=policies, is_list_old=is_list_old)
+    return build(readings, {}, taken_at=1.0)
 
 
 def only_pool(snapshot: Snapshot) -> ThinPool:
@@ -116,9 +120,14 @@ def test_monitoring_that_is_switched_off_counts_as_none() -> None:
 
 
 def test_without_the_kernel_the_mode_is_unknown() -> None:
-    """An active pool is not inactive because device-mapper cannot be asked."""
-    assert only_pool(merge(kernel=None)).mode is PoolMode.UNKNOWN
+    """An active pool is not inactive because device-mapper cannot be asked; lvs may know."""
+    silent = LvmLayout(pools=(make_lvm_pool(data_percent=None),))
+    unread = KernelReading(problems=(Problem(subject="docker-thinpool", message="no"),))
+    assert only_pool(merge(kernel=None)).mode is PoolMode.RW
+    assert only_pool(merge(kernel=None, lvm=silent)).mode is PoolMode.UNKNOWN
     assert only_pool(merge(kernel=KernelReading())).mode is PoolMode.INACTIVE
+    assert only_pool(merge(kernel=unread)).mode is PoolMode.RW
+    assert only_pool(merge(kernel=KernelReading(), is_list_old=True)).mode is PoolMode.RW
 
 
 def test_without_lvm_the_kernel_still_shows_the_pool() -> None:
