@@ -21,7 +21,7 @@ from typing import Protocol
 from exporter.command.call import hear_out, spawn_called
 from exporter.command.child import abandon, child_environment, kill_group, spawn, text
 from exporter.command.running import MAX_OUTPUT_BYTES, Output, Running
-from exporter.command.standby import ReadyLvm
+from exporter.command.standby import READY, ReadyLvm
 from exporter.errors import (
     CommandFailedError,
     CommandStuckError,
@@ -72,7 +72,10 @@ def expose_to_oom_killer(pid: int) -> None:
 
 
 class HostRunner:
-    """Runs commands on this host; the `expendable` programs without our protection."""
+    """Runs commands on this host; the `expendable` programs without our protection.
+
+    As many lvms as `ready` says are kept ready for `start`.
+    """
 
     def __init__(
         self,
@@ -81,6 +84,7 @@ class HostRunner:
         call_grace_seconds: float = CALL_GRACE_SECONDS,
         expendable: Container[str] = (),
         clock: Callable[[], float] = time.monotonic,
+        ready: int = READY,
     ) -> None:
         self._max_output_bytes = max_output_bytes
         self._call_grace_seconds = call_grace_seconds
@@ -88,7 +92,7 @@ class HostRunner:
         self._undead: dict[tuple[str, ...], subprocess.Popen[bytes]] = {}
         self._reading: set[subprocess.Popen[bytes]] = set()
         self._called: set[subprocess.Popen[bytes]] = set()
-        self._ready = ReadyLvm(clock)
+        self._ready = ReadyLvm(clock, ready)
         self._is_closed = False
 
     def close(self) -> None:

@@ -33,55 +33,77 @@ NOT_RUN = frozenset({2, 3, 4})
 RENEW_SECONDS = 600.0
 # One that ends by itself would do so again: a wrapper that gives lvm no input, perhaps.
 RETRY_SECONDS = 60.0
+READY = 2
 
 
 class ReadyLvm:
-    """Keeps one lvm ready; whoever needs a second one at the same time waits for its start."""
+    """Keeps `count` lvms ready: one extension may follow another before a new one has started.
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    Whoever needs more at the same time waits for the start of a plain command.
+    """
+
+    def __init__(self, clock: Callable[[], float], count: int = READY) -> None:
         self._clock = clock
+        self._count = count
         self._lock = threading.Lock()
-        self._standby: _Standby | None = None
+        self._keeping = threading.Lock()
+        self._standbys: list[_Standby] = []
         self._is_closed = False
 
     def start(self, argv: Sequence[str], environment: Mapping[str, str]) -> Running:
-        """Run a command, by the lvm that is ready where possible.
+        """Run a command, by an lvm that is ready if possible.
 
         Raises CommandMissingError.
         """
-        standby = self._exchange(None)
-        running = standby.tell(argv, environment) if standby else None
-        if standby and running is None:
+        line = _line(argv[1:])
+        while line is not None and (standby := self._take()):
+            if running := standby.tell(line, argv, environment):
+                return running
             standby.dismiss()
-        return running or RunningChild(argv, environment)
+        return RunningChild(argv, environment)
 
     def keep(self, program: str, environment: Mapping[str, str]) -> None:
-        """Have one ready; costs nothing while one is. Raises CommandMissingError."""
-        standby = self._standby
-        now = self._clock()
-        if self._is_closed or (standby and standby.is_good(program, environment, now)):
-            return
-        try:
-            old = self._exchange(_Standby(program, environment, now))
-        except OSError as error:  # no more descriptors
-            raise CommandMissingError((program,), str(error)) from error
-        if old:
-            old.dismiss()
+        """Have them ready; costs nothing while they are. Raises CommandMissingError."""
+        with self._keeping:
+            now = self._clock()
+            for standby in self._drop_worn(program, environment, now):
+                standby.dismiss()
+            while not self._is_closed and len(self._standbys) < self._count:
+                try:
+                    standby = _Standby(program, environment, now)
+                except OSError as error:  # no more descriptors
+                    raise CommandMissingError((program,), str(error)) from error
+                if not self._put(standby):
+                    standby.dismiss()
 
     def close(self) -> None:
-        """End the one that is ready, and start no more."""
+        """End those that are ready, and start no more."""
         self._is_closed = True
-        standby = self._exchange(None)
-        if standby:
+        while standby := self._take():
             standby.dismiss()
 
-    def _exchange(self, new: _Standby | None) -> _Standby | None:
-        """Take the one that is ready, and leave another one unless this is the end."""
+    def _take(self) -> _Standby | None:
         with self._lock:
-            if self._is_closed and new:
-                return new
-            old, self._standby = self._standby, new
-        return old
+            return self._standbys.pop(0) if self._standbys else None
+
+    def _put(self, standby: _Standby) -> bool:
+        """Keep one more unless this is the end, which may have come meanwhile."""
+        with self._lock:
+            if not self._is_closed:
+                self._standbys.append(standby)
+            return not self._is_closed
+
+    def _drop_worn(
+        self, program: str, environment: Mapping[str, str], now: float
+    ) -> list[_Standby]:
+        """Take out those that are dead, too old, or for another command."""
+        with self._lock:
+            good = [one.is_good(program, environment, now) for one in self._standbys]
+            worn = [one for one, keeps in zip(self._standbys, good, strict=True) if not keeps]
+            self._standbys = [
+                one for one, keeps in zip(self._standbys, good, strict=True) if keeps
+            ]
+        return worn
 
 
 class _Standby:
@@ -110,10 +132,11 @@ class _Standby:
     def _is_alive(self) -> bool:
         return self._running.child.poll() is None
 
-    def tell(self, argv: Sequence[str], environment: Mapping[str, str]) -> Running | None:
-        """Give it its command; None if it cannot take this one."""
-        line = _line(argv[1:])
-        if line is None or self._for != (argv[0], environment) or not self._is_alive:
+    def tell(
+        self, line: bytes, argv: Sequence[str], environment: Mapping[str, str]
+    ) -> Running | None:
+        """Give it its command, as a line; None if it cannot take this one."""
+        if self._for != (argv[0], environment) or not self._is_alive:
             return None
         try:
             os.write(self._writer, line)  # whole: a pipe takes 4 KiB at once

@@ -58,7 +58,7 @@ def lvm(tmp_path: Path, pids: Path) -> str:
 @pytest.fixture
 def runner() -> Iterator[HostRunner]:
     """Start real programs, and leave none waiting."""
-    runner = HostRunner()
+    runner = HostRunner(ready=1)
     yield runner
     runner.close()
 
@@ -162,7 +162,7 @@ def test_what_lvm_would_read_differently_is_started_plainly(
     plain = started(pids)[-1]
     assert output.stdout == f"{plain} 1 lvextend {' '.join(words)}\n"
     assert len(started(pids)) == 2
-    assert eventually(lambda: not is_alive(started(pids)[0]))
+    assert is_alive(started(pids)[0])  # it can still take the next one
 
 
 def test_only_the_same_program_and_environment_are_served(
@@ -216,10 +216,27 @@ def test_one_is_enough(runner: HostRunner, lvm: str, pids: Path) -> None:
     assert len(started(pids)) == 1
 
 
+def test_two_commands_in_a_row_need_no_new_process(lvm: str, pids: Path) -> None:
+    """The third one does; so do all after `keep_ready` has replaced what was used."""
+    runner = HostRunner()
+    runner.keep_ready(lvm, environment=ENVIRONMENT)
+    assert eventually(lambda: len(started(pids)) == 2)
+
+    used = [extend(runner, lvm, "lvextend").stdout.split()[0] for _ in range(2)]
+
+    assert sorted(used) == sorted(map(str, started(pids)))
+    extend(runner, lvm, "lvextend")
+    assert len(started(pids)) == 3
+    runner.keep_ready(lvm, environment=ENVIRONMENT)
+    assert eventually(lambda: len(started(pids)) == 5)
+    runner.close()
+    assert eventually(lambda: not any(map(is_alive, started(pids))))
+
+
 def test_an_old_one_is_renewed(lvm: str, pids: Path) -> None:
     """What it learned at its start may no longer be so."""
     now = [0.0]
-    runner = HostRunner(clock=lambda: now[0])
+    runner = HostRunner(clock=lambda: now[0], ready=1)
     first = ready(runner, lvm, pids)
 
     now[0] = RENEW_SECONDS
@@ -235,7 +252,7 @@ def test_one_that_ends_by_itself_is_not_started_again_and_again(
 ) -> None:
     """A wrapper that gives lvm no input ends at once, each time."""
     now = [0.0]
-    runner = HostRunner(clock=lambda: now[0])
+    runner = HostRunner(clock=lambda: now[0], ready=1)
     lvm = make_lvm(tmp_path / "lvm", f'#!/bin/sh\necho $$ >> {pids}; echo "$@"\n')
     ready(runner, lvm, pids)
     assert eventually(lambda: not is_alive(started(pids)[0]))
@@ -268,7 +285,7 @@ def test_a_host_without_descriptors_has_none_ready(
 
 def test_none_waits_after_the_end(lvm: str, pids: Path) -> None:
     """And none is started."""
-    runner = HostRunner()
+    runner = HostRunner(ready=1)
     number = ready(runner, lvm, pids)
 
     runner.close()
@@ -282,7 +299,7 @@ def test_none_outlives_a_guard_that_is_killed(lvm: str, pids: Path) -> None:
     """Its standard input ends with us."""
     script = (
         "import os, signal, sys; from exporter.command import HostRunner;"
-        f"runner = HostRunner(); runner.keep_ready({lvm!r}, environment={{}});"
+        f"runner = HostRunner(ready=1); runner.keep_ready({lvm!r}, environment={{}});"
         "sys.stdin.readline(); os.kill(os.getpid(), signal.SIGKILL)"
     )
     guard = subprocess.Popen(
