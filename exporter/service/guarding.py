@@ -68,7 +68,9 @@ class Guarding:
         self._collection.on_group = self._groups.know
         self._collection.max_volumes = settings.collect.top_volumes
         self._extender = make_extender(host, settings, self._collection, clocks=clocks)
-        self._hooks = make_hooks(host, settings, clocks=clocks, log=log)
+        self._hooks = make_hooks(
+            host, settings, clocks=clocks, log=log, bulkheads=self._bulkheads
+        )
         self._guard = Guard(
             self._collection,
             self._extender,
@@ -79,7 +81,9 @@ class Guarding:
         )
         self._guard.call(self._hooks)
         self._memory: Callable[[], MemoryFile | None] = lambda: None
-        self._schedule = Schedule(self._ticks(settings), clock=clocks.monotonic)
+        self._schedule = Schedule(
+            self._ticks(settings), clock=clocks.monotonic, bulkheads=self._bulkheads
+        )
         self._threads: dict[str, threading.Thread] = {}
         self._has_published_all = threading.Event()
         self._is_publishing_well = True
@@ -111,6 +115,7 @@ class Guarding:
                 if self._guard.step_over():
                     self._start_guard(stop)
             self._guard.supervise()
+            self._hooks.supervise()
             for why in (*map(_end_of, self._threads.values()), *(part() for part in parts)):
                 if why:
                     raise ExporterError(f"{why}; its log line is above")
@@ -196,9 +201,8 @@ class Guarding:
                 self._has_published_all.set()
             pause = publish_pause(time.thread_time() - began, is_awaited=not is_complete)
             self._guard.save()
-            with self._bulkheads.contain(Stage.SCHEDULE):
-                for name in self._schedule.repair():
-                    self._log.warning("schedule_repaired", source=name)
+            for name in self._schedule.repair():
+                self._log.warning("schedule_repaired", source=name)
 
     def _publish_one(self) -> bool:
         """Publish a Snapshot; return whether that succeeded, and log each change."""

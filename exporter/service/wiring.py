@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from exporter import manner
+from exporter.bulkhead import Bulkheads
 from exporter.collection import Collection, HostAccess, Programs
 from exporter.config import Settings
 from exporter.events import Log
@@ -75,7 +76,14 @@ def make_extender(
     return extender
 
 
-def make_hooks(host: HostAccess, settings: Settings, *, clocks: Clocks, log: Log) -> Hooks:
+def make_hooks(
+    host: HostAccess,
+    settings: Settings,
+    *,
+    clocks: Clocks,
+    log: Log,
+    bulkheads: Bulkheads,
+) -> Hooks:
     """Wire the user's command."""
     return Hooks(
         host.runner,
@@ -83,4 +91,5 @@ def make_hooks(host: HostAccess, settings: Settings, *, clocks: Clocks, log: Log
         deadline_seconds=settings.hook.deadline_seconds,
         clock=clocks.monotonic,
         log=log,
+        bulkheads=bulkheads,
     )
