@@ -2,6 +2,8 @@
 
 Integers in LVM's units throughout, so that every answer equals LVM's to the extent; what
 differs between its versions is in Rules. tests/vm/test_oracle.py holds it against LVM.
+Extents and chunks must be one or more whole sectors: some functions divide by them, and
+sources/lvm_checks.py refuses other ones.
 Source: lvm2 2.03.16, lib/metadata/lv_manip.c (_adjust_amount, _lvresize_adjust_policy,
 _lvresize_adjust_extents, lv_resize) and lib/metadata/thin_manip.c; 2.03.39 is the same
 but for _lvresize_adjust_policy's name, lv_extend_policy_calculate_percent.

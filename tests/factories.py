@@ -128,6 +128,8 @@ def make_lvm_pool(**changes: object) -> LvmPool:
         is_writable=True,
         needs_check=False,
         health="",
+        data_segment_type="linear",
+        metadata_segment_type="linear",
     )
     return replace(lvm, **changes)
 

@@ -32,7 +32,11 @@ class Limits(Struct, frozen=True, kw_only=True):
 
 
 class Room(Struct, frozen=True, kw_only=True):
-    """What one VG can give to one pool; all counts in extents."""
+    """What one VG can give to one pool; all counts in extents.
+
+    Divides by figures that sources/lvm_checks.py has checked: extents and chunks are one or
+    more whole sectors. There is at least one data stripe and one metadata area.
+    """
 
     pool: LvmPool
     group: VolumeGroup

@@ -16,6 +16,7 @@ from exporter.command import Output
 from exporter.errors import CommandFailedError, CommandStuckError, HostError
 from exporter.model import Dmeventd, LvmLayout, Problem
 from exporter.sources import lvm_attr, system_id
+from exporter.sources.lvm_checks import check_lv, whole_sectors
 from exporter.sources.lvm_dialect import (
     BINARY,
     FULL,
@@ -30,9 +31,11 @@ from exporter.sources.lvm_hints import without_hints
 from exporter.sources.lvm_layout import make_layout, merge
 from exporter.sources.lvm_report import (
     SEPARATOR,
+    Check,
     Converters,
     RawRow,
     Row,
+    accept,
     convert,
     is_report,
     parse_json,
@@ -75,12 +78,6 @@ def _count(value: str) -> int:
     return parse_count(value) if value else 0
 
 
-def _positive(value: str) -> int:
-    if not (count := parse_count(value)):
-        raise ValueError("0 is no size")
-    return count
-
-
 def _words(value: str) -> frozenset[str]:
     return frozenset(value.split(","))
 
@@ -121,7 +118,7 @@ VG_FIELDS: dict[str, Callable[[str], object]] = {
     "vg_uuid": str,
     "vg_size": parse_count,
     "vg_free": parse_count,
-    "vg_extent_size": _positive,
+    "vg_extent_size": whole_sectors,
     "vg_seqno": parse_count,
     "vg_profile": _text,
     "vg_permissions": _text,
@@ -150,12 +147,16 @@ NAMED = ("--noheadings", "--nameprefixes", "--separator", SEPARATOR)
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """One of the reporters: its fields, and what stands for those that it lacks."""
+    """One of the reporters: its fields, and what stands for those that it lacks.
+
+    `check` raises ValueError for a row whose fields make no sense together.
+    """
 
     command: str
     fields: Converters
     attributes: str
     complete: Callable[[Sequence[RawRow]], Sequence[RawRow]]
+    check: Check = accept
 
     def asked(self, dialect: Dialect) -> list[str]:
         """Name the fields to ask for; without --binary, flags are read from letters too."""
@@ -172,6 +173,7 @@ LVS = Report(
     fields=LV_FIELDS,
     attributes=lvm_attr.LV_ATTR,
     complete=lvm_attr.complete_lvs,
+    check=check_lv,
 )
 VGS = Report(
     command="vgs",
@@ -242,7 +244,7 @@ def parse_rows(text: str, report: Report, dialect: Dialect) -> tuple[list[Row], 
     raw, problems = _raw_rows(text, asked, dialect, source=report.command)
     if report.attributes in asked:
         raw = report.complete(raw)
-    rows, unreadable = convert(raw, report.fields, source=report.command)
+    rows, unreadable = convert(raw, report.fields, source=report.command, check=report.check)
     return rows, [*problems, *unreadable]
 
 

@@ -96,7 +96,7 @@ def _last_segments(lvs: Iterable[Row]) -> Segments:
 
 def _pool(row: Row, last: Segments) -> LvmPool:
     data = _under_caches(row["vg_name"], row["data_lv"], last)
-    metadata = last.get((row["vg_name"], row["metadata_lv"]), {})
+    metadata = _under_caches(row["vg_name"], row["metadata_lv"], last)
     return LvmPool(
         vg_name=row["vg_name"],
         vg_uuid=row["vg_uuid"],

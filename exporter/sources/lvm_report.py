@@ -17,6 +17,7 @@ from exporter.model import Problem
 RawRow = Mapping[str, str]
 Row = Mapping[str, object]
 Converters = Mapping[str, Callable[[str], object]]
+Check = Callable[[Row], None]
 Scalar = str | int | float | bool | None
 
 MAX_PROBLEMS = 100  # of one report: more say nothing more
@@ -133,15 +134,21 @@ def _named_row(line: str, spelled: Mapping[str, str]) -> RawRow | None:
     return row if is_clear else None
 
 
+def accept(_: Row) -> None:
+    """Find no fault with any row."""
+
+
 def convert(
-    raw: Iterable[RawRow], fields: Converters, *, source: str
+    raw: Iterable[RawRow], fields: Converters, *, source: str, check: Check = accept
 ) -> tuple[list[Row], list[Problem]]:
-    """Convert each row's fields; a row that cannot be read becomes a Problem."""
+    """Convert each row's fields; a row that cannot be read or is refused becomes a Problem."""
     rows: list[Row] = []
     problems: list[Problem] = []
     for row in raw:
         try:
-            rows.append({name: into(row[name]) for name, into in fields.items()})
+            converted = {name: into(row[name]) for name, into in fields.items()}
+            check(converted)
+            rows.append(converted)
         except (KeyError, ValueError) as error:
             if len(problems) < MAX_PROBLEMS:
                 problems.append(_problem(source, row, error))

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Mapping, Sequence
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.autoextend import LvmVersion
-from exporter.model import Decision, Device, NextStep, ThinPool, Usage, VolumeGroup
+from exporter.command import Output
+from exporter.model import (
+    Decision,
+    Device,
+    LvmLayout,
+    LvmPool,
+    NextStep,
+    ThinPool,
+    Usage,
+    VolumeGroup,
+)
 from exporter.policy import Limits, Outlook, decide, next_steps
+from exporter.sources.lvm import read_layout
 from tests.factories import (
     make_kernel_pool,
     make_lvm_pool,
@@ -17,7 +31,9 @@ from tests.factories import (
     make_status,
     make_volume_group,
 )
+from tests.recordings.replay import HERE, Recording
 
+STATE = Recording(HERE / "bookworm" / "striped_and_raid1")
 SECTOR_BYTES = 512
 MAX_BYTES = 2**63 - 1
 SECTORS = st.sampled_from([SECTOR_BYTES, 65536, 4 * 1024**2, 1024**3]) | st.integers(
@@ -123,3 +139,86 @@ def test_any_record_is_decided(
         decide(pool, group, limits, lvm_version=version, outlook=outlook),
         next_steps(pool, group, limits, lvm_version=version),
     )
+
+
+FIGURES = {
+    "thin-pool": ("chunk_size", "lv_size", "lv_metadata_size"),
+    "segment": ("lv_size", "stripes", "stripe_size", "data_copies", "seg_start_pe"),
+    "vgs": ("vg_size", "vg_free", "vg_extent_size"),
+    "pvs": ("pv_pe_count", "pv_pe_alloc_count"),
+}
+COMMANDS = ("lvs", "vgs", "pvs")
+NUMBERS = st.sampled_from(
+    ["", "0", "1", "3", "-1", "511", "512", "513", "65536", "4194304", str(MAX_BYTES), "x"]
+)
+SEGMENT_KINDS = st.sampled_from(
+    ["linear", "striped", "raid1", "raid5", "raid6", "raid10", "error"]
+)
+Place = tuple[str, int, str]
+
+
+def places(command: str) -> Iterator[Place]:
+    """Find the figures in a report of the recorded host: command, number of the row, field."""
+    for number, row in enumerate(STATE.rows(command)):
+        kind = row.get("segtype", command)
+        if "raid" not in row.get("lv_role", ""):
+            for field in FIGURES.get(kind, FIGURES["segment"]):
+                yield command, number, field
+
+
+SEGMENTS = sorted({place[:2] for place in places("lvs") if place[2] == "stripes"})
+FIGURE_CHANGES = st.dictionaries(
+    st.one_of([st.sampled_from(list(places(command))) for command in COMMANDS]),
+    NUMBERS,
+    min_size=1,
+    max_size=3,
+)
+KIND_CHANGES = st.dictionaries(
+    st.sampled_from(SEGMENTS).map(lambda segment: (*segment, "segtype")),
+    SEGMENT_KINDS,
+    max_size=2,
+)
+
+
+def layout_with(changes: Mapping[Place, str]) -> LvmLayout:
+    """Read a recorded host of which some fields are something else."""
+    rows = {command: [dict(row) for row in STATE.rows(command)] for command in COMMANDS}
+    for (command, number, field), word in changes.items():
+        rows[command][number][field] = word
+
+    def run(argv: Sequence[str]) -> Output:
+        text = json.dumps({"report": [{argv[1].rstrip("s"): rows[argv[1]]}]})
+        return Output(argv=tuple(argv), status=0, stdout=text, stderr="")
+
+    return read_layout(run, "/sbin/lvm")
+
+
+def full(lvm: LvmPool) -> ThinPool:
+    """Let the kernel agree with LVM about a pool's sizes, and use all of it."""
+    sizes = ((lvm.size_bytes, lvm.chunk_bytes), (lvm.metadata_size_bytes, 4096))
+    data, metadata = (
+        Usage(used_blocks=total, total_blocks=total, block_bytes=block)
+        for total, block in ((max(1, size // block), block) for size, block in sizes)
+    )
+    kernel = make_kernel_pool(status=make_status(data=data, metadata=metadata))
+    return make_pool(vg_name=lvm.vg_name, name=lvm.name, lvm=lvm, kernel=kernel)
+
+
+@many
+@given(FIGURE_CHANGES, KIND_CHANGES, LIMITS, VERSIONS)
+def test_whatever_lvm_prints_is_decided(
+    figures: Mapping[Place, str],
+    kinds: Mapping[Place, str],
+    limits: Limits,
+    version: LvmVersion | None,
+) -> None:
+    """A figure that cannot be is refused by the parser, or does no harm."""
+    layout = layout_with({**figures, **kinds})
+    groups = {group.name: group for group in layout.volume_groups}
+
+    for lvm in layout.pools:
+        pool, group = full(lvm), groups.get(lvm.vg_name)
+        check(
+            decide(pool, group, limits, lvm_version=version),
+            next_steps(pool, group, limits, lvm_version=version),
+        )
