@@ -13,16 +13,22 @@ from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from typing import NamedTuple
 
+import structlog
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
 
 from exporter import __version__
+from exporter.bulkhead import Bulkheads
 from exporter.collectors import SnapshotCollector
+from exporter.events import Log
 from exporter.model import Snapshot
+from exporter.staleness import Freshness, freshness
 
 REMEMBERED_SECONDS = 300.0
 COMPRESSION_LEVEL = 3  # 6 takes three times as long for a tenth less
+
+logger = structlog.get_logger(__name__)
 
 
 class Format(Enum):
@@ -47,6 +53,10 @@ class Page(NamedTuple):
     content_encoding: str | None = None
 
 
+# What decides, beside the Snapshot, what is said of it: is there a newer one, is it too old.
+Standing = tuple[bool | None, Freshness | None]
+
+
 class Families:
     """What `generate_latest` takes for a registry: families that are there already."""
 
@@ -61,8 +71,10 @@ class Families:
 class Exposition:
     """Renders the latest Snapshot once, for all who ask until the next `refresh`.
 
-    `pause` is called between the families, so that rendering in one thread does not
-    hold up the others.
+    A Snapshot that becomes too old is rendered anew, without what it may no longer claim.
+    `bulkheads` count what cannot be rendered, here and on other pages. `wall` gives seconds
+    since the epoch. `pause` is called between the families, so that rendering in one thread
+    does not hold up the others.
     """
 
     def __init__(
@@ -71,18 +83,33 @@ class Exposition:
         *,
         is_readable: Callable[[], bool | None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
         pause: Callable[[], None] = lambda: None,
+        log: Log = logger,
     ) -> None:
+        self.bulkheads = Bulkheads(log, clock)
+        self._latest = latest
+        self._is_readable = is_readable
+        self._wall = wall
         self._registry = CollectorRegistry()
-        self._registry.register(snapshot_collector(latest, is_readable))
+        self._registry.register(
+            snapshot_collector(latest, self.bulkheads, is_readable=is_readable, clock=wall)
+        )
         ProcessCollector(registry=self._registry)
         self._clock = clock
         self._pause = pause
-        self._pages: dict[Variant, Page] = {}
+        self._rendered: tuple[Standing | None, dict[Variant, Page]] = (None, {})
         self._asked_at: dict[Variant, float] = {}
 
     def refresh(self) -> None:
         """Render the latest Snapshot, in every variant asked for in the last minutes."""
+        try:
+            self._rendered = (self._standing(), self._in_all_variants())
+        except Exception:
+            self.invalidate()  # what there is, is of an older Snapshot
+            raise
+
+    def _in_all_variants(self) -> dict[Variant, Page]:
         families = list(self._calmly(self._registry.collect()))
         pages = {Variant(Format.TEXT): render(self._calmly(families), Format.TEXT)}
         for variant in self._wanted():
@@ -91,24 +118,32 @@ class Exposition:
                 pages[plain] = render(self._calmly(families), variant.format)
             if variant.is_gzip:
                 pages[variant] = compressed(pages[plain])
-        self._pages = pages
+        return pages
 
     def invalidate(self) -> None:
         """Forget what is rendered: the next scrape renders the latest Snapshot itself."""
-        self._pages = {}
+        self._rendered = (None, {})
 
     def page(self, accept: str = "", accept_encoding: str = "") -> Page:
         """Answer with what is rendered; uncompressed while gzip was not asked for lately.
 
         A format that nobody asked for lately is rendered on the spot.
         """
-        pages = self._pages
+        (rendered_as, pages), standing = self._rendered, self._standing()
+        if rendered_as != standing:
+            pages = {}
+            self._rendered = (standing, pages)
         variant = Variant(format_for(accept), is_gzip_accepted(accept_encoding))
         self._asked_at[variant] = self._clock()
         plain = Variant(variant.format)
         if plain not in pages:
             pages[plain] = render(self._registry.collect(), variant.format)
         return pages.get(variant, pages[plain])
+
+    def _standing(self) -> Standing:
+        snapshot = self._latest()
+        age = None if snapshot is None else freshness(snapshot, self._wall())
+        return self._is_readable(), age
 
     def _wanted(self) -> list[Variant]:
         oldest = self._clock() - REMEMBERED_SECONDS
@@ -122,7 +157,10 @@ class Exposition:
 
 def snapshot_collector(
     latest: Callable[[], Snapshot | None],
+    bulkheads: Bulkheads,
+    *,
     is_readable: Callable[[], bool | None] = lambda: None,
+    clock: Callable[[], float] = time.time,
 ) -> SnapshotCollector:
     """Make the collector of this program, with the versions that run."""
     return SnapshotCollector(
@@ -130,6 +168,8 @@ def snapshot_collector(
         version=__version__,
         python_version=platform.python_version(),
         is_readable=is_readable,
+        clock=clock,
+        bulkheads=bulkheads,
     )
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 
+import structlog
+
+from exporter.bulkhead import Bulkheads
 from exporter.cli.host import collect_once
 from exporter.cli.starting import settings_of
 from exporter.exposition import render, snapshot_collector
@@ -14,7 +18,8 @@ from exporter.textfile import write_atomically
 def main(options: argparse.Namespace) -> int:
     """Read everything once, and write the exposition."""
     snapshot = collect_once(settings_of(options))
-    body = render(snapshot_collector(lambda: snapshot).collect()).body
+    bulkheads = Bulkheads(structlog.get_logger("exporter"), time.monotonic)
+    body = render(snapshot_collector(lambda: snapshot, bulkheads).collect()).body
     if options.output:
         write_atomically(options.output, body)
     else:

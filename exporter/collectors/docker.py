@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from prometheus_client.core import Metric
 
 from exporter.collectors.families import (
+    OLD,
     Labels,
     Row,
     gauges,
@@ -42,7 +43,8 @@ def _is_on_loopback(docker: DockerInfo) -> bool | None:
 UP: tuple[Row[CollectorState], ...] = (
     Row(
         "thinpool_docker_up",
-        "1 if Docker answered docker info within its deadline at the last attempt, else 0.",
+        "1 if Docker answered docker info within its deadline at the last attempt, else 0. "
+        f"Absent {OLD}.",
         lambda state: state.is_ok,
     ),
 )
@@ -120,13 +122,14 @@ LOOP: tuple[Row[KernelPool], ...] = (
     Row(
         "thinpool_loopback_backing_free_bytes",
         "Free bytes of the file system that holds the file under a pool on loop devices: a "
-        "sparse file may promise more. From statvfs; of several, the tightest.",
+        "sparse file may promise more. From statvfs; of several, the tightest. "
+        f"Absent {OLD}.",
         lambda kernel: kernel.loop.free_bytes if kernel.loop else None,
     ),
     Row(
         "thinpool_loopback_backing_promised_bytes",
         "Bytes that the sparse files under the pool may still take from that file system; "
-        "from stat.",
+        f"from stat. Absent {OLD}.",
         lambda kernel: kernel.loop.promised_bytes if kernel.loop else None,
     ),
 )

@@ -9,11 +9,13 @@ from typing import Generic, TypeVar
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from exporter.model import ThinPool
+from exporter.staleness import OLD_SNAPSHOT_SECONDS
 
 Subject = TypeVar("Subject")
 Labels = tuple[str, ...]
 
 POOL = ("vg", "pool")
+OLD = f"after {OLD_SNAPSHOT_SECONDS:.0f} s without a new Snapshot"  # in HELP
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def _filled(
     for labels, subject in subjects.items():
         value = row.value(subject)
         if value is not None:
-            family.add_metric(labels, value)
+            family.add_metric(labels, float(value))
     if family.samples:
         yield family
 

@@ -27,10 +27,13 @@ from exporter.model import (
     NextStep,
     PoolGuard,
     Snapshot,
+    Stage,
 )
+from exporter.staleness import SILENT_GUARD_SECONDS
 
 DEVICE = (*POOL, "device")
 SINCE_START = ", since the guard started."
+SILENT = f"the guard has completed no cycle for {SILENT_GUARD_SECONDS:.0f} s"
 
 Guards = dict[Labels, PoolGuard]
 
@@ -38,7 +41,8 @@ MODE: tuple[Row[PoolGuard], ...] = (
     Row(
         "thinpool_guard_mode",
         "Always 1. The mode label says what the guard may do to the pool: auto (act where no "
-        "live dmeventd does), always, observe (decide, never act) or off.",
+        "live dmeventd does), always, observe (decide, never act) or off. "
+        f"Absent if {SILENT}.",
         present,
     ),
 )
@@ -46,14 +50,15 @@ STATE: tuple[Row[PoolGuard], ...] = (
     Row(
         "thinpool_guard_state",
         "Always 1. The reason label says why the guard's last decision was to act on the "
-        "pool, or not to.",
+        f"pool, or not to. Absent if {SILENT}.",
         present,
     ),
 )
 POOL_GAUGES: tuple[Row[PoolGuard], ...] = (
     Row(
         "thinpool_guard_responsible",
-        "1 if the guard is what extends this pool, 0 if dmeventd is or nothing is.",
+        "1 if the guard is what extends this pool, 0 if dmeventd is or nothing is, or if "
+        f"{SILENT}.",
         lambda guard: guard.is_responsible,
     ),
     Row(
@@ -93,13 +98,14 @@ FILLING_GAUGES: tuple[Row[Filling], ...] = (
     Row(
         "thinpool_fill_bytes_per_second",
         "Bytes per second that the device gains, less what is freed, from the kernel's counts "
-        "of the last minute; a burst shows at once. Absent while it gains nothing.",
+        "of the last minute; a burst shows at once. Absent while it gains nothing, "
+        f"and if {SILENT}.",
         lambda filling: filling.bytes_per_second,
     ),
     Row(
         "thinpool_seconds_until_full",
         "Seconds until the device is full at thinpool_fill_bytes_per_second if nothing extends "
-        "it. Absent while it gains nothing.",
+        f"it. Absent while it gains nothing, and if {SILENT}.",
         lambda filling: filling.seconds_until_full,
     ),
 )
@@ -133,7 +139,17 @@ FAILURES: tuple[Row[int], ...] = (
     Row(
         "thinpool_guard_extend_failures_total",
         "Extensions of the device that failed, by reason: refused by lvextend, ineffective "
-        "(the kernel's size did not change), stuck, or unreadable afterwards" + SINCE_START,
+        "(the kernel's size did not change), stuck, unreadable afterwards, or internal_error "
+        "(an exception in the guard)" + SINCE_START,
+        float,
+    ),
+)
+ERRORS: tuple[Row[int], ...] = (
+    Row(
+        "thinpool_guard_errors_total",
+        "Exceptions that the guard caught, by the stage of its work, since it started. Each "
+        "one concerns a single pool, device, volume group, source, hook or thread: the others "
+        "went on.",
         float,
     ),
 )
@@ -159,6 +175,7 @@ def families(snapshot: Snapshot) -> Iterator[Metric]:
     yield from gauges(FILLING_GAUGES, _by_filling(guards), DEVICE)
     yield from gauges(STEP_GAUGES, _by_step(guards), DEVICE)
     yield from _counts(guards)
+    yield from counters(ERRORS, _by_stage(snapshot.guard), ("stage",))
     yield from gauges(REPORT, {(): snapshot.guard}, ())
     yield _durations(snapshot.guard.extend_durations)
 
@@ -215,6 +232,10 @@ def _by_failure(devices: dict[Labels, DeviceCounters]) -> dict[Labels, int]:
         for labels, done in devices.items()
         for failure in Failure
     }
+
+
+def _by_stage(report: GuardReport) -> dict[Labels, int]:
+    return {(stage.value,): report.errors.get(stage, 0) for stage in Stage}
 
 
 def _durations(histogram: Histogram) -> Metric:

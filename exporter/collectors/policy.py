@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from prometheus_client.core import Metric
 
-from exporter.collectors.families import Row, gauges, pools_by_labels, ratio
+from exporter.collectors.families import OLD, Row, gauges, pools_by_labels, ratio
 from exporter.model import Dmeventd, Snapshot, ThinPool
 
 NEVER_PERCENT = 100
@@ -39,15 +39,16 @@ POLICY: tuple[Row[ThinPool], ...] = (
     ),
     Row(
         "thinpool_monitored",
-        "1 if dmeventd monitors the pool, else 0; absent if dmeventd could not be asked. "
-        "From lvs, seg_monitor.",
+        "1 if dmeventd monitors the pool, else 0. From lvs, seg_monitor; absent if dmeventd "
+        f"could not be asked, and {OLD}.",
         lambda pool: pool.is_monitored,
     ),
 )
 DMEVENTD: tuple[Row[Dmeventd], ...] = (
     Row(
         "thinpool_dmeventd_up",
-        "1 if a dmeventd process is alive on the host, else 0. From its PID file and /proc.",
+        "1 if a dmeventd process is alive on the host, else 0. From its PID file and /proc; "
+        f"absent {OLD}.",
         lambda dmeventd: dmeventd.is_alive,
     ),
 )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
 
 from prometheus_client.core import Metric
 
 from exporter.collectors.families import (
+    OLD,
     POOL,
     Labels,
     Row,
@@ -17,34 +17,32 @@ from exporter.collectors.families import (
     printable,
 )
 from exporter.model import (
-    Collector,
     KernelPool,
     LvmPool,
     PoolMode,
     PoolStatus,
     Snapshot,
     ThinPool,
+    Usage,
 )
 
 INFO_LABELS = (*POOL, "dm_name", "uuid", "profile", "discards", "source")
-WHILE_MUTE = "while the kernel cannot be asked"
+ABSENT = f"Absent while neither gives it, and {OLD}."
+SOURCE = f"From the kernel, or from lvs while the kernel does not give it. {ABSENT}"
+ROUNDED = (
+    "From the kernel, or from lvs, rounded to 0.01 %, while the kernel does not give it. "
+    f"{ABSENT}"
+)
+SIZE_SOURCE = (
+    "From the kernel, or from lvs while the kernel does not give it. Absent if the pool is not "
+    "active."
+)
 # The kernel's words for what lvchange --discards sets.
 DISCARDS = {
     "discard_passdown": "passdown",
     "no_discard_passdown": "nopassdown",
     "ignore_discard": "ignore",
 }
-
-
-class Facts(NamedTuple):
-    """What the best source that answers says of one pool."""
-
-    data_size: int | None = None
-    data_used: int | None = None
-    metadata_size: int | None = None
-    metadata_used: int | None = None
-    needs_check: bool | None = None
-    is_suspended: bool | None = None
 
 
 def _chunk_size(pool: ThinPool) -> int | None:
@@ -62,39 +60,43 @@ INFO: tuple[Row[ThinPool], ...] = (
         present,
     ),
 )
-FACTS: tuple[Row[Facts], ...] = (
+STATUS: tuple[Row[ThinPool], ...] = (
     Row(
         "thinpool_data_size_bytes",
-        f"Size of the pool's data device in bytes, from the kernel; from lvs {WHILE_MUTE}.",
-        lambda facts: facts.data_size,
+        f"Size of the pool's data device in bytes. {SIZE_SOURCE}",
+        lambda pool: _size(pool, pool.data, lambda lvm: lvm.size_bytes),
     ),
     Row(
         "thinpool_data_used_bytes",
-        "Bytes of the pool's data device in use, exact, from the kernel; computed from the "
-        f"rounded percentage of lvs {WHILE_MUTE}.",
-        lambda facts: facts.data_used,
+        f"Bytes of the pool's data device in use. {ROUNDED}",
+        lambda pool: pool.data.used_bytes if pool.data else None,
     ),
     Row(
         "thinpool_metadata_size_bytes",
-        f"Size of the pool's metadata device in bytes, from the kernel; from lvs {WHILE_MUTE}.",
-        lambda facts: facts.metadata_size,
+        f"Size of the pool's metadata device in bytes. {SIZE_SOURCE}",
+        lambda pool: _size(pool, pool.metadata, lambda lvm: lvm.metadata_size_bytes),
     ),
     Row(
         "thinpool_metadata_used_bytes",
-        "Bytes of the pool's metadata device in use, exact, from the kernel; computed from the "
-        f"rounded percentage of lvs {WHILE_MUTE}.",
-        lambda facts: facts.metadata_used,
+        f"Bytes of the pool's metadata device in use. {ROUNDED}",
+        lambda pool: pool.metadata.used_bytes if pool.metadata else None,
     ),
     Row(
         "thinpool_needs_check",
         "1 if the pool's metadata must be checked with thin_check before it can be trusted, "
-        f"else 0; from the kernel; from lvs {WHILE_MUTE}.",
-        lambda facts: facts.needs_check,
+        f"else 0. {SOURCE}",
+        lambda pool: pool.status.needs_check if pool.status else None,
     ),
     Row(
         "thinpool_suspended",
-        f"1 if the pool's device is suspended, else 0; from the kernel; from lvs {WHILE_MUTE}.",
-        lambda facts: facts.is_suspended,
+        f"1 if the pool's device is suspended, else 0. {SOURCE}",
+        lambda pool: pool.status.is_suspended if pool.status else None,
+    ),
+    Row(
+        "thinpool_queue_if_no_space",
+        "1 if a full pool makes writers wait, 0 if it fails them at once; the kernel turns "
+        f"from 1 to 0 after its no_space_timeout. {SOURCE}",
+        lambda pool: pool.status.queue_if_no_space if pool.status else None,
     ),
 )
 LAYOUT: tuple[Row[ThinPool], ...] = (
@@ -121,14 +123,9 @@ KERNEL: tuple[Row[KernelPool], ...] = (
     Row(
         "thinpool_metadata_snapshot_held",
         "1 if a metadata snapshot is reserved (reserve_metadata_snap), which keeps metadata "
-        "blocks from being freed, else 0; from the kernel.",
+        "blocks from being freed, else 0. From the kernel; absent while it does not tell, and "
+        f"{OLD}.",
         lambda kernel: _is_snapshot_held(kernel.status),
-    ),
-    Row(
-        "thinpool_queue_if_no_space",
-        "1 if a full pool makes writers wait, 0 if it fails them at once; from the kernel, "
-        "which turns from 1 to 0 after its no_space_timeout.",
-        lambda kernel: kernel.status.queue_if_no_space,
     ),
     Row(
         "thinpool_low_water_mark_bytes",
@@ -140,8 +137,9 @@ KERNEL: tuple[Row[KernelPool], ...] = (
 MODE: tuple[Row[bool], ...] = (
     Row(
         "thinpool_mode",
-        "1 for the mode that the pool is in, 0 for the others; from the kernel, which says "
-        "ro for metadata out of space as well.",
+        "1 for the mode that the pool is in, 0 for the others; ro also means metadata out of "
+        "space. From the kernel, or from lvs while the kernel does not give it; unknown while "
+        f"neither does. Absent {OLD}.",
         float,
     ),
 )
@@ -150,21 +148,12 @@ MODE: tuple[Row[bool], ...] = (
 def families(snapshot: Snapshot) -> Iterator[Metric]:
     """Describe every pool of the Snapshot."""
     pools = pools_by_labels(snapshot.pools)
-    is_kernel_mute = not _is_kernel_answering(snapshot)
-    yield from gauges(INFO, _by_info(pools), INFO_LABELS)
-    facts = {
-        labels: _facts(pool, is_kernel_mute=is_kernel_mute) for labels, pool in pools.items()
-    }
     kernels = {labels: pool.kernel for labels, pool in pools.items() if pool.kernel}
-    yield from gauges(FACTS, facts)
+    yield from gauges(INFO, _by_info(pools), INFO_LABELS)
+    yield from gauges(STATUS, pools)
     yield from gauges(LAYOUT, pools)
     yield from gauges(KERNEL, kernels)
     yield from gauges(MODE, _by_mode(pools), (*POOL, "mode"))
-
-
-def _is_kernel_answering(snapshot: Snapshot) -> bool:
-    state = snapshot.collectors.get(Collector.DEVICE_MAPPER)
-    return state is not None and state.is_ok
 
 
 def _by_info(pools: dict[Labels, ThinPool]) -> dict[Labels, ThinPool]:
@@ -198,43 +187,16 @@ def _by_mode(pools: dict[Labels, ThinPool]) -> dict[Labels, bool]:
     }
 
 
-def _facts(pool: ThinPool, *, is_kernel_mute: bool) -> Facts:
-    if pool.kernel:
-        return _facts_of_kernel(pool.kernel.status)
-    # An inactive pool has no figures, and a kernel that answered without naming the
-    # pool says just that: LVM's account serves only where the kernel gives none.
-    if pool.lvm and is_kernel_mute and pool.mode is not PoolMode.INACTIVE:
-        return _facts_of_lvm(pool.lvm)
-    return Facts()
+def _size(pool: ThinPool, usage: Usage | None, by_lvm: Callable[[LvmPool], int]) -> int | None:
+    """Return what the kernel uses of a device, or the LV's size while the usage is unknown.
 
-
-def _facts_of_kernel(status: PoolStatus) -> Facts:
-    data, metadata = status.data, status.metadata
-    return Facts(
-        data_size=data.total_bytes if data else None,
-        data_used=data.used_bytes if data else None,
-        metadata_size=metadata.total_bytes if metadata else None,
-        metadata_used=metadata.used_bytes if metadata else None,
-        needs_check=status.needs_check,
-        is_suspended=status.is_suspended,
-    )
-
-
-def _facts_of_lvm(lvm: LvmPool) -> Facts:
-    return Facts(
-        data_size=lvm.size_bytes,
-        data_used=_share(lvm.data_percent, lvm.size_bytes),
-        metadata_size=lvm.metadata_size_bytes,
-        metadata_used=_share(lvm.metadata_percent, lvm.metadata_size_bytes),
-        needs_check=lvm.needs_check,
-        is_suspended=lvm.is_suspended,
-    )
+    Alerts tell by the size that there is a pool to protect.
+    """
+    if pool.status or pool.lvm is None or pool.mode is PoolMode.INACTIVE:
+        return usage.total_bytes if usage else None
+    return by_lvm(pool.lvm)
 
 
 def _is_snapshot_held(status: PoolStatus) -> bool | None:
     """Say whether one is reserved; a failed pool does not tell."""
     return None if status.data is None else status.held_root_block is not None
-
-
-def _share(percent: float | None, size_bytes: int) -> int | None:
-    return None if percent is None else round(size_bytes * percent / 100)

@@ -1,10 +1,10 @@
-"""The age of what is served, and whether it could be read → metrics."""
+"""The age of what is served, and whether it could be read and shown → metrics."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from exporter.collectors.families import Row, gauges
 from exporter.model import Snapshot
@@ -33,3 +33,13 @@ def reading(*, is_readable: bool | None) -> Iterator[Metric]:
             "that this process understands, else 0: the last good one stays in use, and ages.",
             value=is_readable,
         )
+
+
+def render_errors(count: int) -> Metric:
+    """Count what could not be shown, here and on the status page."""
+    return CounterMetricFamily(
+        "thinpool_exporter_render_errors_total",
+        "Exceptions that kept a pool, or a part of what is served, out of the metrics or off "
+        "the status page, since this process started.",
+        value=count,
+    )

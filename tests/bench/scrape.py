@@ -65,7 +65,7 @@ class Publisher(threading.Thread):
         super().__init__(daemon=True)
         self._pools = pools
         self.snapshot = make_large_snapshot(pools)
-        self.exposition = Exposition(self.latest, pause=traffic.give_way)
+        self.exposition = Exposition(self.latest, wall=lambda: TAKEN_AT, pause=traffic.give_way)
         self.render_seconds: list[float] = []
         self.render_cpu_seconds: list[float] = []
 
@@ -76,7 +76,7 @@ class Publisher(threading.Thread):
     def run(self) -> None:
         """Publish until the process ends."""
         for number in range(sys.maxsize):
-            self.snapshot = make_large_snapshot(self._pools, taken_at=TAKEN_AT + number)
+            self.snapshot = make_large_snapshot(self._pools, taken_at=TAKEN_AT + number / 1000)
             start, cpu_start = time.perf_counter(), time.thread_time()
             self.exposition.refresh()
             self.render_cpu_seconds.append(time.thread_time() - cpu_start)

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from exporter.model import (
+    UNKNOWN_STATUS,
     Device,
     DeviceCounters,
     Dmeventd,
     DockerInfo,
     Engine,
     Failure,
+    Filling,
     GuardMode,
     PoolMode,
     PoolSource,
     Reason,
     Snapshot,
+    Stage,
 )
 from tests.factories import (
     EXTENT_BYTES,
@@ -41,6 +46,7 @@ from tests.factories import (
 )
 
 HOSTILE = 'a"b\\c\nd\te{f="g"} é \udcff'
+FILLING = Filling(bytes_per_second=1e6, lasted_seconds=60.0, seconds_until_full=20_400.0)
 LOOP_POOL = "docker-253:0-201549152-pool"
 
 
@@ -181,8 +187,14 @@ def latched() -> Snapshot:
 def kernel_mute() -> Snapshot:
     """Return a host whose kernel cannot be asked: the percentages of lvs serve."""
     lvm = make_lvm_pool(data_percent=83.47, metadata_percent=12.5)
-    pool = make_pool(kernel=None, lvm=lvm, policy=make_policy(threshold_percent=100))
-    guard = make_pool_guard(reason=Reason.USAGE_UNKNOWN)
+    pool = make_pool(
+        kernel=None,
+        lvm=lvm,
+        policy=make_policy(threshold_percent=100),
+        effective_threshold_percent=100,
+        metadata_threshold_percent=None,
+    )
+    guard = make_pool_guard(is_responsible=False, reason=Reason.POLICY_OFF)
     return make_snapshot(
         pools=(pool,),
         collectors=make_collectors(device_mapper=make_failed_state()),
@@ -214,6 +226,35 @@ def filled() -> Snapshot:
     return make_snapshot(pools=(make_pool(volumes=make_volumes()),))
 
 
+def unread() -> Snapshot:
+    """Return a pool that neither the kernel nor LVM has told of for long: a size, no usage."""
+    lvm = make_lvm_pool(data_percent=None, metadata_percent=None)
+    kernel = make_kernel_pool(status=UNKNOWN_STATUS)
+    pool = make_pool(mode=PoolMode.UNKNOWN, kernel=kernel, lvm=lvm)
+    guard = make_pool_guard(is_responsible=False, reason=Reason.USAGE_UNKNOWN)
+    report = make_guard_report(pools={pool.label: guard}, errors={Stage.POLL: 41})
+    return make_snapshot(pools=(pool,), guard=report)
+
+
+def silent_guard() -> Snapshot:
+    """Return a host whose guard completes no cycle; the collectors go on."""
+    pool = make_pool(volumes=make_volumes())
+    guard = make_pool_guard(filling={Device.DATA: FILLING}, queue_seconds_left=12.5)
+    report = make_guard_report(last_cycle_at=TAKEN_AT - 45, pools={pool.label: guard})
+    return make_snapshot(pools=(pool,), guard=report)
+
+
+def old() -> Snapshot:
+    """Return a host whose guard is dead: nothing has been published for a while."""
+    snapshot = silent_guard()
+    return replace(
+        snapshot,
+        taken_at=TAKEN_AT - 61,
+        pools=(replace(snapshot.pools[0], is_monitored=True), *loopback().pools),
+        dmeventd=Dmeventd(is_alive=True, pid=812, state="S"),
+    )
+
+
 def many() -> Snapshot:
     """Return a host with several pools."""
     return make_large_snapshot(5)
@@ -233,5 +274,8 @@ SNAPSHOTS: dict[str, Callable[[], Snapshot]] = {
         hostile,
         many,
         filled,
+        unread,
+        silent_guard,
+        old,
     )
 }

@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
+from exporter.bulkhead import Bulkheads
 from exporter.collectors import SnapshotCollector
 from exporter.exposition import Format, render
 from exporter.model import Snapshot
+from exporter.simulation import ManualClock
+from tests.factories import TAKEN_AT
+from tests.fakes import FakeLog
 from tests.golden.snapshots import SNAPSHOTS
 from tests.prometheus import lint
 
@@ -18,7 +22,13 @@ FOLDER = Path(__file__).parent
 
 def exposition(snapshot: Snapshot, format_: Format = Format.TEXT) -> bytes:
     """Render without what differs between hosts: versions, and this process."""
-    collector = SnapshotCollector(lambda: snapshot, version="0.0.0", python_version="3.x")
+    collector = SnapshotCollector(
+        lambda: snapshot,
+        version="0.0.0",
+        python_version="3.x",
+        clock=lambda: TAKEN_AT,
+        bulkheads=Bulkheads(FakeLog(), ManualClock()),
+    )
     return render(collector.collect(), format_).body
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from msgspec import structs
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 
+from exporter.bulkhead import Bulkheads
 from exporter.collection import Collection, Programs
 from exporter.collectors import SnapshotCollector
 from exporter.extend import Extender
@@ -113,7 +114,11 @@ class Machine:
         self._registry = CollectorRegistry()
         self._registry.register(
             SnapshotCollector(
-                lambda: self._snapshot, version=plan.version, python_version="3.11.2"
+                lambda: self._snapshot,
+                version=plan.version,
+                python_version="3.11.2",
+                clock=self._clock,
+                bulkheads=Bulkheads(FakeLog(), self._clock),
             )
         )
         ProcessCollector(registry=self._registry)

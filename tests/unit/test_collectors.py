@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
-from exporter.collectors import families
+from exporter.bulkhead import Bulkheads
+from exporter.collectors import SnapshotCollector, families
 from exporter.model import (
+    UNKNOWN_STATUS,
     Collector,
     CollectorState,
     Device,
@@ -13,10 +16,16 @@ from exporter.model import (
     Dmeventd,
     Engine,
     Failure,
+    Filling,
+    KernelPool,
     PoolMode,
     Snapshot,
+    Stage,
+    ThinPool,
 )
 from tests.factories import (
+    CHUNK_BYTES,
+    TAKEN_AT,
     make_collector_state,
     make_collectors,
     make_docker,
@@ -34,9 +43,15 @@ from tests.factories import (
     make_snapshot,
     make_status,
     make_volume_group,
+    make_volumes,
 )
+from tests.fakes import FakeLog
 
 MUTE_KERNEL = make_collectors(device_mapper=make_failed_state())
+USAGE = (
+    *("thinpool_data_used_bytes", "thinpool_metadata_used_bytes", "thinpool_needs_check"),
+    *("thinpool_suspended", "thinpool_queue_if_no_space"),
+)
 
 
 def values(snapshot: Snapshot, name: str, *labels: str) -> list[float]:
@@ -72,7 +87,8 @@ def of_pool(**changes: object) -> Snapshot:
         (of_pool(is_monitored=None), "thinpool_monitored", []),
         (of_pool(is_monitored=True), "thinpool_monitored", [1]),
         (of_pool(virtual_size_bytes=0), "thinpool_virtual_size_bytes", [0]),
-        (of_pool(kernel=None), "thinpool_data_size_bytes", []),
+        (of_pool(kernel=None), "thinpool_data_size_bytes", [4863 * 4 * 1024**2]),
+        (of_pool(kernel=None, lvm=None), "thinpool_data_size_bytes", []),
         (of_pool(kernel=None), "thinpool_chunk_size_bytes", [524288]),
         (of_pool(kernel=None), "thinpool_loopback", []),
         (of_pool(), "thinpool_loopback", [0]),
@@ -137,31 +153,210 @@ def test_thresholds_of_an_unknown_policy_are_absent() -> None:
     assert values(snapshot, "thinpool_autoextend_step_ratio") == []
 
 
-def test_percentages_of_lvs_serve_while_the_kernel_is_mute() -> None:
-    """Usage is the percentage of the LV's size, rounded to bytes."""
-    lvm = make_lvm_pool(size_bytes=1000, data_percent=33.33, metadata_percent=None)
-    pool = make_pool(kernel=None, lvm=lvm)
-    snapshot = make_snapshot(pools=(pool,), collectors=MUTE_KERNEL)
-
-    assert values(snapshot, "thinpool_data_size_bytes") == [1000]
-    assert values(snapshot, "thinpool_data_used_bytes") == [333]
-    assert values(snapshot, "thinpool_metadata_used_bytes") == []
-    assert values(snapshot, "thinpool_needs_check") == [0]
+UNREAD = make_kernel_pool(status=UNKNOWN_STATUS)
 
 
-def test_what_the_kernel_last_said_outlives_its_silence() -> None:
-    """An old exact figure, whose age is exported, stays before a rounded one."""
-    snapshot = make_snapshot(collectors=MUTE_KERNEL)
+@pytest.mark.parametrize("kernel", [None, UNREAD])
+@pytest.mark.parametrize("collectors", [make_collectors(), MUTE_KERNEL])
+def test_lvs_serves_while_the_kernel_gives_no_status(
+    kernel: KernelPool | None, collectors: dict[Collector, CollectorState]
+) -> None:
+    """Whether it cannot be asked at all, or only one pool of it has no status."""
+    lvm = make_lvm_pool(
+        size_bytes=1000 * CHUNK_BYTES, data_percent=33.34, needs_check=True, when_full="error"
+    )
+    pool = make_pool(kernel=kernel, lvm=lvm)
+    snapshot = make_snapshot(pools=(pool,), collectors=collectors)
 
-    assert values(snapshot, "thinpool_data_used_bytes") == [39 * 524288]
+    assert values(snapshot, "thinpool_data_size_bytes") == [1000 * CHUNK_BYTES]
+    assert values(snapshot, "thinpool_data_used_bytes") == [333 * CHUNK_BYTES]
+    assert values(snapshot, "thinpool_needs_check") == [1]
+    assert values(snapshot, "thinpool_suspended") == [0]
+    assert values(snapshot, "thinpool_queue_if_no_space") == [0]
+    assert values(snapshot, "thinpool_metadata_snapshot_held") == []
 
 
-def test_an_inactive_pool_has_no_size() -> None:
-    """Sizes are what the kernel can use, which is nothing."""
+def test_usage_that_neither_source_gives_is_absent() -> None:
+    """The size stays, and is LVM's: by it alerts know that there is a pool to protect."""
+    lvm = make_lvm_pool(data_percent=None, metadata_percent=None)
+    snapshot = of_pool(kernel=UNREAD, lvm=lvm, mode=PoolMode.UNKNOWN)
+
+    for name in USAGE:
+        assert values(snapshot, name) == []
+    assert values(snapshot, "thinpool_data_size_bytes") == [lvm.size_bytes]
+    assert values(snapshot, "thinpool_metadata_size_bytes") == [lvm.metadata_size_bytes]
+    assert values(snapshot, "thinpool_mode", "unknown") == [1]
+    assert values(snapshot, "thinpool_low_water_mark_bytes") == [7780 * CHUNK_BYTES]
+
+
+def test_an_inactive_pool_has_neither_size_nor_usage() -> None:
+    """Sizes are what the kernel can use, which is nothing; what lvs says is of before."""
     pool = make_pool(kernel=None, mode=PoolMode.INACTIVE)
     snapshot = make_snapshot(pools=(pool,), collectors=MUTE_KERNEL)
 
-    assert values(snapshot, "thinpool_data_size_bytes") == []
+    for name in ("thinpool_data_size_bytes", "thinpool_metadata_size_bytes", *USAGE):
+        assert values(snapshot, name) == []
+
+
+class Host:
+    """What a process serves of a host: a Snapshot, at a time that the test sets."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.now = TAKEN_AT
+        self.log = FakeLog()
+        self._collector = SnapshotCollector(
+            lambda: self.snapshot,
+            version="",
+            python_version="",
+            clock=lambda: self.now,
+            bulkheads=Bulkheads(self.log, lambda: self.now),
+        )
+
+    def samples(self) -> dict[str, list[float]]:
+        """Scrape: the values of each metric."""
+        found: dict[str, list[float]] = {}
+        for family in self._collector.collect():
+            for sample in family.samples:
+                found.setdefault(sample.name, []).append(sample.value)
+        return found
+
+
+FILLING = {Device.DATA: Filling(bytes_per_second=1, lasted_seconds=1, seconds_until_full=9)}
+# A guard that extends a pool, and measures how it fills.
+BUSY = make_pool_guard(filling=FILLING, queue_seconds_left=50.0)
+WATCHED = make_snapshot(
+    pools=(make_pool(is_monitored=True, volumes=make_volumes()),),
+    dmeventd=Dmeventd(is_alive=True),
+    guard=make_guard_report(pools={"docker/thinpool": BUSY}),
+)
+CLAIMS = (
+    *("thinpool_guard_mode", "thinpool_guard_state", "thinpool_fill_bytes_per_second"),
+    *("thinpool_seconds_until_full", "thinpool_guard_queue_seconds_left"),
+)
+
+
+@pytest.mark.parametrize("age", [30.0, 30.5])
+def test_a_guard_that_completes_no_cycle_claims_nothing(age: float) -> None:
+    """After 30 s, by the clock of whoever asks; usage and counters stay, they are read."""
+    host = Host(WATCHED)
+    before = host.samples()
+    host.now += age
+    after = host.samples()
+
+    if age == 30:
+        assert after == before
+        return
+    assert before["thinpool_guard_responsible"] == [1]
+    assert after["thinpool_guard_responsible"] == [0]
+    assert set(CLAIMS) <= set(before)
+    assert set(before) - set(after) == set(CLAIMS)
+
+
+def test_the_collectors_go_on_while_the_guard_is_silent() -> None:
+    """A Snapshot is as new as the guard's last cycle is old: the usage in it counts."""
+    host = Host(replace(WATCHED, taken_at=TAKEN_AT + 3600))
+    host.now += 3600
+
+    found = host.samples()
+
+    assert found["thinpool_guard_responsible"] == [0]
+    assert found["thinpool_data_used_bytes"] == [39 * CHUNK_BYTES]
+    assert found["thinpool_monitored"] == [1]
+
+
+def test_an_old_snapshot_says_nothing_of_usage_and_protection() -> None:
+    """After 60 s; what alerts on its age need, what has been counted, and sizes stay."""
+    host = Host(WATCHED)
+    before = host.samples()
+    host.now += 60
+    assert host.samples().keys() == before.keys() - set(CLAIMS)
+    host.now += 0.5
+    after = host.samples()
+
+    assert before.keys() - after.keys() == {
+        *CLAIMS,
+        *USAGE,
+        *("thinpool_mode", "thinpool_metadata_snapshot_held"),
+        *("thinpool_volume_mapped_bytes", "thinpool_volume_fill_bytes_per_second"),
+        *("thinpool_monitored", "thinpool_dmeventd_up", "thinpool_docker_up"),
+    }
+    assert after["thinpool_guard_responsible"] == [0]
+    assert after["thinpool_exporter_snapshot_timestamp_seconds"] == [TAKEN_AT]
+
+
+def test_a_clock_that_was_set_back_makes_nothing_young() -> None:
+    """A Snapshot of the future was taken before somebody set the clock."""
+    host = Host(WATCHED)
+    host.now -= 3600
+
+    assert host.samples()["thinpool_guard_responsible"] == [0]
+    assert "thinpool_data_used_bytes" not in host.samples()
+
+
+def test_a_guard_that_works_again_is_believed_again() -> None:
+    """With its next Snapshot."""
+    host = Host(WATCHED)
+    host.now += 600
+    assert host.samples()["thinpool_guard_responsible"] == [0]
+    report = make_guard_report(last_cycle_at=host.now, pools={"docker/thinpool": BUSY})
+    host.snapshot = replace(WATCHED, taken_at=host.now, guard=report)
+
+    assert host.samples()["thinpool_guard_responsible"] == [1]
+
+
+ODD_POOLS = {
+    # What no source gives, and a later version of ours may.
+    "a row": make_pool(name="odd", kernel=make_kernel_pool(low_water_mark_blocks=None)),
+    "a label": make_pool(name="odd", profile=7),
+    "a value": make_pool(name="odd", thin_volumes="many"),
+}
+
+
+@pytest.mark.parametrize("odd", ODD_POOLS.values(), ids=ODD_POOLS)
+def test_a_pool_that_cannot_be_rendered_costs_no_other(odd: ThinPool) -> None:
+    """Nor its own metrics of other subjects; it is logged by its name, and counted."""
+    host = Host(make_snapshot(pools=(make_pool(), odd)))
+    found = host.samples()
+
+    well = Host(make_snapshot()).samples()
+    assert found["thinpool_data_used_bytes"] == well["thinpool_data_used_bytes"]
+    assert found["thinpool_autoextend_step_ratio"] == [0.2, 0.2]
+    assert well.keys() == found.keys()
+    assert {line["name"] for line in host.log.events("failed")} == {"pool", "docker/odd"}
+    assert found["thinpool_exporter_render_errors_total"] == [2]
+    assert host.samples()["thinpool_exporter_render_errors_total"] == [4]
+    assert len(host.log.lines) == 2
+
+
+def test_a_guards_account_of_one_pool_that_cannot_be_rendered_costs_no_other() -> None:
+    """As above, of what the guard says."""
+    guards = {"docker/thinpool": make_pool_guard(), "docker/odd": make_pool_guard(steps=None)}
+    host = Host(make_snapshot(guard=make_guard_report(pools=guards)))
+
+    assert host.samples()["thinpool_guard_responsible"] == [1]
+    assert {line["name"] for line in host.log.events("failed")} == {"guard", "docker/odd"}
+
+
+def test_a_subject_that_cannot_be_rendered_costs_no_other() -> None:
+    """Where it is no pool's fault."""
+    group = make_volume_group(extent_bytes=None)
+    host = Host(make_snapshot(volume_groups=(group,)))
+    found = host.samples()
+
+    assert not [name for name in found if name.startswith("thinpool_vg_")]
+    assert found["thinpool_data_used_bytes"] == [39 * CHUNK_BYTES]
+    assert found["thinpool_exporter_render_errors_total"] == [2]
+    assert {line["name"] for line in host.log.events("failed")} == {"volume_group"}
+
+
+def test_errors_of_every_stage_are_there_from_the_start() -> None:
+    """A counter that appears with its first event hides it."""
+    host = Host(make_snapshot(guard=make_guard_report(errors={Stage.DECIDE: 3})))
+
+    assert len(host.samples()["thinpool_guard_errors_total"]) == len(Stage)
+    assert values(host.snapshot, "thinpool_guard_errors_total", "decide") == [3]
+    assert sum(values(host.snapshot, "thinpool_guard_errors_total")) == 3
 
 
 def test_of_two_pools_with_equal_labels_the_first_stays() -> None:

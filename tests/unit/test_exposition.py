@@ -8,8 +8,9 @@ import pytest
 
 from exporter.exposition import Exposition, Format, format_for, is_gzip_accepted
 from exporter.model import Snapshot
-from tests.factories import make_pool, make_snapshot
+from tests.factories import TAKEN_AT, make_pool, make_snapshot
 
+RESPONSIBLE = b'thinpool_guard_responsible{pool="thinpool",vg="docker"} %d.0'
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 PROMETHEUS_2 = (
     "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;"
@@ -27,13 +28,14 @@ class Host:
     def __init__(self) -> None:
         self.snapshot: Snapshot | None = make_snapshot()
         self.now = 1000.0
-        self.readings = 0
-        self.exposition = Exposition(self.latest, clock=lambda: self.now)
-
-    def latest(self) -> Snapshot | None:
-        """Return the Snapshot, and count."""
-        self.readings += 1
-        return self.snapshot
+        self.wall = TAKEN_AT
+        self.is_readable = True
+        self.exposition = Exposition(
+            lambda: self.snapshot,
+            is_readable=lambda: self.is_readable,
+            clock=lambda: self.now,
+            wall=lambda: self.wall,
+        )
 
     def set_thin_volumes(self, count: int) -> None:
         """Change something that shows."""
@@ -96,15 +98,52 @@ def test_serves_what_was_rendered(host: Host) -> None:
     )
 
 
-def test_a_scrape_reads_nothing(host: Host) -> None:
-    """Once rendered, a page costs no reading of the Snapshot."""
+def test_a_scrape_renders_nothing(host: Host) -> None:
+    """Once rendered, a page is the same for all."""
     host.exposition.refresh()
-    readings = host.readings
+    first = host.exposition.page()
 
-    for _ in range(10):
+    assert all(host.exposition.page() is first for _ in range(10))
+
+
+@pytest.mark.parametrize("is_rendered_ahead", [False, True])
+def test_what_becomes_too_old_is_rendered_anew(host: Host, *, is_rendered_ahead: bool) -> None:
+    """Also where the guard is dead, and no Snapshot comes that would be rendered."""
+    if is_rendered_ahead:
+        host.exposition.refresh()
+    host.exposition.page()
+    host.wall += 31
+    silent = host.exposition.page()
+    host.wall += 30
+    old = host.exposition.page()
+
+    assert RESPONSIBLE % 0 in silent.body
+    assert b"thinpool_data_used_bytes{" in silent.body
+    assert b"thinpool_data_used_bytes{" not in old.body
+    assert b"thinpool_exporter_snapshot_timestamp_seconds 1.50000000025e+09" in old.body
+    assert host.exposition.page() is old
+    host.wall = TAKEN_AT
+    assert RESPONSIBLE % 1 in host.exposition.page().body
+
+
+def test_what_can_no_longer_be_read_is_said_at_the_next_scrape(host: Host) -> None:
+    """Although there is no Snapshot to render."""
+    host.exposition.refresh()
+    assert b"thinpool_exporter_snapshot_success 1.0" in host.exposition.page().body
+    host.is_readable = False
+
+    assert b"thinpool_exporter_snapshot_success 0.0" in host.exposition.page().body
+
+
+def test_what_cannot_be_rendered_leaves_no_older_page(host: Host) -> None:
+    """A page of an older Snapshot would pass for the present one."""
+    host.exposition.refresh()
+    host.snapshot = make_snapshot(taken_at=None)
+    with pytest.raises(TypeError):
+        host.exposition.refresh()
+
+    with pytest.raises(TypeError):
         host.exposition.page()
-
-    assert host.readings == readings
 
 
 def test_renders_at_once_before_the_first_refresh(host: Host) -> None:
@@ -146,15 +185,14 @@ def test_keeps_rendering_openmetrics_for_five_minutes(host: Host) -> None:
     host.exposition.page(OPENMETRICS)
     host.now += 299
     host.exposition.refresh()
-    after_refresh = host.readings
-    host.exposition.page(OPENMETRICS)
-
-    assert host.readings == after_refresh
+    host.set_thin_volumes(77)
+    is_ready = b" 77.0" not in host.exposition.page(OPENMETRICS).body
     host.now += 301
     host.exposition.refresh()
-    after_refresh = host.readings
-    host.exposition.page(OPENMETRICS)
-    assert host.readings == after_refresh + 1
+    host.set_thin_volumes(78)
+
+    assert is_ready
+    assert b" 78.0" in host.exposition.page(OPENMETRICS).body
 
 
 @pytest.mark.parametrize("accept", ["", OPENMETRICS])
