@@ -16,7 +16,9 @@ from exporter.model import (
     GuardNote,
     NextStep,
     PoolGuard,
+    PoolMode,
     PoolSource,
+    Reason,
     Snapshot,
     ThinPool,
     Usage,
@@ -29,8 +31,9 @@ from exporter.report.text import shown
 class Case(Struct, frozen=True, kw_only=True):
     """One pool and its surroundings.
 
-    `judged` and `note` are the guard's; `decision` and `steps` are LVM's own, without
-    the guard's modes and limits: what dmeventd would be up against.
+    `judged` and `note` are the guard's; `silence_seconds` is for how long it has completed no
+    cycle, if that is too long. `decision` and `steps` are LVM's own, without the guard's modes
+    and limits: what dmeventd would be up against.
     """
 
     pool: ThinPool
@@ -41,12 +44,19 @@ class Case(Struct, frozen=True, kw_only=True):
     vg_names: frozenset[str]
     judged: PoolGuard | None
     note: GuardNote | None
+    silence_seconds: float | None
     decision: Decision
     steps: tuple[NextStep, ...]
     is_lvm_read: bool
 
     @classmethod
-    def of(cls, pool: ThinPool, snapshot: Snapshot, note: GuardNote | None) -> Case:
+    def of(
+        cls,
+        pool: ThinPool,
+        snapshot: Snapshot,
+        note: GuardNote | None,
+        silence_seconds: float | None = None,
+    ) -> Case:
         """Gather what belongs to a pool."""
         group = snapshot.volume_group(pool.vg_name)
         lvm = snapshot.collectors.get(Collector.LVM)
@@ -60,9 +70,30 @@ class Case(Struct, frozen=True, kw_only=True):
             vg_names=frozenset(known.name for known in snapshot.volume_groups),
             judged=guard.pools.get(pool.label) if guard else None,
             note=note,
+            silence_seconds=silence_seconds,
             decision=decide(pool, group, Limits(), lvm_version=version),
             steps=next_steps(pool, group, Limits(), lvm_version=version),
             is_lvm_read=lvm is not None and lvm.is_ok,
+        )
+
+    @classmethod
+    def of_name(cls, pool: ThinPool) -> Case:
+        """Make the case of a pool of which nothing but its name can be shown."""
+        return cls(
+            pool=ThinPool(
+                vg_name=pool.vg_name, name=pool.name, source=pool.source, mode=PoolMode.UNKNOWN
+            ),
+            group=None,
+            dmeventd=Dmeventd(is_alive=None),
+            docker=None,
+            is_docker_s=False,
+            vg_names=frozenset(),
+            judged=None,
+            note=None,
+            silence_seconds=None,
+            decision=Decision(reason=Reason.INTERNAL_ERROR),
+            steps=(),
+            is_lvm_read=False,
         )
 
     @property
@@ -89,6 +120,11 @@ class Case(Struct, frozen=True, kw_only=True):
         return f"this guard ({mode}, pid {self.note.pid})"
 
     @property
+    def is_guard_at_work(self) -> bool:
+        """Whether a guard runs, and completes its cycles."""
+        return self.note is not None and self.silence_seconds is None
+
+    @property
     def fits(self) -> bool:
         """Whether the VG can give the whole next extension, as LVM demands."""
         return bool(self.steps) and all(
@@ -102,7 +138,7 @@ class Case(Struct, frozen=True, kw_only=True):
         can_give = self.judged is not None and any(
             step.possible_bytes for step in self.judged.steps
         )
-        return self.note is not None and is_auto and can_give
+        return self.is_guard_at_work and is_auto and can_give
 
     def usage(self, device: Device) -> Usage | None:
         """Exact usage of one device."""

@@ -20,7 +20,7 @@ MODES = {
     PoolMode.OUT_OF_DATA_SPACE: "no space left for data",
     PoolMode.FAILED: "the kernel has given it up",
     PoolMode.INACTIVE: "the kernel does not have it",
-    PoolMode.UNKNOWN: "the kernel could not be asked",
+    PoolMode.UNKNOWN: "neither the kernel nor LVM tells",
 }
 
 
@@ -51,26 +51,17 @@ def figures(case: Case) -> Iterator[Figure]:
 
 
 def _usage(case: Case, device: Device) -> str:
-    usage = case.usage(device)
-    if usage is None:
-        return _lvm_usage(case, device)
-    return (
-        f"{percent(usage)} full: {format_bytes(usage.used_bytes)} used "
-        f"of {format_bytes(usage.total_bytes)}{over_words(case, device)}"
-    )
-
-
-def _lvm_usage(case: Case, device: Device) -> str:
-    """Show the figures of lvs, where the kernel gives none."""
-    lvm = case.pool.lvm
+    usage, lvm = case.usage(device), case.pool.lvm
+    if usage is not None:
+        rounded = "" if case.pool.is_by_kernel else ", as lvs rounds it"
+        return (
+            f"{percent(usage)} full: {format_bytes(usage.used_bytes)} used "
+            f"of {format_bytes(usage.total_bytes)}{rounded}{over_words(case, device)}"
+        )
     if lvm is None:
         return "unknown"
-    is_data = device is Device.DATA
-    share = lvm.data_percent if is_data else lvm.metadata_percent
-    size = format_bytes(lvm.size_bytes if is_data else lvm.metadata_size_bytes)
-    if share is None:
-        return f"unknown, of {size}"
-    return f"{share:.2f} % full of {size}, as lvs rounds it"
+    size = lvm.size_bytes if device is Device.DATA else lvm.metadata_size_bytes
+    return f"unknown, of {format_bytes(size)}"
 
 
 def _policy(case: Case) -> str:

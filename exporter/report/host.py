@@ -8,7 +8,8 @@ from exporter.model import Collector, CollectorState, Dmeventd, GuardNote, Probl
 from exporter.report.figures import Figure
 from exporter.report.finding import Finding, Remedy, Severity, run, say
 from exporter.report.storage import storage_figures
-from exporter.report.text import shown
+from exporter.report.text import no_look_words, shown
+from exporter.report.verdict import restart_guard
 from exporter.units import format_duration
 
 SOURCES = {
@@ -85,8 +86,12 @@ def is_not_installed(state: CollectorState) -> bool:
     return (state.error or "").startswith(NOT_STARTED)
 
 
-def host_findings(snapshot: Snapshot) -> Iterator[Finding]:
-    """Find what could not be read, and what Docker says of itself."""
+def host_findings(
+    snapshot: Snapshot, note: GuardNote | None, silence_seconds: float | None
+) -> Iterator[Finding]:
+    """Find whether the guard works, what could not be read, and what Docker says of itself."""
+    if note and silence_seconds is not None:
+        yield _silent_guard(note, silence_seconds)
     for name in Collector:
         state = snapshot.collectors.get(name, CollectorState())
         if state.is_ok or (name is Collector.DOCKER and is_not_installed(state)):
@@ -98,6 +103,15 @@ def host_findings(snapshot: Snapshot) -> Iterator[Finding]:
         )
     yield from _docker_loopback(snapshot)
     yield from (_problem(problem) for problem in _other_problems(snapshot))
+
+
+def _silent_guard(note: GuardNote, silence_seconds: float) -> Finding:
+    return Finding(
+        severity=Severity.CRITICAL,
+        brief="the guard does not work",
+        text=f"the guard (pid {note.pid}) {no_look_words(silence_seconds)}, and extends none",
+        remedy=restart_guard(),
+    )
 
 
 def _unreadable(name: Collector, state: CollectorState, snapshot: Snapshot) -> Finding:

@@ -7,14 +7,15 @@ from collections.abc import Iterable, Iterator
 from msgspec import Struct
 from msgspec.structs import replace
 
+from exporter.model import ThinPool
 from exporter.report.case import Case
 from exporter.report.figures import Figure, figures
-from exporter.report.finding import Finding, Remedy, Severity, Style, say, urgency, worst
+from exporter.report.finding import Finding, Remedy, Severity, Style, run, say, urgency, worst
 from exporter.report.foreign import foreign_findings
 from exporter.report.policy import policy_findings
 from exporter.report.room import room_findings
 from exporter.report.state import state_findings
-from exporter.report.text import whole_percent
+from exporter.report.text import error_words, operand, whole_percent
 from exporter.report.verdict import Verdict, verdict
 from exporter.report.volume_group import group_findings
 
@@ -31,6 +32,27 @@ class PoolReport(Struct, frozen=True, kw_only=True):
     figures: tuple[Figure, ...]
     findings: tuple[Finding, ...]
     brief: str
+
+    @classmethod
+    def of_error(cls, pool: ThinPool, error: Exception | None) -> PoolReport:
+        """Report that nothing can be said of a pool, and why."""
+        case, words = Case.of_name(pool), error_words(error)
+        bug = Finding(
+            severity=Severity.UNKNOWN,
+            text="this is a bug of thinpool-exporter; report it with the line of its log",
+            remedy=(
+                say("What the kernel says of the pool:"),
+                run("dmsetup", "status", *operand(case.pool.device_name)),
+            ),
+        )
+        return cls(
+            case=case,
+            severity=Severity.UNKNOWN,
+            verdict=Verdict(severity=Severity.UNKNOWN, text=words, brief=words),
+            figures=(),
+            findings=(bug,),
+            brief=f"{case.name}: {words}",
+        )
 
     @property
     def name(self) -> str:

@@ -16,7 +16,7 @@ WORDS: dict[Reason, str] = {
     Reason.POLICY_STEP_ZERO: "LVM's policy extends it by 0 %, which LVM refuses",
     Reason.POLICY_UNKNOWN: "LVM does not tell its policy",
     Reason.PROFILE_MISSING: "LVM cannot read its profile, and never extends without it",
-    Reason.USAGE_UNKNOWN: "the kernel does not tell how full it is",
+    Reason.USAGE_UNKNOWN: "neither the kernel nor LVM tells how full it is",
     Reason.LAYOUT_UNKNOWN: "LVM does not tell how it is laid out",
     Reason.LAYOUT_DIFFERS: "the kernel uses another size than LVM has recorded",
     Reason.NOT_LVM: "LVM did not make it, so neither dmeventd nor a guard can extend it",
@@ -37,4 +37,5 @@ WORDS: dict[Reason, str] = {
     Reason.BUSY: "an extension is under way in its VG",
     Reason.LATCHED_REFUSED: "LVM refused the last extension",
     Reason.LATCHED_INEFFECTIVE: "the last extension had no effect in the kernel",
+    Reason.INTERNAL_ERROR: "the guard met an internal error, which its log names",
 }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from exporter.model import GuardNote, Snapshot
+from exporter.bulkhead import Bulkheads
+from exporter.model import GuardNote, Snapshot, Stage, ThinPool
 from exporter.report.case import Case
 from exporter.report.figures import Figure
 from exporter.report.finding import Finding, Severity, urgency, worst
 from exporter.report.host import host_figures, host_findings
 from exporter.report.pool import PoolReport
+from exporter.report.text import error_words
 
 MAX_NAMED = 3
 
@@ -23,9 +25,12 @@ class HostReport(Struct, frozen=True, kw_only=True):
     brief: str
 
     @classmethod
-    def of(cls, snapshot: Snapshot, guard: GuardNote | None) -> HostReport:
+    def of(
+        cls, snapshot: Snapshot, guard: GuardNote | None, silence_seconds: float | None = None
+    ) -> HostReport:
         """Report on the host."""
-        findings = sorted(host_findings(snapshot), key=lambda f: -urgency(f.severity))
+        found = host_findings(snapshot, guard, silence_seconds)
+        findings = sorted(found, key=lambda f: -urgency(f.severity))
         briefs = dict.fromkeys(finding.brief for finding in findings if finding.brief)
         return cls(
             severity=worst(finding.severity for finding in findings),
@@ -33,6 +38,13 @@ class HostReport(Struct, frozen=True, kw_only=True):
             findings=tuple(findings),
             brief=", ".join(briefs),
         )
+
+    @classmethod
+    def of_error(cls, error: Exception | None) -> HostReport:
+        """Report that nothing can be said of the host, and why."""
+        words = f"the host {error_words(error)}"
+        finding = Finding(severity=Severity.UNKNOWN, text=words, brief=words)
+        return cls(severity=finding.severity, figures=(), findings=(finding,), brief=words)
 
 
 class Report(Struct, frozen=True, kw_only=True):
@@ -50,10 +62,31 @@ class Report(Struct, frozen=True, kw_only=True):
         return int(self.severity)
 
     @classmethod
-    def of(cls, snapshot: Snapshot, guard: GuardNote | None) -> Report:
-        """Report on a host; `guard` is the note of the guard that runs, if one does."""
-        pools = tuple(PoolReport.of(Case.of(pool, snapshot, guard)) for pool in snapshot.pools)
-        host = HostReport.of(snapshot, guard)
+    def of(
+        cls,
+        snapshot: Snapshot,
+        guard: GuardNote | None,
+        bulkheads: Bulkheads,
+        *,
+        silence_seconds: float | None = None,
+    ) -> Report:
+        """Report on a host; `guard` is the note of the guard that runs, if one does.
+
+        `silence_seconds` is for how long that guard has completed no cycle, if that is too
+        long. What cannot be reported on is shown as such, and nothing else is missing.
+        """
+
+        def of_pool(pool: ThinPool) -> PoolReport:
+            with bulkheads.contain(Stage.REPORT, pool.label) as bulkhead:
+                return PoolReport.of(Case.of(pool, snapshot, guard, silence_seconds))
+            return PoolReport.of_error(pool, bulkhead.error)
+
+        def of_host() -> HostReport:
+            with bulkheads.contain(Stage.REPORT, "host") as bulkhead:
+                return HostReport.of(snapshot, guard, silence_seconds)
+            return HostReport.of_error(bulkhead.error)
+
+        pools, host = tuple(map(of_pool, snapshot.pools)), of_host()
         return cls(
             severity=worst([*(pool.severity for pool in pools), host.severity]),
             summary=_summary(pools, host),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from exporter.model import Device, PoolMode, PoolStatus, Reason
+from exporter.model import UNKNOWN_STATUS, Device, PoolMode, PoolStatus, Reason
 from exporter.policy import is_recoverable
 from exporter.report.case import Case
 from exporter.report.finding import Finding, Line, Remedy, Severity, run, say
@@ -13,17 +13,11 @@ from exporter.report.text import operand, percent, whole_percent
 
 NEARLY_FULL_PERCENT = 95
 CLEAR_NEEDS_CHECK = 'global/thin_check_options=["-q","--clear-needs-check-flag"]'
-# lv_health_status in lvs
-HEALTH = {
-    "failed": PoolMode.FAILED,
-    "out_of_data": PoolMode.OUT_OF_DATA_SPACE,
-    "metadata_read_only": PoolMode.RO,
-}
 
 
 def state_findings(case: Case) -> Iterator[Finding]:
     """Find what is wrong with a pool's state."""
-    status = _status(case)
+    status = case.pool.status or UNKNOWN_STATUS
     yield from _mode_findings(case, status)
     if status.is_suspended:
         yield _suspended(case)
@@ -32,17 +26,6 @@ def state_findings(case: Case) -> Iterator[Finding]:
     if case.pool.mode is PoolMode.INACTIVE:
         yield _inactive(case)
     yield from (finding for device in Device for finding in _nearly_full(case, device))
-
-
-def _status(case: Case) -> PoolStatus:
-    """Take the kernel's word, or LVM's where the kernel gave none."""
-    lvm = case.pool.lvm
-    if case.pool.kernel:
-        return case.pool.kernel.status
-    if lvm is None:
-        return PoolStatus(mode=PoolMode.UNKNOWN)
-    mode = HEALTH.get(lvm.health or "", PoolMode.UNKNOWN)
-    return PoolStatus(mode=mode, is_suspended=bool(lvm.is_suspended))
 
 
 def _mode_findings(case: Case, status: PoolStatus) -> Iterator[Finding]:
@@ -173,22 +156,14 @@ def _nearly_full(case: Case, device: Device) -> Iterator[Finding]:
     if case.pool.mode not in {PoolMode.RW, PoolMode.UNKNOWN}:
         return  # the finding about its mode says what to do
     usage = case.usage(device)
-    share = whole_percent(usage) if usage else _lvm_percent(case, device)
-    if share is None or share < NEARLY_FULL_PERCENT:
+    if usage is None or whole_percent(usage) < NEARLY_FULL_PERCENT:
         return
     yield Finding(
         severity=Severity.CRITICAL,
         brief=f"{device} nearly full",
-        text=f"the {device} is {percent(usage) if usage else f'{share:.2f} %'} full",
+        text=f"the {device} is {percent(usage)} full",
         remedy=grow_by_hand(case, device),
     )
-
-
-def _lvm_percent(case: Case, device: Device) -> float | None:
-    if case.pool.lvm is None:
-        return None
-    is_data = device is Device.DATA
-    return case.pool.lvm.data_percent if is_data else case.pool.lvm.metadata_percent
 
 
 def _look_at_kernel_log() -> tuple[Line, ...]:

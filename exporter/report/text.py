@@ -10,8 +10,9 @@ import shlex
 from collections.abc import Iterable
 
 from exporter.autoextend import PERCENT_1, PERCENT_100, usage_percent
+from exporter.errors import quote
 from exporter.model import Usage
-from exporter.units import format_bytes
+from exporter.units import format_bytes, format_duration
 
 PIPE = "|"
 BYTE_SIGNS, SHORT_SIGNS = 0x100, 0x10000
@@ -91,6 +92,16 @@ def size_argument(size_bytes: int) -> str:
     """Write a size exactly, as LVM's commands take it (its units are powers of 1024)."""
     unit, letter = next((unit, letter) for unit, letter in SIZE_UNITS if size_bytes % unit == 0)
     return f"{size_bytes // unit}{letter}"
+
+
+def no_look_words(seconds: float) -> str:
+    """Say for how long the guard has completed no cycle."""
+    return f"has looked at no pool for {format_duration(int(seconds))}"
+
+
+def error_words(error: Exception | None) -> str:
+    """Name what kept something from being shown."""
+    return f"could not be rendered: {shown(quote(f'{type(error).__name__}: {error}'))}"
 
 
 def listed(parts: Iterable[str]) -> str:

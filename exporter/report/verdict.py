@@ -9,7 +9,7 @@ from exporter.report.case import Case
 from exporter.report.finding import Line, Remedy, Severity, run, say
 from exporter.report.reasons import WORDS
 from exporter.report.room import grow_by_hand
-from exporter.report.text import operand, shown
+from exporter.report.text import no_look_words, operand, shown
 
 UNKNOWN = frozenset({Reason.USAGE_UNKNOWN, Reason.LAYOUT_UNKNOWN, Reason.POLICY_UNKNOWN})
 # With one of these it is a matter of who extends the pool; else nobody can.
@@ -34,6 +34,7 @@ GUARD_CAN = frozenset(
         Reason.BUSY,
     }
 )
+IDLE = {GuardMode.OFF: "is switched off for it", GuardMode.OBSERVE: "only observes"}
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -70,7 +71,7 @@ def _dmeventd(case: Case) -> str | None:
 
 
 def _guard(case: Case) -> str | None:
-    is_there = case.note and case.judged and case.judged.is_responsible
+    is_there = case.is_guard_at_work and case.judged and case.judged.is_responsible
     return case.guard_name if is_there and _guard_hindrance(case) is None else None
 
 
@@ -113,7 +114,7 @@ def _why(case: Case) -> str:
         return WORDS[reason]
     if not _has_step(case):
         return WORDS[Reason.POLICY_STEP_ZERO]
-    if case.note and case.judged and case.judged.is_responsible:
+    if case.is_guard_at_work and case.judged and case.judged.is_responsible:
         hindrance = _guard_hindrance(case)
         return f"{case.guard_name} is responsible, but cannot help: {hindrance}"
     return f"{_why_not_dmeventd(case)}; {_why_not_guard(case)}"
@@ -137,15 +138,15 @@ def _why_not_dmeventd(case: Case) -> str:
 def _why_not_guard(case: Case) -> str:
     if case.note is None:
         return "no guard is running"
+    if case.silence_seconds is not None:
+        return f"{case.guard_name} {no_look_words(case.silence_seconds)}"
     if case.judged is None:
         return f"{case.guard_name} does not know it yet"
-    if case.judged.mode is GuardMode.OFF:
-        return f"{case.guard_name} is switched off for it"
-    if case.judged.mode is GuardMode.OBSERVE:
-        return f"{case.guard_name} only observes"
+    if case.judged.mode in IDLE:
+        return f"{case.guard_name} {IDLE[case.judged.mode]}"
     if case.pool.is_monitored is not False and case.judged.mode is GuardMode.AUTO:
         return f"{case.guard_name} leaves it to dmeventd, and takes over if it stays over"
-    return f"{case.guard_name}: {WORDS[case.judged.reason]}"
+    return f"{case.guard_name}: {WORDS[case.judged.reason]}{_detail(case.judged.detail)}"
 
 
 def _remedy(case: Case) -> Remedy:
@@ -167,13 +168,32 @@ def _start_guard(case: Case) -> tuple[Line, ...]:
             say("Or without its units, for as long as it runs:"),
             run("thinpool-exporter", "run"),
         )
-    if case.judged and case.judged.mode in {GuardMode.OFF, GuardMode.OBSERVE}:
+    if case.silence_seconds is not None:
+        return restart_guard()
+    if case.judged and case.judged.reason is Reason.INTERNAL_ERROR:
+        return (
+            say("An internal error is a bug: please report it, with the lines of the log that"),
+            say("name the pool and the stage. The guard goes on trying:"),
+            run("journalctl", "--no-pager", "-u", "thinpool-guard", "-n", "50"),
+            say("Meanwhile nothing extends the pool when it fills. By hand:"),
+            *grow_by_hand(case, Device.DATA),
+        )
+    if case.judged and case.judged.mode in IDLE:
         return (
             say(f"Let {case.guard_name} act: set guard.mode, or the mode of this pool under"),
             say("pools, to auto in its configuration, and have it read again:"),
             run("systemctl", "reload", "thinpool-guard.service"),
         )
     return ()
+
+
+def restart_guard() -> Remedy:
+    """Find out what became of a guard that runs and does nothing."""
+    return (
+        say("See what became of the guard, and start it again:"),
+        run("systemctl", "--no-pager", "status", "thinpool-guard.service"),
+        run("systemctl", "restart", "thinpool-guard.service"),
+    )
 
 
 def _start_dmeventd(case: Case) -> tuple[Line, ...]:

@@ -114,12 +114,13 @@ def build_app(
         telemetry_path=telemetry_path,
         host_name=platform.node(),
         clock=clock,
+        bulkheads=exposition.bulkheads,
     )
     return App(
         {
             "/": status_page(viewer),
             "/-/healthy": health.healthy,
-            "/-/ready": health.ready(latest, fault),
+            "/-/ready": health.ready(latest, fault, clock),
             telemetry_path: metrics(exposition),
         },
         settings,

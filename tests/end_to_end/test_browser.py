@@ -60,7 +60,7 @@ class Site:
     def start(self) -> None:
         """Serve, at the same address as the last time."""
         app = build_app(
-            Exposition(lambda: self.snapshot),
+            Exposition(lambda: self.snapshot, wall=lambda: self.now),
             lambda: self.snapshot,
             fault=lambda: self.fault,
             clock=lambda: self.now,

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from exporter.bulkhead import Bulkheads
 from exporter.errors import CommandMissingError
 from exporter.guard import Clocks, Rules
 from exporter.guard.judge import Judge
@@ -34,6 +35,7 @@ from exporter.model import (
     ThinPool,
 )
 from exporter.report import Report, Severity, lines_of, print_report
+from exporter.simulation import ManualClock
 from tests.factories import (
     DATA_EXTENTS,
     EXTENT_BYTES,
@@ -57,6 +59,7 @@ from tests.factories import (
     make_volume_group,
     make_volumes,
 )
+from tests.fakes import FakeLog
 from tests.golden.snapshots import SNAPSHOTS, failed, inactive, kernel_mute, loopback
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "check"
@@ -65,7 +68,8 @@ DMEVENTD = Dmeventd(is_alive=True, pid=812, state="S")
 NO_ROOT = "cannot open /dev/mapper/control: Permission denied"
 HOSTILE = "[red]a\x1b[2J|b\nc'; rm -rf / #é\udcff"
 
-Host = tuple[Snapshot, "GuardNote | None"]
+# A host, the guard that runs on it, and for how long that has been silent.
+Host = tuple[Snapshot, "GuardNote | None", "float | None"]
 
 
 def judged(snapshot: Snapshot, note: GuardNote | None = None) -> Snapshot:
@@ -77,7 +81,7 @@ def judged(snapshot: Snapshot, note: GuardNote | None = None) -> Snapshot:
 
 def host(note: GuardNote | None = None, /, **changes: object) -> Host:
     """Return the article's host with changes, and the guard that runs on it."""
-    return judged(make_snapshot(**changes), note), note
+    return judged(make_snapshot(**changes), note), note, None
 
 
 def roomy(extents: int = 2000) -> dict[str, object]:
@@ -142,7 +146,7 @@ def unprotected() -> Host:
 
 def loop_lvm() -> Host:
     """Return Docker on loop files."""
-    return judged(loopback()), RUNNING
+    return judged(loopback()), RUNNING, None
 
 
 def needs_check() -> Host:
@@ -154,7 +158,7 @@ def needs_check() -> Host:
 
 def failed_pool() -> Host:
     """Return a pool that the kernel has given up."""
-    return judged(failed(), RUNNING), RUNNING
+    return judged(failed(), RUNNING), RUNNING, None
 
 
 def out_of_space() -> Host:
@@ -205,7 +209,7 @@ def no_root() -> Host:
         collectors=make_collectors(device_mapper=denied, lvm=denied, docker=denied),
         problems=(Problem(subject="lvm", message=NO_ROOT),),
     )
-    return judged(snapshot), None
+    return judged(snapshot), None, None
 
 
 def no_pools() -> Host:
@@ -222,7 +226,7 @@ def no_pools() -> Host:
 
 def inactive_pool() -> Host:
     """Return a pool that is not active, and a Docker that does not answer."""
-    return judged(inactive(), RUNNING), RUNNING
+    return judged(inactive(), RUNNING), RUNNING, None
 
 
 def suspended() -> Host:
@@ -267,12 +271,27 @@ def foreign() -> Host:
 
 def mute_kernel() -> Host:
     """Return a host whose kernel cannot be asked."""
-    return judged(kernel_mute(), RUNNING), RUNNING
+    return judged(kernel_mute(), RUNNING), RUNNING, None
 
 
 def latched() -> Host:
     """Return a guard that was refused."""
-    return SNAPSHOTS["latched"](), RUNNING
+    return SNAPSHOTS["latched"](), RUNNING, None
+
+
+def silent_guard() -> Host:
+    """Return a guard that runs and does nothing, with a pool above its threshold."""
+    snapshot, note, _ = host(RUNNING, pools=(pool_used(0.85),), **roomy())
+    return snapshot, note, 372.0
+
+
+def internal_error() -> Host:
+    """Return a guard that met an exception when it decided for a pool."""
+    guard = make_pool_guard(
+        is_responsible=False, reason=Reason.INTERNAL_ERROR, detail="ZeroDivisionError()"
+    )
+    report = make_guard_report(pools={"docker/thinpool": guard})
+    return make_snapshot(pools=(pool_used(0.42),), guard=report, **roomy()), RUNNING, None
 
 
 def hostile() -> Host:
@@ -322,20 +341,37 @@ HOSTS: dict[str, tuple[Callable[[], Host], Severity]] = {
         (mute_kernel, Severity.WARNING),
         (latched, Severity.CRITICAL),
         (hostile, Severity.WARNING),
+        (silent_guard, Severity.CRITICAL),
+        (internal_error, Severity.WARNING),
     )
 }
 
 
-def printed(snapshot: Snapshot, note: GuardNote | None = None) -> str:
+def report_of(
+    snapshot: Snapshot, note: GuardNote | None, silence_seconds: float | None = None
+) -> Report:
+    """Report on a host, and fail where something could not be reported on."""
+    log = FakeLog()
+    bulkheads = Bulkheads(log, ManualClock())
+    report = Report.of(snapshot, note, bulkheads, silence_seconds=silence_seconds)
+    assert log.lines == []
+    return report
+
+
+def printed(
+    snapshot: Snapshot, note: GuardNote | None = None, silence_seconds: float | None = None
+) -> str:
     """Print a report as into a file."""
     stream = io.StringIO()
-    print_report(Report.of(snapshot, note), stream)
+    print_report(report_of(snapshot, note, silence_seconds), stream)
     return stream.getvalue()
 
 
-def summary(snapshot: Snapshot, note: GuardNote | None = None) -> str:
+def summary(
+    snapshot: Snapshot, note: GuardNote | None = None, silence_seconds: float | None = None
+) -> str:
     """Take the first line alone."""
-    return printed(snapshot, note).splitlines()[0]
+    return printed(snapshot, note, silence_seconds).splitlines()[0]
 
 
 @pytest.mark.parametrize("name", HOSTS)
@@ -360,7 +396,7 @@ def test_every_golden_has_its_host() -> None:
 def test_ends_as_monitoring_plugins_do(name: str) -> None:
     """The exit status is the worst severity, and the first line begins with its name."""
     make, severity = HOSTS[name]
-    report = Report.of(*make())
+    report = report_of(*make())
 
     assert report.exit_status == severity
     assert lines_of(report)[0].text.startswith(f"{severity.name}: ")
@@ -391,7 +427,7 @@ def test_a_terminal_shows_the_same_words(name: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "40")
     monkeypatch.delenv("NO_COLOR", raising=False)
-    report, screen = Report.of(*HOSTS[name][0]()), Screen()
+    report, screen = report_of(*HOSTS[name][0]()), Screen()
 
     print_report(report, screen)
 
@@ -414,7 +450,7 @@ def test_names_its_first_line_as_monitoring_reads_it() -> None:
 )
 def test_over_the_threshold_without_help_is_critical(used: float, severity: Severity) -> None:
     """Below it there is still time."""
-    assert Report.of(*host(pools=(pool_used(used),), **roomy())).severity is severity
+    assert report_of(*host(pools=(pool_used(used),), **roomy())).severity is severity
 
 
 @pytest.mark.parametrize(
@@ -422,7 +458,7 @@ def test_over_the_threshold_without_help_is_critical(used: float, severity: Seve
 )
 def test_nearly_full_is_critical_whoever_protects(used: float, severity: Severity) -> None:
     """From 95 % on nobody should sleep, even if the guard is at work."""
-    assert Report.of(*host(RUNNING, pools=(pool_used(used),), **roomy())).severity is severity
+    assert report_of(*host(RUNNING, pools=(pool_used(used),), **roomy())).severity is severity
 
 
 def test_nearly_full_by_lvs_alone_is_critical() -> None:
@@ -452,7 +488,7 @@ def test_full_is_called_full() -> None:
 
 def test_a_vg_that_lvm_does_not_list_may_be_one_it_must_not_see() -> None:
     """A disk that LVM's devices file leaves out is missing to every command."""
-    snapshot, note = host()
+    snapshot, note, _ = host()
     unlisted = replace(snapshot, volume_groups=())
 
     text = printed(unlisted, note)
@@ -556,7 +592,7 @@ def test_what_the_vg_lacks_is_told_to_the_extent() -> None:
 def test_a_threshold_below_fifty_is_a_note() -> None:
     """LVM raises it by itself: worth to know, not to wake for."""
     pool = make_pool(policy=make_policy(threshold_percent=30), effective_threshold_percent=50)
-    report = Report.of(*host(RUNNING, pools=(pool,), **roomy()))
+    report = report_of(*host(RUNNING, pools=(pool,), **roomy()))
 
     assert report.severity is Severity.OK
     assert any("uses 50 instead of 30" in line.text for line in lines_of(report))
@@ -588,11 +624,11 @@ def test_a_full_file_system_under_the_loop_file_is_critical() -> None:
 def test_unknown_beats_ok_and_nothing_else() -> None:
     """A source that fails turns ok into unknown, but hides no known trouble."""
     policy = make_collectors(policy=make_failed_state())
-    well, _ = healthy_guard()
-    ill, _ = unprotected()
+    well, *_ = healthy_guard()
+    ill, *_ = unprotected()
 
-    assert Report.of(replace(well, collectors=policy), RUNNING).exit_status == 3
-    assert Report.of(replace(ill, collectors=policy), None).exit_status == 2
+    assert report_of(replace(well, collectors=policy), RUNNING).exit_status == 3
+    assert report_of(replace(ill, collectors=policy), None).exit_status == 2
 
 
 def test_tells_the_age_of_a_stale_source() -> None:
@@ -607,7 +643,49 @@ def test_a_source_that_was_never_asked_is_unknown() -> None:
     """Before the first reading nothing is known to be well."""
     states = make_collectors(lvm=CollectorState())
 
-    assert Report.of(make_snapshot(pools=(), collectors=states), None).exit_status == 3
+    assert report_of(make_snapshot(pools=(), collectors=states), None).exit_status == 3
+
+
+@pytest.mark.parametrize("is_responsible", [False, True])
+@pytest.mark.parametrize("mode", [GuardMode.AUTO, GuardMode.ALWAYS])
+def test_a_guard_that_completes_no_cycle_protects_nothing(
+    mode: GuardMode, *, is_responsible: bool
+) -> None:
+    """Whatever it would do if it worked; dmeventd protects all the same."""
+    guard = make_pool_guard(is_responsible=is_responsible, mode=mode)
+    changes = {"guard": make_guard_report(pools={"docker/thinpool": guard}), **roomy()}
+    alone = printed(make_snapshot(**changes), RUNNING, 45)
+    pools = (monitored(make_pool()),)
+    both = printed(make_snapshot(pools=pools, dmeventd=DMEVENTD, **changes), RUNNING, 45)
+
+    assert f"; this guard ({mode}, pid 123) has looked at no pool for 45s\n" in alone
+    assert "protected by dmeventd\n" in both
+    for text in (alone, both):
+        assert text.startswith("CRITICAL: ")
+        assert "the guard does not work" in text.splitlines()[0]
+        assert "CRITICAL: the guard (pid 123) has looked at no pool for 45s" in text
+
+
+def test_what_cannot_be_reported_on_hides_nothing_else() -> None:
+    """It is shown as such, critical troubles come first, and nothing passes for well."""
+    odd = make_pool(name="odd", kernel=make_kernel_pool(chunk_bytes=None))
+    snapshot = make_snapshot(pools=(odd, pool_used(0.97)), volume_groups=())
+    broken = replace(snapshot, problems=(None,))
+    log = FakeLog()
+    reports = [
+        Report.of(each, None, Bulkheads(log, ManualClock())) for each in (snapshot, broken)
+    ]
+    text = "\n".join(line.text for line in lines_of(reports[1]))
+
+    assert reports[0].summary.startswith("docker/thinpool: data nearly full")
+    assert "docker/odd: could not be rendered: TypeError: " in reports[0].summary
+    assert "docker/odd: UNKNOWN\n  could not be rendered: TypeError: " in text
+    assert "UNKNOWN: the host could not be rendered: " in text
+    assert [line["name"] for line in log.events("failed")] == [
+        "docker/odd",
+        "docker/odd",
+        "host",
+    ]
 
 
 def test_a_problem_is_told_once() -> None:
@@ -625,7 +703,7 @@ def test_many_pools_keep_the_first_line_short() -> None:
 
 def test_many_healthy_pools_are_counted() -> None:
     """One line is enough where all is well."""
-    snapshot, _ = healthy_guard()
+    snapshot, *_ = healthy_guard()
     pools = (snapshot.pools[0],) * 2
 
     assert summary(replace(snapshot, pools=pools), RUNNING) == (
@@ -664,7 +742,7 @@ def test_nothing_that_the_guard_may_say_breaks_the_report(
     )
     verdicts = [
         line.text.strip()
-        for line in lines_of(Report.of(snapshot, note))
+        for line in lines_of(report_of(snapshot, note))
         if line.text.startswith(("  protected by", "  not protected", "  cannot tell"))
     ]
 

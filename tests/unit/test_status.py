@@ -12,11 +12,22 @@ from types import SimpleNamespace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from exporter.model import Snapshot
+from exporter.bulkhead import Bulkheads
+from exporter.model import Device, Dmeventd, Filling, Snapshot, Stage
+from exporter.simulation import ManualClock
 from exporter.web.message import Request, Response
 from exporter.web.status import Viewer, status_page
-from tests.factories import TAKEN_AT, make_pool, make_snapshot
+from tests.factories import (
+    TAKEN_AT,
+    make_guard_report,
+    make_kernel_pool,
+    make_pool,
+    make_pool_guard,
+    make_snapshot,
+)
+from tests.fakes import FakeLog
 from tests.golden.snapshots import SNAPSHOTS
 
 VOID = {"meta", "link", "img", "br"}
@@ -59,10 +70,16 @@ def viewer(
     *,
     host_name: str = "docker-host-1",
     clock: Callable[[], float] = lambda: TAKEN_AT,
+    bulkheads: Bulkheads | None = None,
 ) -> Viewer:
     """Look at a host."""
     return Viewer(
-        latest, lambda: "", telemetry_path="/metrics", host_name=host_name, clock=clock
+        latest,
+        lambda: "",
+        telemetry_path="/metrics",
+        host_name=host_name,
+        clock=clock,
+        bulkheads=bulkheads or Bulkheads(FakeLog(), ManualClock()),
     )
 
 
@@ -104,6 +121,54 @@ def test_is_made_once_for_a_snapshot() -> None:
     assert second is not first
     state.now = TAKEN_AT + 1
     assert handler(ROOT) is not second
+
+
+def test_a_dead_guard_protects_nothing_and_forecasts_nothing() -> None:
+    """What was last measured stays, below the line that says how old it is."""
+    filling = Filling(bytes_per_second=1e6, lasted_seconds=9.0, seconds_until_full=3600.0)
+    guard = make_pool_guard(
+        filling={Device.DATA: filling},
+        steps=tuple(
+            replace(step, possible_bytes=step.wanted_bytes) for step in make_pool_guard().steps
+        ),
+    )
+    report = make_guard_report(pools={"docker/thinpool": guard})
+    snapshot = make_snapshot(
+        pools=(make_pool(is_monitored=True),),
+        dmeventd=Dmeventd(is_alive=True, pid=812, state="S"),
+        guard=report,
+    )
+    state = SimpleNamespace(now=TAKEN_AT)
+    handler = status_page(viewer(lambda: snapshot, clock=lambda: state.now))
+    pages = []
+    for age in (0, 45, 90):
+        state.now = TAKEN_AT + age
+        pages.append(handler(ROOT).body.decode())
+
+    assert "protected by this guard" in pages[0]
+    assert "full in 1h if nothing extends it" in pages[0]
+    for page, words in zip(pages[1:], ("45s", "1m 30s"), strict=True):
+        assert f"(auto, pid 123) has looked at no pool for {words}" in page
+        assert f"These figures are {words} old" in page
+        assert "protected by" not in page.replace("not protected by", "")
+        assert "full in" not in page
+        assert "does not fill at present" not in page
+        assert "0.10 % full" in page
+
+
+def test_a_pool_that_cannot_be_shown_hides_no_other() -> None:
+    """In its place stands why, on the page and in its first line."""
+    odd = make_pool(name="odd", kernel=make_kernel_pool(chunk_bytes=None))
+    bulkheads = Bulkheads(FakeLog(), ManualClock())
+    snapshot = make_snapshot(pools=(make_pool(), odd))
+    pages = status_page(viewer(lambda: snapshot, bulkheads=bulkheads))
+    page = pages(ROOT).body.decode()
+
+    assert page.count("docker/odd: could not be rendered: TypeError: ") == 1
+    assert "dmsetup status docker-odd" in page
+    assert "0.10 % full" in page
+    assert bulkheads.counts[Stage.REPORT] == 1
+    Document(pages(ROOT))
 
 
 @given(st.text(min_size=1), st.text(), st.text())

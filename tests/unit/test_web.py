@@ -16,12 +16,18 @@ from pathlib import Path
 import pytest
 
 from exporter.exposition import Exposition
-from exporter.model import CollectorState, Snapshot
+from exporter.model import CollectorState, GuardMode, GuardNote, Snapshot
 from exporter.web.app import App, build_app
 from exporter.web.connection import Limits
 from exporter.web.message import Request, Response
 from exporter.web.server import WebServer
-from tests.factories import make_collectors, make_large_snapshot, make_snapshot
+from tests.factories import (
+    TAKEN_AT,
+    make_collectors,
+    make_guard_report,
+    make_large_snapshot,
+    make_snapshot,
+)
 from tests.waiting import eventually
 
 ANY_PORT = "127.0.0.1:0"
@@ -32,15 +38,22 @@ class Site:
 
     def __init__(self, snapshot: Snapshot | None = None) -> None:
         self.snapshot = snapshot
-        self.exposition = Exposition(self.latest)
+        self.now = TAKEN_AT
+        self.exposition = Exposition(self.latest, wall=self.time)
 
     def latest(self) -> Snapshot | None:
         """Return the Snapshot."""
         return self.snapshot
 
+    def time(self) -> float:
+        """Tell the time, in seconds since the epoch."""
+        return self.now
+
     def app(self, telemetry_path: str = "/metrics") -> App:
         """Make the application."""
-        return build_app(self.exposition, self.latest, telemetry_path=telemetry_path)
+        return build_app(
+            self.exposition, self.latest, telemetry_path=telemetry_path, clock=self.time
+        )
 
 
 @pytest.fixture
@@ -195,6 +208,44 @@ def test_is_ready_once_every_source_was_tried(site: Site, server: WebServer) -> 
         (503, "thinpool-exporter is not ready: not read yet: lvm."),
         (200, "thinpool-exporter is ready."),
     ]
+
+
+@pytest.mark.parametrize("mode", GuardMode)
+def test_is_not_ready_while_the_guard_completes_no_cycle(site: Site, mode: GuardMode) -> None:
+    """In any mode, since it looks at the pools in all of them; 200 once it works again."""
+    note = GuardNote(pid=123, mode=mode)
+    app, answers = site.app(), []
+    for last_cycle_at in (None, TAKEN_AT - 31, TAKEN_AT - 30):
+        report = make_guard_report(last_cycle_at=last_cycle_at, note=note)
+        site.snapshot = make_snapshot(guard=report)
+        response = app.answer(Request(method="GET", path="/-/ready"))
+        answers.append((response.status, response.body.decode().strip()))
+
+    assert answers == [
+        (503, "thinpool-exporter is not ready: the guard has not looked at the pools yet."),
+        (503, "thinpool-exporter is not ready: the guard has looked at no pool for 31s."),
+        (200, "thinpool-exporter is ready."),
+    ]
+
+
+def test_all_pages_say_the_same_of_a_dead_guard(site: Site) -> None:
+    """By one rule, without another Snapshot: no page goes on claiming protection."""
+    app = site.app()
+
+    def said(path: str) -> str:
+        """Ask for a page."""
+        query = "vg=docker&pool=thinpool"
+        return app.answer(Request(method="GET", path=path, query=query)).body.decode()
+
+    responsible = 'thinpool_guard_responsible{pool="thinpool",vg="docker"}'
+    for age, is_protected in ((30, True), (31, False), (3600, False)):
+        site.now = TAKEN_AT + age
+        assert (f"{responsible} 1.0" in said("/metrics")) is is_protected
+        assert (f"{responsible} 0.0" in said("/metrics")) is not is_protected
+        for page in ("/", "/runbooks/ThinPoolGuardStale"):
+            assert ("the guard publishes nothing" in said(page)) is not is_protected
+            assert ("has looked at no pool for" in said(page)) is not is_protected
+        assert ("is ready" in said("/-/ready")) is is_protected
 
 
 def test_a_broken_page_is_an_error_500() -> None:

@@ -10,8 +10,9 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
+from exporter.bulkhead import Bulkheads
 from exporter.collectors.families import printable
-from exporter.model import Device, PastExtension
+from exporter.model import Device, PastExtension, Stage
 from exporter.report import Figure, Finding, Line, PoolReport, Style
 from exporter.units import format_bytes, format_duration
 from exporter.web.status.usage import UsageView, filling_of
@@ -90,14 +91,20 @@ class PoolView(Struct, frozen=True, kw_only=True):
         )
 
 
-def pool_views(pools: Iterable[PoolReport]) -> Iterator[PoolView]:
+def pool_views(pools: Iterable[PoolReport], bulkheads: Bulkheads) -> Iterator[PoolView]:
     """Show pools, each at an anchor of its own: two VGs may have one name."""
     count: Counter[str] = Counter()
     for pool in pools:
         anchor = _anchor(pool.case.pool.label)
         count[anchor] += 1
         number = count[anchor]
-        yield PoolView.of(pool, anchor if number == 1 else f"{anchor}:{number}")
+        yield _contained(pool, anchor if number == 1 else f"{anchor}:{number}", bulkheads)
+
+
+def _contained(pool: PoolReport, anchor: str, bulkheads: Bulkheads) -> PoolView:
+    with bulkheads.contain(Stage.REPORT, pool.name) as bulkhead:
+        return PoolView.of(pool, anchor)
+    return PoolView.of(PoolReport.of_error(pool.case.pool, bulkhead.error), anchor)
 
 
 def seconds_until_full(pool: PoolReport) -> float | None:

@@ -56,15 +56,11 @@ def filling_of(case: Case, device: Device) -> Filling | None:
 
 
 def _share(case: Case, device: Device) -> tuple[float | None, str]:
-    """Find the usage in percent, and in words: the kernel's, else what lvs makes of it."""
+    """Find the usage in percent, and in words."""
     usage = case.usage(device)
-    if usage is not None:
-        return usage_percent(usage.used_blocks, usage.total_blocks) / PERCENT_1, percent(usage)
-    lvm = case.pool.lvm
-    if lvm is None:
+    if usage is None:
         return None, "unknown"
-    rounded = lvm.data_percent if device is Device.DATA else lvm.metadata_percent
-    return (None, "unknown") if rounded is None else (rounded, f"{rounded:.2f} %")
+    return usage_percent(usage.used_blocks, usage.total_blocks) / PERCENT_1, percent(usage)
 
 
 def _bar(pool: PoolReport, device: Device, share: float, short: str) -> Bar:
@@ -102,7 +98,7 @@ def _notes(case: Case, device: Device) -> Iterator[str]:
         rate = format_bytes(filling.bytes_per_second)
         until = format_duration(filling.seconds_until_full)
         yield f"gains {rate}/s: full in {until} if nothing extends it"
-    elif case.judged is not None and case.usage(device) is not None:
+    elif case.is_guard_at_work and case.judged and case.usage(device):
         yield "does not fill at present"
     step = case.step(device)
     if step is not None:

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from msgspec import Struct
 
 from exporter import __version__
-from exporter.model import GuardNote, Snapshot
+from exporter.bulkhead import Bulkheads
+from exporter.model import Snapshot
 from exporter.report import Figure, PoolReport, Report, Severity, urgency, worst
-from exporter.report.text import shown
+from exporter.report.text import no_look_words, shown
+from exporter.staleness import SILENT_GUARD_SECONDS, as_of, silence_seconds
 from exporter.units import format_duration
 from exporter.web.status.pool import (
     FindingView,
@@ -20,10 +22,6 @@ from exporter.web.status.pool import (
     utc,
 )
 from exporter.web.status.words import host_words
-
-# There is a Snapshot each second, on a slow host with many pools every ten; a guard that has
-# done nothing for so long is replaced by systemd.
-STALE_SECONDS = 30.0
 
 
 class HostView(Struct, frozen=True, kw_only=True):
@@ -67,12 +65,14 @@ class Viewer:
         telemetry_path: str,
         host_name: str,
         clock: Callable[[], float],
+        bulkheads: Bulkheads,
     ) -> None:
         self._latest = latest
         self._fault = fault
         self._telemetry_path = telemetry_path
         self._host_name = shown(host_name)
         self._clock = clock
+        self._bulkheads = bulkheads
 
     @property
     def moment(self) -> tuple[Snapshot | None, str, int]:
@@ -100,10 +100,12 @@ class Viewer:
         )
 
     def _view(self, snapshot: Snapshot, fault: str) -> PageView:
-        age = max(0.0, self._clock() - snapshot.taken_at)
-        warnings = tuple(_warnings(snapshot, age, fault))
-        # What has not been heard of protects nothing.
-        report = Report.of(snapshot, None if warnings else _note(snapshot))
+        now = self._clock()
+        age, silence = max(0.0, now - snapshot.taken_at), silence_seconds(snapshot, now)
+        warnings = tuple(_warnings(age, fault, silence))
+        # Whoever can no longer be heard of protects nothing.
+        note = snapshot.guard.note if snapshot.guard and not fault else None
+        report = Report.of(as_of(snapshot, now), note, self._bulkheads, silence_seconds=silence)
         severity = worst([report.severity, *([Severity.UNKNOWN] if warnings else [])])
         pools = sorted(report.pools, key=_place)
         return PageView(
@@ -114,7 +116,7 @@ class Viewer:
             warnings=warnings,
             taken_at=utc(snapshot.taken_at),
             age=format_duration(int(age)),
-            pools=tuple(pool_views(pools)),
+            pools=tuple(pool_views(pools, self._bulkheads)),
             host=HostView(
                 severity=report.host.severity.name,
                 figures=report.host.figures,
@@ -126,27 +128,21 @@ class Viewer:
         )
 
 
-def _note(snapshot: Snapshot) -> GuardNote | None:
-    return snapshot.guard.note if snapshot.guard else None
-
-
-def _warnings(snapshot: Snapshot, age: float, fault: str) -> Iterator[str]:
+def _warnings(age: float, fault: str, silence: float | None) -> Iterator[str]:
     """Say what keeps the figures from being the present ones."""
     if fault:
         yield (
             f"There are no newer figures than these, {format_duration(int(age))} old: "
             f"{shown(fault)}."
         )
-    elif age > STALE_SECONDS:
+    elif age > SILENT_GUARD_SECONDS:
         yield (
             f"These figures are {format_duration(int(age))} old: the guard publishes nothing. "
             "See what became of it: systemctl status thinpool-guard."
         )
-    cycled_at = snapshot.guard.last_cycle_at if snapshot.guard else None
-    if cycled_at is not None and snapshot.taken_at - cycled_at > STALE_SECONDS:
-        since = format_duration(int(snapshot.taken_at - cycled_at))
+    elif silence is not None:
         yield (
-            f"The guard has looked at no pool for {since}: nobody extends them. "
+            f"The guard {no_look_words(silence)}: nobody extends them. "
             "See what became of it: systemctl status thinpool-guard."
         )
 
