@@ -91,9 +91,8 @@ def test_percent_are_cut_off_as_dmeventd_does(used: int, total: int, percent: st
 
 def test_what_is_not_known_is_absent() -> None:
     """As in dmeventd's calls for an event; never 0."""
-    told = environment(
-        Happening(event=HookEvent.IMPOSSIBLE, reason="failed", pool=make_pool(kernel=None))
-    )
+    pool = make_pool(kernel=None, lvm=None)
+    told = environment(Happening(event=HookEvent.IMPOSSIBLE, reason="failed", pool=pool))
 
     assert told == {
         "LVM_RUN_BY_DMEVENTD": "1",

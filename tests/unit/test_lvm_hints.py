@@ -132,11 +132,9 @@ def test_lvextend_goes_by_hints_unless_they_are_stale(*, is_stale: bool) -> None
     )
     decision = Decision(reason=Reason.EXTEND, extensions=(extension,))
     manner = choose(
-        FULL,
-        dmeventd=lambda: Dmeventd(is_alive=False),
-        has_devices_of_dmeventd=False,
-        has_stale_hints=is_stale,
+        FULL, dmeventd=lambda: Dmeventd(is_alive=False), has_devices_of_dmeventd=False
     )
+    manner = manner.without_hints() if is_stale else manner
 
     argv = argv_lvextend("/sbin/lvm", "docker/thinpool", decision, manner=manner)
 
