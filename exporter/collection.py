@@ -306,13 +306,13 @@ class Collection:
     def pool_status(self, pool: ThinPool) -> PoolStatus | None:
         """Ask the kernel for one pool's status now; None if its device is gone.
 
-        Raises HostError, also if another pool has the device now.
+        It is gone as well if another pool has its name now. Raises HostError.
         """
         device = self._host.kernel.device(pool.device_name)
         if device is None or device.kind != "thin-pool":
             return None
         if pool.kernel and device.uuid != pool.kernel.dm_uuid:
-            raise HostError(f"{device.name} belongs to another pool now")
+            return None
         return device_mapper.kernel_pool(device, lambda _: None).status
 
     def lvm_pool(self, label: str) -> LvmPool | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from msgspec import structs
 
-from exporter.autoextend import Rules
+from exporter.autoextend import NEWEST, Rules
 from exporter.model import (
     METADATA_BLOCK_BYTES,
     Attempt,
@@ -24,7 +24,11 @@ from exporter.policy.room import Limits, Room
 
 
 def after_extension(
-    pool: LvmPool, group: VolumeGroup, status: PoolStatus, attempt: Attempt, rules: Rules
+    pool: LvmPool,
+    group: VolumeGroup,
+    status: PoolStatus,
+    attempt: Attempt,
+    rules: Rules = NEWEST,
 ) -> tuple[LvmPool, VolumeGroup]:
     """Return a pool and its VG as they are once the kernel shows `status`.
 
@@ -52,6 +56,7 @@ def after_extension(
         structs.replace(
             group,
             free_bytes=max(0, group.free_bytes - taken * group.extent_bytes),
+            spare_extents=room.spare_after(metadata),
             largest_metadata_extents=max(group.largest_metadata_extents, metadata),
             physical_volumes=tuple(_allocated(group.physical_volumes, taken)),
         ),

@@ -1,0 +1,342 @@
+"""One fault costs no other pool anything, and is visible; nothing old is taken for current."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+
+import pytest
+from msgspec.structs import replace
+
+from exporter.command import Output, Running
+from exporter.devmapper import DmDevice, DmStatus
+from exporter.errors import CommandStuckError, KernelError
+from exporter.guard import Rules
+from exporter.model import (
+    Collector,
+    Device,
+    Failure,
+    GuardMode,
+    PoolMode,
+    Reason,
+    Stage,
+    ThinPool,
+)
+from exporter.policy import Limits
+from exporter.simulation import ManualClock, SimulatedHost
+from tests.fakes import MIB, WORKER_SECONDS, GuardedHost, docker_host
+from tests.waiting import eventually
+
+POOL, OTHER = "docker/thinpool", "docker/other"
+
+
+def two_pools(
+    rules: Rules | None = None, kind: type[SimulatedHost] = SimulatedHost
+) -> GuardedHost:
+    """Make a host with two pools in one VG, both below their threshold."""
+    guarded = docker_host(rules=rules, kind=kind)
+    guarded.host.add_pool(OTHER, guarded.host.pool(POOL).spec)
+    guarded.collection.refresh_all()
+    guarded.cycle()
+    return guarded
+
+
+def errors(guarded: GuardedHost) -> Mapping[Stage, int]:
+    """Read what has been counted, without what was never met."""
+    guard = guarded.snapshot().guard
+    assert guard is not None
+    return {stage: count for stage, count in guard.errors.items() if count}
+
+
+class FaultyRules(Rules, frozen=True, kw_only=True):
+    """Rules that cannot be applied to one pool."""
+
+    faulty: str = POOL
+
+    def limits_of(self, pool: ThinPool) -> Limits:
+        """Fail for that pool, as a bug would."""
+        if pool.label == self.faulty:
+            raise ZeroDivisionError("division by zero")
+        return super().limits_of(pool)
+
+
+def test_a_pool_that_cannot_be_decided_costs_no_other_anything() -> None:
+    """It is said of it, counted, and tried again ever more rarely."""
+    guarded = two_pools(FaultyRules(anticipate=False))
+    guarded.host.fill(POOL, 7600)
+    guarded.host.fill(OTHER, 7600)
+
+    guarded.cycle(2)
+
+    assert guarded.verdict(OTHER).counters[Device.DATA].extends == 1
+    verdict = guarded.verdict(POOL)
+    assert verdict.reason is Reason.INTERNAL_ERROR
+    assert "division by zero" in verdict.detail
+    assert not verdict.is_responsible
+    before = errors(guarded)[Stage.DECIDE]
+    guarded.cycle_for(60)
+    assert errors(guarded)[Stage.DECIDE] - before <= 7
+
+
+class OneFails(SimulatedHost):
+    """A kernel that cannot be asked about one device."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(clock)
+        self.failing: str | None = None
+
+    def status(self, name: str) -> DmStatus | None:
+        """See Kernel.status."""
+        if name == self.failing:
+            raise KernelError("request 12: Cannot allocate memory")
+        return super().status(name)
+
+
+def test_a_device_that_cannot_be_read_is_guarded_by_lvs() -> None:
+    """After ten seconds its last status no longer counts; the other pool never waits."""
+    guarded = two_pools(kind=OneFails)
+    assert isinstance(guarded.host, OneFails)
+    guarded.host.failing = "docker-thinpool"
+    guarded.host.fill(POOL, 7600)
+    guarded.host.fill(OTHER, 7600)
+
+    guarded.cycle(2)
+    assert guarded.verdict(OTHER).counters[Device.DATA].extends == 1
+    assert guarded.verdict(POOL).counters[Device.DATA].extends == 0
+    guarded.cycle_for(12)
+    guarded.collection.refresh(Collector.LVM)
+    guarded.cycle_for(2)
+
+    assert guarded.verdict(POOL).counters[Device.DATA].extends == 1
+    assert errors(guarded)[Stage.POLL] >= 3
+
+
+@pytest.mark.parametrize("is_lvs_readable", [True, False])
+def test_nothing_old_is_taken_for_current(*, is_lvs_readable: bool) -> None:
+    """Without the kernel lvs serves, and without both the pool is unknown, not safe."""
+    guarded = docker_host()
+    guarded.cycle()
+    guarded.host.fail("device_mapper", KernelError("request 12: Cannot allocate memory"))
+    if not is_lvs_readable:
+        guarded.host.hang("lvs")
+    guarded.host.fill(POOL, 6300)
+
+    for _ in range(120):
+        guarded.clock.now += 5
+        guarded.collection.refresh(Collector.DEVICE_MAPPER)
+        guarded.collection.refresh(Collector.LVM)
+        guarded.cycle()
+
+    (pool,) = guarded.snapshot().pools
+    verdict = guarded.verdict()
+    if is_lvs_readable:
+        assert pool.data is not None
+        assert pool.data.used_blocks == 6300
+        assert (pool.mode, verdict.reason) == (PoolMode.RW, Reason.BELOW_THRESHOLD)
+    else:
+        assert pool.data is None
+        assert (pool.mode, verdict.reason) == (PoolMode.UNKNOWN, Reason.USAGE_UNKNOWN)
+    assert verdict.is_responsible is is_lvs_readable
+    assert guarded.guard.is_cycling()
+
+
+def test_a_pool_whose_kernel_status_is_gone_is_extended_by_lvs_alone() -> None:
+    """Decided by its percentages, and verified by its sizes."""
+    guarded = docker_host()
+    guarded.cycle()
+    guarded.host.fail("device_mapper", KernelError("request 12: Cannot allocate memory"))
+    guarded.host.fill(POOL, 6500)
+    guarded.clock.now += 60
+    guarded.collection.refresh(Collector.LVM)
+
+    guarded.cycle(3)
+
+    verdict = guarded.verdict()
+    assert verdict.counters[Device.DATA].extended_bytes == 100 * MIB
+    assert verdict.reason is Reason.BELOW_THRESHOLD
+
+
+class HangingLvs(SimulatedHost):
+    """A host whose lvs hangs until it is released."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(clock)
+        self.released = threading.Event()
+        self.released.set()
+        self.hung = threading.Semaphore(0)
+
+    def run(self, argv: Sequence[str], *, deadline_seconds: float) -> Output:
+        """See Runner.run."""
+        if argv[1] == "lvs" and not self.released.is_set():
+            self.hung.release()
+            assert self.released.wait(WORKER_SECONDS)
+            raise CommandStuckError(argv, deadline_seconds)
+        return super().run(argv, deadline_seconds=deadline_seconds)
+
+
+def test_a_reading_that_hangs_delays_no_extension() -> None:
+    """One follows another while lvs hangs: the kernel shows what came of the first."""
+    guarded = two_pools(kind=HangingLvs)
+    host = guarded.host
+    assert isinstance(host, HangingLvs)
+    host.released.clear()
+    try:
+        host.fill(POOL, 7600)
+        guarded.guard.cycle(has_event=True)
+        assert host.hung.acquire(timeout=WORKER_SECONDS)
+        for label in (OTHER, POOL):
+            host.fill(label, 9000)
+
+            def has_grown(label: str = label) -> bool:
+                guarded.guard.cycle(has_event=True)
+                return host.pool(label).data_chunks > 9000
+
+            assert eventually(has_grown)
+    finally:
+        host.released.set()
+    assert guarded.guard.join_workers(WORKER_SECONDS)
+
+
+def test_an_extension_needs_no_new_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where processes and threads have run out, those that were started ahead do it."""
+    guarded = docker_host()
+    guarded.cycle()
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    guarded.host.fill(POOL, 6500)
+    guarded.cycle(2)
+
+    assert guarded.verdict().counters[Device.DATA].extends == 1
+
+
+class Raising(SimulatedHost):
+    """A host on which lvextend cannot be started, for a reason that nobody foresaw."""
+
+    error: Exception | None = None
+    started = 0
+
+    def start(self, argv: Sequence[str], *, environment: Mapping[str, str]) -> Running:
+        """See Runner.start."""
+        self.started += 1
+        if self.error:
+            raise self.error
+        return super().start(argv, environment=environment)
+
+
+def test_an_exception_in_an_extension_is_a_failure_of_it() -> None:
+    """Counted and latched like any other, and the thread goes on."""
+    guarded = docker_host(kind=Raising)
+    host = guarded.host
+    assert isinstance(host, Raising)
+    host.error = OSError(5, "Input/output error")
+    host.fill(POOL, 6500)
+
+    guarded.cycle(3)
+
+    assert host.started == 1
+    verdict = guarded.verdict()
+    assert verdict.reason is Reason.INTERNAL_ERROR
+    assert verdict.counters[Device.DATA].failures == {Failure.INTERNAL_ERROR: 1}
+    assert errors(guarded)[Stage.EXTEND] == 1
+    host.error = None
+    guarded.clock.now += 11
+    guarded.cycle(2)
+    assert guarded.verdict().counters[Device.DATA].extends == 1
+
+
+class Replaced(SimulatedHost):
+    """A host on which another pool has the name when the worker looks."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(clock)
+        self.is_replaced = False
+
+    def device(self, name: str) -> DmDevice | None:
+        """See Kernel.device."""
+        found = super().device(name)
+        if found is None or not self.is_replaced:
+            return found
+        return replace(found, uuid="LVM-another-tpool")
+
+
+def test_a_pool_that_was_made_anew_gets_no_size_of_the_old_one() -> None:
+    """LVM takes names alone: the kernel's UUID is compared as late as possible."""
+    guarded = docker_host(kind=Replaced)
+    host = guarded.host
+    assert isinstance(host, Replaced)
+    guarded.cycle()
+    host.fill(POOL, 6500)
+    host.is_replaced = True
+
+    guarded.cycle(3)
+
+    assert not guarded.log.events("extending")
+    assert guarded.log.events("extend_superseded")
+    host.is_replaced = False
+    guarded.clock.now += 2
+    guarded.cycle(2)
+    assert guarded.verdict().counters[Device.DATA].extends == 1
+
+
+def test_the_reserve_is_kept_when_two_pools_cross_at_once() -> None:
+    """The account that the second one is decided by has what the first one took."""
+    reserve = Rules(anticipate=False, reserve_bytes=40 * 4 * MIB)
+    guarded = docker_host(vg_extents=125 * 2 + 2 * 3 + 70, rules=reserve)
+    guarded.host.add_pool(OTHER, guarded.host.pool(POOL).spec)
+    guarded.collection.refresh_all()
+    guarded.cycle()
+    guarded.host.fill(POOL, 6500)
+    guarded.host.fill(OTHER, 6800)
+
+    for _ in range(6):
+        guarded.guard.cycle(has_event=True)
+    assert guarded.guard.join_workers(WORKER_SECONDS)
+    guarded.cycle(3)
+
+    grown = [guarded.host.pool(label).data_chunks // 64 for label in (POOL, OTHER)]
+    assert sum(grown) == 125 * 2 + 30
+
+
+class Counting(SimulatedHost):
+    """A host that counts how often LVM is read."""
+
+    reads = 0
+
+    def run(self, argv: Sequence[str], *, deadline_seconds: float) -> Output:
+        """See Runner.run."""
+        self.reads += argv[1] == "lvs"
+        return super().run(argv, deadline_seconds=deadline_seconds)
+
+
+def reads_for(guarded: GuardedHost, seconds: float) -> int:
+    """Count the readings of LVM while time passes; the schedule does not run here."""
+    assert isinstance(guarded.host, Counting)
+    before = guarded.host.reads
+    guarded.cycle_for(seconds)
+    return guarded.host.reads - before
+
+
+def test_a_full_pool_whose_guard_is_off_asks_nothing_of_lvm() -> None:
+    """Though its writers wait."""
+    guarded = docker_host(rules=Rules(mode=GuardMode.OFF), vg_extents=125 + 4, kind=Counting)
+    guarded.host.fill(POOL, 8000)
+    guarded.cycle()
+
+    assert reads_for(guarded, 30) == 0
+
+
+def test_a_size_that_differs_for_good_is_asked_about_ever_more_rarely() -> None:
+    """As after an lvextend that was committed, and whose reload the kernel refused."""
+    guarded = docker_host(kind=Counting)
+    pool = guarded.host.pool(POOL)
+    assert pool.vg is not None
+    pool.vg.extend(pool.data_lv, 10)
+    pool.vg.lvs["thinpool"].segments[0].extents += 10
+    pool.vg.seqno += 1
+    guarded.collection.refresh_all()
+
+    assert 4 <= reads_for(guarded, 60) <= 7
+    assert guarded.verdict().reason is Reason.LAYOUT_DIFFERS
