@@ -105,6 +105,11 @@ class Room(Struct, frozen=True, kw_only=True):
             return added
         return added + self._most_spare_growth(size)
 
+    def spare_after(self, size: int) -> int:
+        """Return the spare's size after LVM has made the metadata LV this large."""
+        is_left_behind = self.metadata_cost(size) == self._metadata_growth(size)
+        return self.group.spare_extents + (0 if is_left_behind else self._spare_growth(size))
+
     def _metadata_growth(self, size: int) -> int:
         """Return the extents for all areas: exact for copies, and an upper bound for stripes.
 

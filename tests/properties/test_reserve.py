@@ -11,8 +11,18 @@ from msgspec.structs import replace
 
 from exporter import autoextend
 from exporter.autoextend import LvmVersion
-from exporter.model import Decision, Device, PhysicalVolume, ThinPool, Usage, VolumeGroup
-from exporter.policy import Limits, decide
+from exporter.model import (
+    METADATA_BLOCK_BYTES,
+    Attempt,
+    Decision,
+    Device,
+    Outcome,
+    PhysicalVolume,
+    ThinPool,
+    Usage,
+    VolumeGroup,
+)
+from exporter.policy import Limits, after_extension, decide
 from tests.factories import (
     EXTENT_BYTES,
     make_kernel_pool,
@@ -28,6 +38,7 @@ from tests.factories import (
 VERSIONS = st.sampled_from([None, (2, 3, 31), (2, 3, 16), (2, 3, 11), (2, 2, 185), (2, 2, 166)])
 CHUNK_BYTES = 65536
 SHARES = st.sampled_from([0.1, 0.82, 1.0])
+BUDGETS = st.integers(0, 12) | st.integers(0, 300)
 ALL_OF_IT = 10**9
 many = settings(max_examples=1000)
 
@@ -76,13 +87,10 @@ class Host(NamedTuple):
         return decide(self.pool, self.group, limits, lvm_version=self.version)
 
 
-def used(total_blocks: int, share: float, block_bytes: int) -> Usage:
+def used(size_bytes: int, block_bytes: int, share: float) -> Usage:
     """Use this share of a device."""
-    return Usage(
-        used_blocks=round(total_blocks * share),
-        total_blocks=total_blocks,
-        block_bytes=block_bytes,
-    )
+    total = size_bytes // block_bytes
+    return Usage(used_blocks=round(total * share), total_blocks=total, block_bytes=block_bytes)
 
 
 @st.composite
@@ -99,24 +107,20 @@ def hosts(
     lacking = draw(st.just(0) | st.integers(-20, 60) | st.just(largest))
     free = max(0, lacking + draw(st.integers(-5, 60) | st.integers(0, 2000)))
     cuts = draw(st.lists(st.floats(0, 1), max_size=2))
-    lvm = make_lvm_pool(
-        size_bytes=data_extents * EXTENT_BYTES,
-        metadata_size_bytes=metadata_extents * EXTENT_BYTES,
-        chunk_bytes=CHUNK_BYTES,
-        data_segment_type=data.segment_type,
-        data_stripes=data.stripes,
-        data_areas=data.areas,
-        data_stripe_bytes=65536,
-        metadata_segment_type=metadata.segment_type,
-        metadata_areas=metadata.areas,
+    pool = make_pool(
+        lvm=make_lvm_pool(
+            chunk_bytes=CHUNK_BYTES,
+            data_segment_type=data.segment_type,
+            data_stripes=data.stripes,
+            data_areas=data.areas,
+            data_stripe_bytes=65536,
+            metadata_segment_type=metadata.segment_type,
+            metadata_areas=metadata.areas,
+        ),
+        policy=make_policy(step_percent=draw(st.sampled_from([1, 20, 40]))),
     )
-    status = make_status(
-        data=used(data_extents * EXTENT_BYTES // CHUNK_BYTES, draw(SHARES), CHUNK_BYTES),
-        metadata=used(metadata_extents * EXTENT_BYTES // 4096, draw(SHARES), 4096),
-    )
-    policy = make_policy(step_percent=draw(st.sampled_from([1, 20, 40])))
     return Host(
-        pool=make_pool(lvm=lvm, kernel=make_kernel_pool(status=status), policy=policy),
+        pool=of_sizes(pool, (data_extents, metadata_extents), (draw(SHARES), draw(SHARES))),
         group=make_volume_group(
             physical_volumes=on_disks(free, cuts),
             spare_extents=max(0, largest - lacking),
@@ -125,6 +129,21 @@ def hosts(
         data=data,
         metadata=metadata,
         version=draw(VERSIONS),
+    )
+
+
+def of_sizes(pool: ThinPool, extents: tuple[int, int], shares: tuple[float, float]) -> ThinPool:
+    """Give data and metadata these sizes, and use these shares of them."""
+    assert pool.lvm
+    data_bytes, metadata_bytes = (count * EXTENT_BYTES for count in extents)
+    status = make_status(
+        data=used(data_bytes, CHUNK_BYTES, shares[0]),
+        metadata=used(metadata_bytes, METADATA_BLOCK_BYTES, shares[1]),
+    )
+    return replace(
+        pool,
+        lvm=replace(pool.lvm, size_bytes=data_bytes, metadata_size_bytes=metadata_bytes),
+        kernel=make_kernel_pool(status=status),
     )
 
 
@@ -146,6 +165,7 @@ class Run(NamedTuple):
 
     left: int
     is_whole: bool
+    spare: int  # what the spare has gained
 
 
 def lvextend(host: Host, decision: Decision, *, is_spare_last: bool = False) -> Run:
@@ -155,23 +175,27 @@ def lvextend(host: Host, decision: Decision, *, is_spare_last: bool = False) -> 
     more. It does not matter which PVs the extents come from: what LVM cannot place costs
     nothing.
     """
-    sizes = {extension.device: extension.extents for extension in decision.extensions}
-    now = metadata_extents(host)
-    size = sizes.get(Device.METADATA) or max(now, followed(host, sizes[Device.DATA]))
-    added = host.metadata.whole_stripes(size - now)
+    data_size, size = sizes_after(host, decision)
+    added = size - metadata_extents(host)
     left = host.group.usable_free_extents - host.metadata.cost(added)
     if left < 0:
-        return Run(host.group.usable_free_extents, is_whole=False)
-    spare = spare_growth(host, now + added) if added else 0
-    if not is_spare_last and spare <= left:
-        left -= spare
-    data = host.data.cost(sizes.get(Device.DATA, data_extents(host)) - data_extents(host))
+        return Run(host.group.usable_free_extents, is_whole=False, spare=0)
+    data = host.data.cost(data_size - data_extents(host))
+    spare = spare_growth(host, size) if added else 0
+    if spare > (left - data if is_spare_last else left):
+        spare = 0
+    left -= spare
     if data > left:
-        return Run(left, is_whole=False)
-    left -= data
-    if is_spare_last and spare <= left:
-        left -= spare
-    return Run(left, is_whole=True)
+        return Run(left, is_whole=False, spare=spare)
+    return Run(left - data, is_whole=True, spare=spare)
+
+
+def sizes_after(host: Host, decision: Decision) -> tuple[int, int]:
+    """Return the sizes that LVM gives to data and metadata; it may round the latter up."""
+    sizes = {extension.device: extension.extents for extension in decision.extensions}
+    data, now = sizes.get(Device.DATA, data_extents(host)), metadata_extents(host)
+    metadata = sizes.get(Device.METADATA) or max(now, followed(host, data))
+    return data, now + host.metadata.whole_stripes(metadata - now)
 
 
 def spare_growth(host: Host, metadata_extents: int) -> int:
@@ -210,7 +234,7 @@ def in_a_larger_vg(host: Host) -> Host:
 
 
 @many
-@given(hosts(), st.integers(0, 12) | st.integers(0, 2000))
+@given(hosts(), BUDGETS)
 def test_lvm_never_takes_the_reserve(host: Host, budget: int) -> None:
     """Whatever it does with the spare, and in whichever order."""
     free = host.group.usable_free_extents
@@ -221,6 +245,57 @@ def test_lvm_never_takes_the_reserve(host: Host, budget: int) -> None:
     if decision.extensions:
         for is_spare_last in (False, True):
             assert lvextend(host, decision, is_spare_last=is_spare_last).left >= reserve
+
+
+def extended(host: Host, decision: Decision, run: Run) -> Host:
+    """Return the host as it is after an lvextend that did all, with both LVs full again."""
+    sizes = sizes_after(host, decision)
+    largest = max(sizes[1], host.group.largest_metadata_extents)
+    return host._replace(
+        pool=of_sizes(host.pool, sizes, (1.0, 1.0)),
+        group=replace(
+            host.group,
+            physical_volumes=on_disks(run.left),
+            spare_extents=host.group.spare_extents + run.spare,
+            largest_metadata_extents=largest,
+        ),
+    )
+
+
+def believed(before: Host, after: Host, decision: Decision) -> Host:
+    """Return the second host as the guard takes it to be before LVM is read again."""
+    assert before.pool.lvm
+    assert after.pool.kernel
+    outcomes = (
+        Outcome(extension=extension, before_bytes=0, after_bytes=extension.size_bytes)
+        for extension in decision.extensions
+    )
+    attempt = Attempt(outcomes=tuple(outcomes), duration_seconds=1.0, exit_status=0, message="")
+    lvm, group = after_extension(
+        before.pool.lvm,
+        before.group,
+        after.pool.kernel.status,
+        attempt,
+        autoextend.rules_of(before.version),
+    )
+    return after._replace(pool=replace(after.pool, lvm=lvm), group=group)
+
+
+@settings(max_examples=3000)
+@given(hosts(), BUDGETS)
+def test_a_second_extension_does_not_take_the_reserve_either(host: Host, budget: int) -> None:
+    """It is decided by the account that the guard itself made of the first one."""
+    reserve = max(0, host.group.usable_free_extents - budget)
+    first = host.decide(reserve_extents=reserve)
+    run = lvextend(host, first) if first.extensions else None
+    if run is None or not run.is_whole:
+        return
+    after = extended(host, first, run)
+
+    second = believed(host, after, first).decide(reserve_extents=reserve)
+
+    if second.extensions:
+        assert lvextend(after, second).left >= reserve
 
 
 @many

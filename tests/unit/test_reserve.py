@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import pytest
 
+from exporter.autoextend import NEWEST
 from exporter.guard import Rules
-from exporter.model import Reason
+from exporter.model import Attempt, Reason
+from exporter.policy import after_extension
 from exporter.simulation import PoolSpec
+from tests.factories import (
+    make_lvm_pool,
+    make_metadata_usage,
+    make_physical_volume,
+    make_status,
+    make_volume_group,
+)
 from tests.fakes import MIB, GuardedHost
 
 EXTENT_BYTES = 4 * MIB
@@ -60,3 +69,23 @@ def test_the_metadata_spare_does_not_take_the_reserve(
 
     assert guarded.verdict("vg/pool").reason is reason
     assert guarded.host.vg("vg").free_extents == left
+
+
+@pytest.mark.parametrize(("free", "left", "spare"), [(140, 55, 74), (84, 73, 0)])
+def test_the_account_after_an_extension_has_the_spare(free: int, left: int, spare: int) -> None:
+    """LVM creates it, 74 extents, where it fits beside the metadata's eleven."""
+    pool = make_lvm_pool(metadata_size_bytes=METADATA_EXTENTS * EXTENT_BYTES)
+    volume = make_physical_volume(extents=1000, allocated_extents=1000 - free)
+    group = make_volume_group(
+        spare_extents=0,
+        largest_metadata_extents=METADATA_EXTENTS,
+        physical_volumes=(volume,),
+    )
+    metadata = make_metadata_usage(total_blocks=(METADATA_EXTENTS + 11) * 1024)
+    attempt = Attempt(outcomes=(), duration_seconds=1.0, exit_status=0, message="")
+
+    _, account = after_extension(pool, group, make_status(metadata=metadata), attempt, NEWEST)
+
+    assert account.spare_extents == spare
+    assert account.largest_metadata_extents == METADATA_EXTENTS + 11
+    assert account.usable_free_extents == left
