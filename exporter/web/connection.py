@@ -96,8 +96,12 @@ class Connection:
             self._writer.transport.abort()
         elif self.task is not None:
             self.task.cancel()
-            if not self._has_begun:  # a task that has not either closes nothing
-                self._client.close()
+            self.discard()  # a task that has not begun either closes nothing
+
+    def discard(self) -> None:
+        """Hang up on a client that nothing has been made of."""
+        if not self._has_begun:
+            self._client.close()
 
     def reset(self) -> None:
         """End it, and have the kernel not go on offering what has not been taken."""

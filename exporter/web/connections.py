@@ -13,11 +13,14 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+import time
 from typing import cast
 
 import structlog
 from hypercorn.typing import ASGIFramework
 
+from exporter.bulkhead import LogThrottle
+from exporter.errors import quote
 from exporter.web.app import App, Event, Receive, Send
 from exporter.web.connection import (
     MAX_HEADER_BYTES,
@@ -48,6 +51,7 @@ class Connections:
         # Whoever asked longest ago comes first.
         self._open: dict[asyncio.Task[None], Connection] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        self._throttle = LogThrottle(time.monotonic)
 
     @property
     def is_behind(self) -> bool:
@@ -75,10 +79,25 @@ class Connections:
         self._open.pop(task, None)
         self._ending.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            report(error)
+            self.report(error)
+
+    def report(self, error: BaseException) -> None:
+        """Log what ended a connection or an answer, unless it was the client's doing.
+
+        The same once a minute: clients must not be able to fill the log.
+        """
+        if isinstance(error, ssl.SSLError | ConnectionError | TimeoutError):
+            return
+        if self._throttle.is_due(quote(repr(error)), None):
+            trace = None if isinstance(error, OSError) else error
+            log.warning("web_connection_failed", error=quote(repr(error)), exc_info=trace)
 
     async def _serve(self, connection: Connection) -> None:
-        settings = self._settings()
+        try:
+            settings = self._settings()
+        except Exception:
+            connection.discard()
+            raise
         reader, writer = await connection.open(settings.context)
         allowed = settings.config.tls_server_config.client_allowed_sans
         if allowed and not is_allowed(writer.get_extra_info("peercert"), allowed):
@@ -95,6 +114,9 @@ class Connections:
             self._note_request(connection)
             try:
                 await self._app(scope, receive, send)
+            except Exception as error:
+                self.report(error)  # hypercorn answers, and says nothing
+                raise
             finally:
                 deadline.cancel()
                 self._traffic.leave()
@@ -122,9 +144,3 @@ class Connections:
     async def _wait(self, seconds: float) -> None:
         if self._open:
             await asyncio.wait(tuple(self._open), timeout=seconds)
-
-
-def report(error: BaseException) -> None:
-    """Log what ended a connection, unless it was the client's doing."""
-    if not isinstance(error, ssl.SSLError | ConnectionError | TimeoutError):
-        log.warning("web_connection_failed", error=repr(error))

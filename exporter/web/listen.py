@@ -33,8 +33,8 @@ def listen(addresses: Iterable[str]) -> tuple[socket.socket, ...]:
 
 
 def adopt(descriptors: Iterable[int]) -> tuple[socket.socket, ...]:
-    """Take over sockets that listen already, as systemd passes them."""
-    return tuple(_prepared(socket.socket(fileno=number)) for number in descriptors)
+    """Take over sockets that listen already, as systemd passes them. Raises ListenError."""
+    return tuple(map(_adopted, descriptors))
 
 
 def parse_address(address: str) -> tuple[str, int]:
@@ -56,6 +56,14 @@ def address_of(listener: socket.socket) -> str:
         return name
     host, port = name[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _adopted(number: int) -> socket.socket:
+    try:
+        return _prepared(socket.socket(fileno=number))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ListenError(f"descriptor {number}, from systemd", reason) from error
 
 
 def _listen(address: str) -> socket.socket:

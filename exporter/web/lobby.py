@@ -15,6 +15,7 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 
 IPV6_HOST_BITS = 64  # a host may take any address of its network's (RFC 4291, 2.5.1)
 
@@ -75,6 +76,15 @@ class Lobby:
             loop.call_soon(self._let_in)
 
     def _let_in(self) -> None:
+        """Serve who is next; whatever that raises, the next round serves another one."""
+        try:
+            self._let_one_in()
+        finally:
+            self._is_letting_in = bool(self._talking)
+            if self._is_letting_in:
+                asyncio.get_running_loop().call_soon(self._let_in)
+
+    def _let_one_in(self) -> None:
         """Serve who is next; those who have left meanwhile cost no round."""
         while self._talking:
             origin, clients = next(iter(self._talking.items()))
@@ -82,27 +92,26 @@ class Lobby:
             self._forget(client)
             if clients:  # the others' turn first
                 self._talking[origin] = self._talking.pop(origin)
-            if _is_talking(client):
-                self._enter(client, origin)
-                break
-            client.close()
-        self._is_letting_in = bool(self._talking)
-        if self._is_letting_in:
-            asyncio.get_running_loop().call_soon(self._let_in)
+            with ExitStack() as hanging_up:
+                hanging_up.callback(client.close)
+                if _is_talking(client):
+                    self._enter(client, origin)
+                    hanging_up.pop_all()
+                    return
 
     def _expel(self, client: socket.socket) -> None:
         self._forget(client)
         client.close()
 
     def _forget(self, client: socket.socket) -> None:
-        asyncio.get_running_loop().remove_reader(client)
-        self._waiting.pop(client).cancel()
         origin = self._origins.pop(client)
         if client in (talking := self._talking.get(origin, {})):
             del talking[client]
             self._talkers -= 1
             if not talking:
                 del self._talking[origin]
+        self._waiting.pop(client).cancel()
+        asyncio.get_running_loop().remove_reader(client)
 
 
 def origin_of(address: str) -> str:

@@ -94,6 +94,22 @@ def test_who_has_left_is_not_served(connect: Callable[[], Pair]) -> None:
     assert leaves[0].fileno() == -1
 
 
+def test_one_that_cannot_be_served_keeps_nobody_out(connect: Callable[[], Pair]) -> None:
+    """Its connection is closed; the others come in as if nothing had happened."""
+    entered: list[socket.socket] = []
+    first, second, third = (connect() for _ in range(3))
+
+    def enter(client: socket.socket, _host: str) -> None:
+        if client is first[0]:
+            raise ValueError("odd")
+        entered.append(client)
+
+    lobby = Lobby(enter, limit=10, seconds=PATIENCE_SECONDS)
+    run(lobby, [first, second, third], lambda: len(entered) == 2)
+    assert entered == [second[0], third[0]]
+    assert first[0].fileno() == -1
+
+
 def test_the_one_that_has_waited_longest_makes_room(connect: Callable[[], Pair]) -> None:
     """Above the limit, and though it may just have spoken."""
     entered: list[socket.socket] = []
