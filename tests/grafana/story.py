@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from exporter.errors import CommandFailedError
+from exporter.errors import CommandFailedError, KernelError
 from exporter.guard import Rules
 from exporter.model import ConfigurationState, Dmeventd, GuardMode
 from exporter.simulation import SimulatedHost
@@ -16,7 +16,7 @@ from exporter.simulation.demo import demo_host
 from exporter.simulation.figures import GIB, KIB, MIB
 from exporter.simulation.lvm_config import STEP, THRESHOLD
 from exporter.simulation.records import LoopPoolSpec, PoolSpec, Sawtooth
-from tests.grafana.machine import Event, Machine, Plan
+from tests.grafana.machine import SCRAPE_SECONDS, Event, Machine, Plan
 
 EXTENTS_PER_GIB = 256
 # The demo shows in a minute what is to take hours here.
@@ -190,6 +190,8 @@ def _taken_over() -> Plan:
             at(10, lambda machine: machine.host.refuse_extend(message)),
             at(16, lambda machine: machine.host.heal()),
         ),
+        # It looks twice a minute, and counts only the time that it has seen.
+        rules=Rules(interval_seconds=SCRAPE_SECONDS / 2),
     )
 
 
@@ -210,6 +212,7 @@ def _deaf() -> Plan:
         return act
 
     failure = CommandFailedError(("lvm", "lvs"), 5, "  Failed to read the lock file.")
+    unasked = KernelError("request 12: Cannot allocate memory")
     return Plan(
         name="web-8",
         make=lambda clock: _docker_host(clock, _spec(80, 30, 0.6), vg_gib=160),
@@ -218,6 +221,8 @@ def _deaf() -> Plan:
             at(5, lambda machine: machine.host.set_docker(POOL)),
             at(9, lambda machine: machine.host.fail("lvs", failure)),
             at(10, lambda machine: machine.host.heal()),
+            at(12, lambda machine: machine.host.fail("device_mapper", unasked)),
+            at(13, lambda machine: machine.host.heal()),
             at(15, configure("guard.mode: not one of auto, always, observe, off")),
             at(16, configure(None)),
             at(19, hang(is_hung=True)),

@@ -333,7 +333,26 @@ CASES = (
         recovered={"thinpool_guard_last_cycle_timestamp_seconds": Ramp(1500, 60)},
         summary="The guard of a host does nothing, or cannot be understood.",
         text="The guard on {host} has not been heard of for three minutes: nothing extends the "
-        "host's thin pools, and their figures are old.",
+        "host's thin pools, and how full they are is not known.",
+    ),
+    # An exception a minute; what happened once, or concerns a source, is no cause for a ticket.
+    Case(
+        alert="ThinPoolGuardErrors",
+        severity="warning",
+        bad={'thinpool_guard_errors_total{stage="decide"}': Ramp(1, 1)},
+        enough={
+            'thinpool_guard_errors_total{stage="decide"}': 1,
+            'thinpool_guard_errors_total{stage="source"}': Ramp(1, 1),
+        },
+        recovered={'thinpool_guard_errors_total{stage="decide"}': 31},
+        quiet=14,
+        fires=16,
+        ends=12,
+        of="host",
+        labels={"stage": "decide"},
+        summary="The guard of a host keeps meeting errors.",
+        text="The guard on {host} keeps failing at a part of its work (stage decide): what "
+        "that concerns is in its journal, and everything else goes on.",
     ),
     Case(
         alert="ThinPoolCollectorStale",

@@ -72,6 +72,9 @@ HOST: Mapping[str, Value] = {
     "thinpool_docker_data_available_bytes": 50 * GIB,
     "thinpool_docker_min_free_space_bytes": 10 * GIB,
     **{f'thinpool_collector_success{{collector="{name}"}}': 1 for name in COLLECTORS},
+    'thinpool_guard_errors_total{stage="decide"}': 0,
+    'thinpool_guard_errors_total{stage="source"}': 0,
+    "thinpool_exporter_render_errors_total": 0,
     "thinpool_exporter_snapshot_success": 1,
     "thinpool_exporter_config_last_reload_successful": 1,
     "thinpool_guard_last_cycle_timestamp_seconds": CLOCK,
@@ -103,7 +106,10 @@ POOL: Mapping[str, Value] = {
     'thinpool_guard_state{reason="below_threshold"}': 1,
     **{
         f'thinpool_guard_state{{reason="{reason}"}}': None
-        for reason in ("latched_refused", "busy", "extend", "dmeventd_monitors", "not_lvm")
+        for reason in (
+            *("latched_refused", "busy", "extend", "dmeventd_monitors", "not_lvm"),
+            "internal_error",
+        )
     },
     "thinpool_guard_takeovers_total": 0,
     'thinpool_guard_extend_failures_total{device="data",reason="stuck"}': 0,

@@ -59,6 +59,17 @@ MORE = (
         of="host",
     ),
     Case(
+        alert="ThinPoolGuardErrors",
+        severity="warning",
+        bad={"thinpool_exporter_render_errors_total": Ramp(2, 2)},
+        enough={"thinpool_exporter_render_errors_total": 2},
+        recovered={"thinpool_exporter_render_errors_total": 62},
+        quiet=14,
+        fires=16,
+        ends=12,
+        of="host",
+    ),
+    Case(
         alert="ThinPoolExtensionFailing",
         severity="critical",
         bad={

@@ -101,6 +101,14 @@ WHY: dict[str, tuple[dict[str, Value], str]] = {
         {**OBSERVED, "thinpool_monitored": None, "thinpool_dmeventd_up": None},
         "the guard only observes it, and nobody can tell whether dmeventd monitors it",
     ),
+    "internal_error": (
+        {
+            **UNGUARDED,
+            'thinpool_guard_state{reason="below_threshold"}': None,
+            'thinpool_guard_state{reason="internal_error"}': 1,
+        },
+        ("the guard met an internal error, which its journal names, and dmeventd does not run"),
+    ),
     "policy_off": (
         {**UNGUARDED, **WATCHED, "thinpool_autoextend_threshold_ratio": 1},
         "LVM's policy never extends it (its threshold is 100 %)",

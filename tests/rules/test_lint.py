@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.model import Collector, GuardMode, PoolMode, PoolSource, Reason
+from exporter.model import Collector, GuardMode, PoolMode, PoolSource, Reason, Stage
 from tests.rules.cases import CASES
 from tests.rules.promtool import FILES, RULES, groups, promtool
 
@@ -29,6 +29,7 @@ WORDS: dict[str, set[str]] = {
     "reason": {*map(str, Reason), "stuck"},
     "collector": {*map(str, Collector)},
     "source": {*map(str, PoolSource)},
+    "stage": {*map(str, Stage)},
     "device": {"data", "metadata"},
     "storage_driver": {"devicemapper"},
     "driver": {"devicemapper", "devmapper"},

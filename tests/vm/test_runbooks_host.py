@@ -104,6 +104,16 @@ def test_a_guard_that_waits_for_a_disk(docked: Machine, guest: Guest) -> None:
     assert cycled_after(guest, seen) > seen
 
 
+def test_a_guard_that_keeps_meeting_errors(docked: Machine, guest: Guest) -> None:
+    """Its journal and `check` are read, and it is started again."""
+    book = Runbook(docked, "ThinPoolGuardErrors")
+    assert "docker/thinpool" in book.diagnose()
+    seen = cycle(guest)
+
+    book.follow("If it is a bug")
+    assert cycled_after(guest, seen) > seen
+
+
 def cycle(guest: Guest) -> float:
     """Tell when the guard's last cycle was."""
     return guest.metrics().value("thinpool_guard_last_cycle_timestamp_seconds") or 0

@@ -1,0 +1,60 @@
+"""What somebody is told when the guard of a host dies, and its last Snapshot is served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.rules.healthy import POOL, Names, Value, timeline
+from tests.rules.promtool import expect, hold, selector
+from tests.rules.test_annotations import NOT_PROTECTED, page
+
+NAMES = Names()
+DIES, MINUTES = 10, 30
+# The pool is full, and its guard dies before it can extend it.
+FULL: dict[str, Value] = {
+    'thinpool_mode{mode="out_of_data_space"}': 1,
+    'thinpool_mode{mode="rw"}': 0,
+    'thinpool_guard_state{reason="below_threshold"}': None,
+    'thinpool_guard_state{reason="extend"}': 1,
+}
+# What the exporter serves a minute later: see exporter.staleness.
+DEAD: dict[str, Value] = {
+    "thinpool_guard_last_cycle_timestamp_seconds": 600,
+    "thinpool_exporter_snapshot_timestamp_seconds": 600,
+    "thinpool_guard_responsible": 0,
+    **{
+        name: None for name in POOL if name.startswith(("thinpool_guard_mode", "thinpool_mode"))
+    },
+    **{name: None for name in POOL if "_guard_state" in name or "_used_" in name},
+    **dict.fromkeys(("thinpool_needs_check", "thinpool_monitored", "thinpool_dmeventd_up")),
+    "thinpool_docker_up": None,
+}
+
+
+def test_no_minute_passes_without_a_page(tmp_path: Path) -> None:
+    """The pool's own page ends when its state is not known any more, and not before another."""
+    firing = 'count(ALERTS{alertstate="firing",severity="critical"})'
+    stale = {"alertname": "ThinPoolGuardStale", "alertstate": "firing", "severity": "critical"}
+    series = selector("ALERTS", {**stale, **NAMES.of_host})
+    ends = DIES + MINUTES - 1
+    hold(
+        tmp_path,
+        timeline(NAMES, (DIES, {}), (MINUTES, DEAD), always=FULL),
+        *(expect(minute, f"{firing} > bool 0", ("{}", 1)) for minute in range(2, ends)),
+        *(
+            expect(minute, selector("ALERTS", stale), (series, 1))
+            for minute in range(DIES + 4, ends)
+        ),
+    )
+
+
+def test_the_pool_counts_as_not_protected(tmp_path: Path) -> None:
+    """Whoever was to extend it: nobody has heard of either for a quarter of an hour."""
+    begin = NOT_PROTECTED.text.partition(": ")[0]
+    text = f"{begin}: no guard watches it, and nobody can tell whether dmeventd monitors it."
+    alive: dict[str, Value] = {"thinpool_monitored": 1, "thinpool_dmeventd_up": 1}
+    hold(
+        tmp_path,
+        timeline(NAMES, (DIES, {}), (MINUTES, DEAD), always=alive),
+        page(NOT_PROTECTED, NAMES, DIES + 17, text),
+    )
