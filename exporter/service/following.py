@@ -9,6 +9,7 @@ from pathlib import Path
 
 from exporter.errors import ExporterError
 from exporter.events import Log
+from exporter.log import supervise as supervise_log
 from exporter.publish import SnapshotReader
 from exporter.service.pacing import HEALTH_SECONDS, publish_pause
 from exporter.service.serving import Serving, WebOptions
@@ -23,6 +24,7 @@ class Following:
         self._log = log
         self._told: str | None = None
         self._is_serving_well = True
+        self._follower: threading.Thread | None = None
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -30,22 +32,34 @@ class Following:
         return self._serving.addresses
 
     def run(self, stop: threading.Event, on_ready: Callable[[], None] = lambda: None) -> None:
-        """Serve until `stop` is set. Raises ListenError, or ExporterError if a part dies."""
+        """Serve until `stop` is set. Raises ListenError, or ExporterError if a part ends."""
         # Before the first answer: a scrape that has waited at systemd's socket finds it all.
         self._look()
         self._serving.start()
-        follower = threading.Thread(
-            target=self._follow, args=(stop,), name="follow", daemon=True
-        )
         try:
-            follower.start()
+            self._start_follower(stop)
             on_ready()
             while not stop.wait(HEALTH_SECONDS):
-                if not follower.is_alive():
-                    raise ExporterError("a part of the service has died; its log line is above")
+                supervise_log()
+                if why := self._serving.why_ended() or self._why_follower_ended():
+                    raise ExporterError(f"{why}; its log line is above")
         finally:
             stop.set()
             self._serving.stop()
+
+    def _start_follower(self, stop: threading.Event) -> None:
+        self._follower = threading.Thread(
+            target=self._follow, args=(stop,), name="follow", daemon=True
+        )
+        try:
+            self._follower.start()
+        except RuntimeError as error:  # no more threads, or no memory
+            message = f"the thread that reads Snapshots cannot start: {error}"
+            raise ExporterError(message) from error
+
+    def _why_follower_ended(self) -> str | None:
+        is_alive = self._follower is not None and self._follower.is_alive()
+        return None if is_alive else "the thread that reads Snapshots has ended"
 
     def _follow(self, stop: threading.Event) -> None:
         pause = 0.0

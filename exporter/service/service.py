@@ -55,13 +55,13 @@ class Service:
         *,
         notifier: Notifier = SILENT,
     ) -> None:
-        """Serve until `stop` is set. Raises ListenError, or ExporterError if a part dies."""
+        """Serve until `stop` is set. Raises ListenError, or ExporterError if a part ends."""
         # First, so that a port that is taken is said before anything is touched.
         self._serving.start()
         try:
             self._guarding.start(stop)
             on_ready()
-            self._guarding.watch(stop, notifier)
+            self._guarding.watch(stop, notifier, parts=(self._serving.why_ended,))
         finally:
             stop.set()
             self._guarding.stop()

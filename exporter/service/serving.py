@@ -65,8 +65,12 @@ class Serving:
         """Where it listens, once it does."""
         return self._server.addresses
 
+    def why_ended(self) -> str | None:
+        """Say why it serves no more, although nobody stopped it; None while all is well."""
+        return self._server.why_ended()
+
     def start(self) -> None:
-        """Serve from now on. Raises ListenError."""
+        """Serve from now on. Raises ListenError, or ExporterError if that is impossible."""
         # What is loaded by now stays: to look through all of it for garbage takes a
         # twentieth of a second each time, and whoever asks meanwhile waits.
         gc.collect()

@@ -1,0 +1,56 @@
+"""One process that guards and serves: the end of its web side is its own end."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import urllib.request
+from concurrent.futures import Future
+from contextlib import suppress
+
+import pytest
+
+from exporter.cli.host import CLOCKS
+from exporter.config import Settings
+from exporter.errors import ExporterError
+from exporter.service.reloading import Reloading
+from exporter.service.service import Service
+from exporter.service.serving import WebOptions
+from exporter.simulation.demo import demo_host
+from tests.fakes import FakeLog
+from tests.waiting import PATIENCE_SECONDS
+
+OPTIONS = WebOptions(addresses=["127.0.0.1:0"], telemetry_path="/metrics")
+
+
+def test_ends_when_the_web_server_has_ended() -> None:
+    """So that systemd starts it anew; the message names the part."""
+    log, stop, is_ready = FakeLog(), threading.Event(), threading.Event()
+    end: Future[None] = Future()
+    settings = Settings()
+    reloading = Reloading(lambda: settings, wall_clock=CLOCKS.wall, log=log)
+    host = demo_host().access()
+    service = Service(host, settings, OPTIONS, reloading=reloading, clocks=CLOCKS, log=log)
+
+    def run() -> None:
+        try:
+            service.run(stop, is_ready.set)
+        except ExporterError as error:
+            end.set_exception(error)
+
+    main = threading.Thread(target=run)
+    main.start()
+    try:
+        assert is_ready.wait(PATIENCE_SECONDS)
+        (web,) = (found for found in threading.enumerate() if found.name == "web")
+        set_error = ctypes.pythonapi.PyThreadState_SetAsyncExc
+        set_error(ctypes.c_ulong(web.ident or 0), ctypes.py_object(SystemExit))
+        with suppress(OSError):  # wakes it
+            urllib.request.urlopen(f"http://{service.addresses[0]}/", timeout=10).close()
+
+        with pytest.raises(ExporterError, match="the web server has ended: SystemExit"):
+            end.result(PATIENCE_SECONDS)
+        assert stop.is_set()
+    finally:
+        stop.set()
+        main.join()
