@@ -12,7 +12,6 @@ import datetime as dt
 import threading
 from collections.abc import Callable, Mapping
 
-import structlog
 from apscheduler.executors.pool import BasePoolExecutor
 from apscheduler.schedulers import SchedulerNotRunningError
 from apscheduler.schedulers.blocking import BlockingScheduler
@@ -46,16 +45,16 @@ class Schedule:
         ticks: tuple[Tick, ...],
         *,
         clock: Callable[[], float],
-        bulkheads: Bulkheads | None = None,
+        bulkheads: Bulkheads,
     ) -> None:
         self._ticks = {tick.name: tick for tick in ticks}
         self._clock = clock
-        self._bulkheads = bulkheads or Bulkheads(structlog.get_logger("exporter"), clock)
+        self._bulkheads = bulkheads
         self._started_at = {tick.name: clock() for tick in ticks}
         self._running = {tick.name: threading.Lock() for tick in ticks}
         size = len(ticks)
         self._pool = ThreadPool(
-            "schedule", size, max_threads=size, bulkheads=self._bulkheads, clock=clock
+            "schedule", size, max_threads=size, bulkheads=bulkheads, clock=clock
         )
         self._scheduler = self._new_scheduler()
         self._thread: threading.Thread | None = None

@@ -23,12 +23,18 @@ SECONDS = 10.0
 REPOSITORY = Path(__file__).parents[2]
 
 
+def schedule_of(
+    *ticks: Tick, clock: ManualClock | None = None, bulkheads: Bulkheads | None = None
+) -> Schedule:
+    """Make a schedule whose clock stands still, or is the test's."""
+    clock = clock or ManualClock()
+    return Schedule(ticks, clock=clock, bulkheads=bulkheads or Bulkheads(FakeLog(), clock))
+
+
 def test_a_tick_runs_again_and_again() -> None:
     """In a thread of the schedule's."""
     counted = threading.Semaphore(0)
-    schedule = Schedule(
-        (Tick(name="fast", interval_seconds=0.05, run=counted.release),), clock=lambda: 0.0
-    )
+    schedule = schedule_of(Tick(name="fast", interval_seconds=0.05, run=counted.release))
     schedule.start()
     try:
         assert all(counted.acquire(timeout=SECONDS) for _ in range(3))
@@ -41,7 +47,7 @@ def test_what_is_overdue_is_run_at_once() -> None:
     ran = threading.Event()
     clock = ManualClock()
     tick = Tick(name="slow", interval_seconds=3600.0, run=ran.set)
-    schedule = Schedule((tick,), clock=clock)
+    schedule = schedule_of(tick, clock=clock)
     schedule.start()
     try:
         assert schedule.repair() == ()
@@ -62,7 +68,7 @@ def test_what_is_still_running_is_not_started_twice() -> None:
         started.set()
         finish.wait(SECONDS)
 
-    schedule = Schedule((Tick(name="hung", interval_seconds=0.05, run=hang),), clock=clock)
+    schedule = schedule_of(Tick(name="hung", interval_seconds=0.05, run=hang), clock=clock)
     schedule.start()
     try:
         assert started.wait(SECONDS)
@@ -85,7 +91,7 @@ def test_a_tick_that_fails_is_counted_and_runs_again(error: Exception) -> None:
         raise error
 
     tick = Tick(name="failing", interval_seconds=0.05, run=fail)
-    schedule = Schedule((tick,), clock=lambda: 0.0, bulkheads=bulkheads)
+    schedule = schedule_of(tick, bulkheads=bulkheads)
     schedule.start()
     try:
         assert all(ran.acquire(timeout=SECONDS) for _ in range(3))
@@ -103,7 +109,7 @@ def test_other_intervals_are_followed_at_once() -> None:
         Tick(name="slow", interval_seconds=3600, run=ran.set),
         Tick(name="other", interval_seconds=3600, run=lambda: None),
     )
-    schedule = Schedule(ticks, clock=lambda: 0.0)
+    schedule = schedule_of(*ticks)
     schedule.start()
     try:
         schedule.follow({"slow": 0.05, "other": 3600})
@@ -133,7 +139,7 @@ def test_a_scheduler_that_has_died_is_replaced() -> None:
         Tick(name="fast", interval_seconds=3600, run=ran.release),
         Tick(name="hung", interval_seconds=0.05, run=hang),
     )
-    schedule = Schedule(ticks, clock=lambda: 0.0)
+    schedule = schedule_of(*ticks)
     schedule.start()
     try:
         assert begun.acquire(timeout=SECONDS)
@@ -159,7 +165,7 @@ def test_threads_that_cannot_be_started_are_tried_again() -> None:
     ran = threading.Semaphore(0)
     bulkheads = Bulkheads(FakeLog(), ManualClock())
     tick = Tick(name="fast", interval_seconds=0.05, run=ran.release)
-    schedule = Schedule((tick,), clock=lambda: 0.0, bulkheads=bulkheads)
+    schedule = schedule_of(tick, bulkheads=bulkheads)
     usual = threading.stack_size(1 << 47)
     try:
         schedule.start()
@@ -177,7 +183,7 @@ def test_threads_that_cannot_be_started_are_tried_again() -> None:
 
 def test_what_has_been_stopped_is_not_repaired() -> None:
     """Nor is stopping what never ran an error, as after a start that failed."""
-    schedule = Schedule((Tick(name="x", interval_seconds=1, run=int),), clock=lambda: 0.0)
+    schedule = schedule_of(Tick(name="x", interval_seconds=1, run=int))
 
     schedule.stop()
 
@@ -187,12 +193,16 @@ def test_what_has_been_stopped_is_not_repaired() -> None:
 
 HANGING = """
 import threading, time
+from exporter.bulkhead import Bulkheads
+from exporter.events import NoLog
 from exporter.schedule import Schedule, Tick
 begun = threading.Event()
 def hang():
     begun.set()
     time.sleep(600)
-schedule = Schedule((Tick(name="hung", interval_seconds=0.05, run=hang),), clock=time.monotonic)
+tick = Tick(name="hung", interval_seconds=0.05, run=hang)
+clock = time.monotonic
+schedule = Schedule((tick,), clock=clock, bulkheads=Bulkheads(NoLog(), clock))
 schedule.start()
 assert begun.wait(30)
 schedule.stop()
