@@ -118,8 +118,11 @@ class Judge:
     def foresee(self, snapshot: Snapshot) -> Snapshot:
         """Add to a Snapshot what a guard by these rules would say of it."""
         for pool in snapshot.pools:
-            decision, record = self.judge(pool, snapshot, {}), self.record(pool)
-            record.reason, record.detail = decision.reason, decision.detail
+            record = self.record(pool)
+            record.reason = Reason.INTERNAL_ERROR
+            with self._bulkheads.contain(Stage.DECIDE, pool.label):
+                decision = self.judge(pool, snapshot, {})
+                record.reason, record.detail = decision.reason, decision.detail
         return self.report(snapshot, durations=NO_DURATIONS, last_cycle_at=None)
 
     def is_takeover(self, pool: ThinPool) -> bool:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import stat
+import time
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from exporter.guard.lock import GuardLock
+from exporter.model import GuardMode, GuardNote
+from exporter.publish import SnapshotWriter
 from tests.end_to_end.program import Program, parse_metrics, run
+from tests.factories import make_guard_report, make_snapshot
 from tests.waiting import wait_for
 
 NO_DEVICE_MAPPER = {"DM_DEV_DIR": "/nonexistent"}
@@ -99,6 +105,30 @@ def test_check_says_what_it_does_not_know(tmp_path: Path) -> None:
     assert result.returncode == 3
     assert result.stdout.startswith("UNKNOWN")
     assert "device-mapper" in result.stdout
+
+
+@pytest.mark.parametrize(("pid", "words"), [(4711, "has looked at no pool for 1h"), (1, "")])
+def test_check_believes_no_guard_that_runs_and_does_nothing(
+    tmp_path: Path, pid: int, words: str
+) -> None:
+    """The lock says that it runs; what it published last says that it does not work.
+
+    What another guard left in the file says nothing of the one that runs.
+    """
+    note = GuardNote(pid=4711, mode=GuardMode.AUTO)
+    long_ago = time.time() - 3600
+    said = make_guard_report(last_cycle_at=long_ago, note=replace(note, pid=pid))
+    SnapshotWriter(tmp_path).write(make_snapshot(taken_at=long_ago, guard=said))
+    lock = GuardLock(tmp_path)
+    lock.take(note)
+    flag = config(tmp_path / "config.yml", tmp_path / "absent")
+    result = run("check", flag, f"--state.directory={tmp_path}", env=NO_DEVICE_MAPPER)
+    lock.release()
+
+    assert "guard     running, pid 4711" in result.stdout
+    assert (result.returncode == 2) is bool(words)
+    assert ("CRITICAL: the guard (pid 4711)" in result.stdout) is bool(words)
+    assert words in result.stdout
 
 
 def test_every_fault_of_the_configuration_is_shown_at_once(tmp_path: Path) -> None:

@@ -666,6 +666,16 @@ def test_a_guard_that_completes_no_cycle_protects_nothing(
         assert "CRITICAL: the guard (pid 123) has looked at no pool for 45s" in text
 
 
+def test_a_pool_that_cannot_be_judged_hides_nothing_else() -> None:
+    """Before it is reported on, `check` decides as the guard would."""
+    status = make_status(data=make_usage(used_blocks=None))
+    odd = make_pool(name="odd", kernel=make_kernel_pool(status=status))
+    snapshot = judged(make_snapshot(pools=(odd, pool_used(0.42)), **roomy()), RUNNING)
+    report = Report.of(snapshot, RUNNING, Bulkheads(FakeLog(), ManualClock()))
+
+    assert [pool.severity for pool in report.pools] == [Severity.UNKNOWN, Severity.OK]
+
+
 def test_what_cannot_be_reported_on_hides_nothing_else() -> None:
     """It is shown as such, critical troubles come first, and nothing passes for well."""
     odd = make_pool(name="odd", kernel=make_kernel_pool(chunk_bytes=None))
