@@ -12,8 +12,8 @@ from exporter.model import CollectorState, Snapshot
 STATE: tuple[Row[CollectorState], ...] = (
     Row(
         "thinpool_collector_success",
-        "1 if the last reading of this source succeeded, else 0: what it gave before then "
-        "stays in use, and ages.",
+        "1 if the last reading of this source succeeded, else 0. What it gave before then "
+        "stays in use and ages, except for usage, which is soon unknown.",
         lambda state: None if state.attempted_at is None else state.is_ok,
     ),
     Row(
