@@ -1,7 +1,8 @@
 """Commands of the user's, of which nothing is known but that they must end in time.
 
 They get what dmeventd gives to its `thin_command`: a quiet locale, umask 077, standard
-output and error that somebody reads. Unlike there, the OOM killer does not spare them.
+output and error that somebody reads. Unlike there, the OOM killer does not spare them, and
+they run at normal priority.
 """
 
 from __future__ import annotations
@@ -21,13 +22,12 @@ NAP_SECONDS = 0.05
 UMASK = 0o077
 # What a command is told of a pool: one that we inherited would be another's.
 TOLD_VARIABLES = ("THINPOOL_", "DMEVENTD_")
-# A shell takes back what children inherit of a guard that the OOM killer spares, before
-# anything is run; and like dmeventd's execvp it takes a script without "#!".
-UNSPARED = (
-    "/bin/sh",
-    "-c",
-    '{ echo 0 >/proc/self/oom_score_adj; } 2>/dev/null; exec "$0" "$@"',
-)
+# A shell gives up what children inherit from the guard, before the command starts; and like
+# dmeventd's execvp it takes a script without "#!".
+UNSPARED = "{ echo 0 >/proc/self/oom_score_adj; } 2>/dev/null; "
+# Without -n, util-linux and busybox agree that 0 is the new niceness, not a difference.
+UNHURRIED = "renice 0 -p $$ >/dev/null 2>&1; "
+RUN = 'exec "$0" "$@"'
 
 
 def spawn_called(
@@ -35,12 +35,18 @@ def spawn_called(
 ) -> subprocess.Popen[bytes]:
     """Start a command of the user's. Raises CommandMissingError."""
     return spawn(
-        (*UNSPARED, *argv),
+        ("/bin/sh", "-c", _wrapper(), *argv),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         env=called_environment(environment),
         umask=UMASK,
     )
+
+
+def _wrapper() -> str:
+    """Build the shell's script; a niceness above 0 was chosen by somebody, and is kept."""
+    is_raised = os.getpriority(os.PRIO_PROCESS, 0) < 0
+    return UNSPARED + UNHURRIED * is_raised + RUN
 
 
 def called_environment(told: Mapping[str, str]) -> dict[str, str]:

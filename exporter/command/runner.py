@@ -31,6 +31,7 @@ from exporter.errors import (
 
 READ_BYTES = 65536
 ORDINARY_OOM_SCORE = "0"
+ORDINARY_NICENESS = 0
 # From the request to end to the kill.
 CALL_GRACE_SECONDS = 5.0
 
@@ -65,10 +66,17 @@ class Runner(Protocol):
         """
 
 
-def expose_to_oom_killer(pid: int) -> None:
-    """Let a child be killed for memory like any other: it has inherited our protection."""
-    with contextlib.suppress(OSError):  # ended already, or not ours to say
+def unprotect(pid: int) -> None:
+    """Take from a child what it has inherited of a guard's protection and priority.
+
+    Commands that read LVM keep both: an `lvs` that waits for a processor, or that the OOM
+    killer chooses, holds its VG's lock against our lvextend.
+    """
+    with contextlib.suppress(OSError):  # ended already, or not ours to change
         Path(f"/proc/{pid}/oom_score_adj").write_text(ORDINARY_OOM_SCORE)
+    with contextlib.suppress(OSError):
+        niceness = max(ORDINARY_NICENESS, os.getpriority(os.PRIO_PROCESS, pid))
+        os.setpriority(os.PRIO_PROCESS, pid, niceness)
 
 
 class HostRunner:
@@ -117,7 +125,7 @@ class HostRunner:
             argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=child_environment()
         )
         if argv[0] in self._expendable:
-            expose_to_oom_killer(child.pid)
+            unprotect(child.pid)
         self._reading.add(child)
         if self._is_closed:
             kill_group(child.pid)

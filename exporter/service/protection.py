@@ -1,7 +1,8 @@
-"""What a process needs to be the host's guard: the lock, its memory, and to stay in memory."""
+"""What a process needs to be the host's guard: lock, memory file, locked memory, priority."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,30 @@ from exporter.guard.lock import GuardLock
 from exporter.guard.memory import MemoryFile
 from exporter.model import GuardMode, GuardNote
 from exporter.service.wiring import rules
+
+# As in systemd/thinpool-guard.service. LVM itself goes to -18 while devices are suspended.
+NICENESS = -15
+
+
+def raise_priority(log: Log, niceness: int = NICENESS) -> None:
+    """Give all threads of this process, and the commands they will start, more priority.
+
+    A busy host must not delay an extension until the pool is full. Does nothing if
+    somebody has chosen a niceness, as systemd does by the unit. Logs a refusal.
+    """
+    if os.getpriority(os.PRIO_PROCESS, 0) != 0:
+        return
+    try:
+        # Linux keeps a niceness for each thread; new threads and children inherit it.
+        for thread in Path("/proc/self/task").iterdir():
+            with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+                os.setpriority(os.PRIO_PROCESS, int(thread.name), niceness)
+    except OSError as error:
+        log.warning(
+            "priority_not_raised",
+            error=str(error),
+            next_step="run as root, in a container with --cap-add=SYS_NICE",
+        )
 
 
 class Protection:
@@ -43,6 +68,7 @@ class Protection:
             self._log.error("guard_only_observes", error=str(error), next_step="run as root")
             return _observing(settings)
         if self.memory is None:
+            raise_priority(self._log)
             self._stay_resident()
             self.memory = MemoryFile(self._directory)
         return settings

@@ -462,6 +462,29 @@ def test_only_the_expendable_lose_our_protection() -> None:
     assert done.stdout.split() == ["0", "500"]
 
 
+def test_only_the_expendable_lose_our_priority() -> None:
+    """An lvs keeps it: while it waits for a processor it holds its VG's lock."""
+    program = """if True:
+        import os
+        from exporter.command import HostRunner
+        os.nice(-15)
+        runner = HostRunner(expendable={"/bin/sh"})
+        see = "read a < /proc/$$/stat; set -- $a; test ${19} = 0"
+        look = f"until {see}; do sleep 0.01; done; echo ${{19}}"
+        print(runner.run(("/bin/sh", "-c", look), deadline_seconds=60).stdout)
+        look = ("/usr/bin/cut", "-d ", "-f19", "/proc/self/stat")
+        print(runner.run(look, deadline_seconds=60).stdout)
+    """
+
+    done = subprocess.run(
+        python(program), cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+
+    if "Operation not permitted" in done.stderr:
+        pytest.skip("needs CAP_SYS_NICE")
+    assert done.stdout.split() == ["0", "-15"]
+
+
 def test_keeps_no_descriptor(runner: HostRunner) -> None:
     """However it went: a guard runs for years."""
     before = sorted(Path("/proc/self/fd").iterdir())

@@ -205,6 +205,37 @@ def test_the_oom_killers_favour_is_not_inherited() -> None:
     assert actual == possible
 
 
+NICENESS = """
+import os
+from exporter.command import HostRunner
+os.nice({niceness})
+look = ("/bin/sh", "-c", "cut -d' ' -f19 /proc/self/stat")
+print(HostRunner(expendable=set()).run(look, deadline_seconds=30).stdout)
+print(HostRunner().call(look, environment={{}}, deadline_seconds=30).stdout)
+"""
+
+
+def nicenesses(niceness: int) -> list[str]:
+    """Ask for what a command of ours and one of the user's have, at this one of ours."""
+    argv = (sys.executable, "-c", NICENESS.format(niceness=niceness))
+    ended = subprocess.run(
+        argv, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False
+    )
+    if niceness < 0 and "Operation not permitted" in ended.stderr:
+        pytest.skip("needs CAP_SYS_NICE")
+    return ended.stdout.split()
+
+
+def test_a_guards_priority_is_not_inherited() -> None:
+    """A hook that computes must not keep the guard from the processor."""
+    assert nicenesses(-15) == ["-15", "0"]
+
+
+def test_a_low_priority_is_inherited() -> None:
+    """Somebody has chosen it, and to raise it would take rights."""
+    assert nicenesses(5) == ["5", "5"]
+
+
 def test_at_our_end_it_is_asked_to_end(runner: HostRunner, pid_file: Path) -> None:
     """Nobody would hold it to its deadline; nothing is started any more."""
     ended: list[Output] = []
