@@ -186,9 +186,11 @@ class Collection:
             kernel = overlay(kernel, self._kernel_read_at, live, oldest=oldest)
             listed_at = max(listed_at, live.listed_at) if live else listed_at
         if lvm is not None:
-            lvm = without_old_percentages(
-                lvm, readings.groups_read_at, oldest=now - self.lvm_lasts_seconds
-            )
+            oldest_lvm = now - self.lvm_lasts_seconds
+            lvm = without_old_percentages(lvm, readings.groups_read_at, oldest=oldest_lvm)
+            if self._layout_read_at < oldest_lvm:
+                # Decisions go on by the last words: a takeover needs no more than the kernel.
+                lvm = structs.replace(lvm, monitoring={})
         return structs.replace(
             readings,
             kernel=kernel,

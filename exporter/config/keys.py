@@ -58,6 +58,14 @@ def _positive_seconds(scalar: Scalar) -> float:
     return seconds
 
 
+def _interval(scalar: Scalar) -> float:
+    """Read how often the guard looks: metrics and page call one silent that does not for 30 s."""
+    seconds = _positive_seconds(scalar)
+    if seconds > MAX_INTERVAL_SECONDS:
+        raise ValueError(f"{quoted(scalar.text)} is more than {MAX_INTERVAL_SECONDS:g}s")
+    return seconds
+
+
 def _size(scalar: Scalar) -> int:
     return parse_size_bytes(scalar.text)
 
@@ -90,6 +98,7 @@ def _program(scalar: Scalar) -> str:
     return scalar.text
 
 
+MAX_INTERVAL_SECONDS = 10.0
 YES = ("true", "yes", "on")
 NO = ("false", "no", "off")
 SECTIONS = ("guard", "collect", "pools", "commands", "hook")
@@ -101,7 +110,7 @@ KEYS = (
     Key("guard.takeover_after", _seconds, "takeover_after_seconds"),
     Key("guard.anticipate", _switch, "anticipate"),
     Key("guard.horizon", _seconds, "horizon_seconds"),
-    Key("guard.interval", _positive_seconds, "interval_seconds"),
+    Key("guard.interval", _interval, "interval_seconds"),
     Key("collect.lvm_interval", _positive_seconds, "lvm_interval_seconds"),
     Key("collect.policy_interval", _positive_seconds, "policy_interval_seconds"),
     Key("collect.docker_interval", _positive_seconds, "docker_interval_seconds"),

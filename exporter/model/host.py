@@ -9,7 +9,8 @@ from exporter.model.words import PoolMode
 
 SECTOR_BYTES = 512
 METADATA_BLOCK_BYTES = 4096  # dm-thin-metadata.h: THIN_METADATA_BLOCK_SIZE
-# Of a larger metadata LV the kernel uses only this much; dm-thin.h: THIN_METADATA_MAX_SECTORS.
+# Of a larger metadata LV the kernel is given no more by some LVMs; lib/activate/dev_manager.c
+# and libdm's DM_THIN_MAX_METADATA_SIZE, in sectors.
 MAX_METADATA_BYTES = 33161216 // 8 * METADATA_BLOCK_BYTES
 
 
@@ -168,6 +169,8 @@ class LvmPool(Struct, frozen=True, kw_only=True):
             min(self.metadata_size_bytes, MAX_METADATA_BYTES),
             METADATA_BLOCK_BYTES,
         )
+        if self.health == "failed" and self.is_active:
+            return PoolStatus(mode=PoolMode.FAILED)  # lvs then prints no percentages
         if data is None or metadata is None or self.is_active is False:
             return None
         return PoolStatus(

@@ -9,9 +9,9 @@ from msgspec import structs
 
 from exporter.collection import Collection
 from exporter.command import Output, Running
-from exporter.model import Collector, DockerInfo, StorageReading
+from exporter.model import Collector, Dmeventd, DockerInfo, StorageReading
 from exporter.simulation import ManualClock, PoolSpec, SimulatedHost
-from tests.fakes import MIB, PROGRAMS
+from tests.fakes import MIB, PROGRAMS, docker_host
 
 DEADLINE_SECONDS = 20.0
 BEFORE, AFTER = 1000, 1100
@@ -186,3 +186,18 @@ def test_docker_is_asked_at_its_socket_first() -> None:
     assert docker is not None
     assert docker.server_version == "from the socket"
     assert asked == [PROGRAMS.docker_deadline_seconds]
+
+
+def test_what_lvm_said_of_dmeventd_long_ago_is_not_shown() -> None:
+    """An lvs that hangs must not let a pool count as dmeventd's for ever."""
+    guarded = docker_host()
+    guarded.host.set_dmeventd(Dmeventd(is_alive=True, pid=7, state="S"))
+    guarded.host.set_monitored("docker/thinpool")
+    guarded.collection.refresh_all()
+    assert guarded.collection.snapshot().pools[0].is_monitored
+
+    guarded.host.hang("lvs")
+    guarded.clock.now += 60
+    guarded.collection.refresh(Collector.LVM)
+
+    assert guarded.collection.snapshot().pools[0].is_monitored is None

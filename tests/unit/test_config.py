@@ -404,3 +404,11 @@ def test_a_file_that_is_no_utf_8_is_a_fault(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="not UTF-8 at byte 6"):
         load(path, required=True)
+
+
+def test_the_guard_looks_at_least_every_ten_seconds() -> None:
+    """Metrics, page and readiness call a guard silent that does not cycle for half a minute."""
+    assert parse("guard: {interval: 10s}").guard.interval_seconds == 10
+
+    with pytest.raises(ConfigError, match=r"guard\.interval.*more than 10s"):
+        parse("guard: {interval: 11s}")
