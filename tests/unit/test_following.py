@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from exporter.service.following import Following
 from exporter.service.serving import WebOptions
 from tests.factories import make_snapshot
 from tests.fakes import FakeLog
+from tests.threads import end_thread, thread_named
 from tests.waiting import PATIENCE_SECONDS
 
 OPTIONS = WebOptions(addresses=["127.0.0.1:0"], telemetry_path="/metrics")
@@ -65,13 +65,6 @@ def running(directory: Path) -> Iterator[Web]:
         main.join()
 
 
-def end_thread(name: str) -> None:
-    """Raise SystemExit in a thread, as soon as it does something."""
-    (thread,) = (found for found in threading.enumerate() if found.name == name)
-    set_error = ctypes.pythonapi.PyThreadState_SetAsyncExc
-    set_error(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit))
-
-
 def test_ends_when_it_is_told_to(tmp_path: Path) -> None:
     """Without an error."""
     with running(tmp_path) as web:
@@ -83,7 +76,7 @@ def test_ends_when_it_is_told_to(tmp_path: Path) -> None:
 def test_ends_when_the_web_server_has_ended(tmp_path: Path) -> None:
     """A process that nobody can scrape would be taken for a host without trouble."""
     with running(tmp_path) as web:
-        end_thread("web")
+        end_thread(thread_named("web"))
         with suppress(OSError):
             web.get("/metrics")  # wakes it
 
@@ -96,7 +89,7 @@ def test_ends_when_the_web_server_has_ended(tmp_path: Path) -> None:
 def test_ends_when_nobody_reads_snapshots_any_more(tmp_path: Path) -> None:
     """It would serve the last one for ever."""
     with running(tmp_path) as web:
-        end_thread("follow")  # within a second: it wakes by itself
+        end_thread(thread_named("follow"))  # within a second: it wakes by itself
 
         with pytest.raises(ExporterError, match="that reads Snapshots has ended"):
             web.end.result(PATIENCE_SECONDS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import queue
 import threading
@@ -22,6 +21,7 @@ from exporter.model import Device, Stage, ThinPool
 from exporter.simulation import ManualClock
 from tests.factories import make_numbered_pool, make_pool
 from tests.fakes import FakeLog
+from tests.threads import end_thread
 from tests.waiting import PATIENCE_SECONDS, eventually
 
 EXTENDED, IMPOSSIBLE, FULL = HookEvent.EXTENDED, HookEvent.IMPOSSIBLE, HookEvent.FULL
@@ -490,15 +490,15 @@ def test_neither_a_call_nor_its_thread_raises(host: Host) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_a_keeper_that_has_died_is_replaced(host: Host) -> None:
+def test_a_keeper_that_has_died_is_replaced(tmp_path: Path) -> None:
     """What waited for it is done then."""
+    before = set(threading.enumerate())  # among them keepers of other tests
+    host = Host(tmp_path)
+    (keeper,) = set(threading.enumerate()) - before
     host.scripts.end(ended(), ended())
     see(host, "first")
     host.logged("hook_done")
-    keepers = [found for found in threading.enumerate() if found.name == "hooks"]
-    for keeper in keepers:  # also those of other tests, which nobody needs any more
-        end = ctypes.pythonapi.PyThreadState_SetAsyncExc
-        end(ctypes.c_ulong(keeper.ident or 0), ctypes.py_object(SystemExit))
+    end_thread(keeper)
     host.hooks.call(POOL, IMPOSSIBLE, "wakes it")
     assert eventually(lambda: not host.hooks.is_alive)
 

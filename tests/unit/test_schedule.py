@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from exporter.model import Stage
 from exporter.schedule import SCHEDULER, Schedule, Tick
 from exporter.simulation import ManualClock
 from tests.fakes import FakeLog
+from tests.threads import end_thread, thread_named
 from tests.waiting import PATIENCE_SECONDS, eventually
 
 SECONDS = 10.0
@@ -119,13 +119,6 @@ def test_other_intervals_are_followed_at_once() -> None:
         schedule.stop()
 
 
-def kill(name: str) -> None:
-    """Raise SystemExit in a thread, whatever it does; it ends without a word."""
-    (thread,) = (found for found in threading.enumerate() if found.name == name)
-    set_error = ctypes.pythonapi.PyThreadState_SetAsyncExc
-    set_error(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit))
-
-
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_scheduler_that_has_died_is_replaced() -> None:
     """With the intervals in force; what still runs is not run a second time beside itself."""
@@ -146,7 +139,7 @@ def test_a_scheduler_that_has_died_is_replaced() -> None:
         schedule.follow({"fast": 0.05})
         assert ran.acquire(timeout=SECONDS)
         assert schedule.repair() == ()
-        kill("schedule")
+        end_thread(thread_named("schedule"))
         assert eventually(lambda: not schedule.is_alive)
 
         assert schedule.repair() == (SCHEDULER,)

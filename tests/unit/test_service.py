@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import threading
 import urllib.request
 from concurrent.futures import Future
@@ -18,6 +17,7 @@ from exporter.service.service import Service
 from exporter.service.serving import WebOptions
 from exporter.simulation.demo import demo_host
 from tests.fakes import FakeLog
+from tests.threads import end_thread, thread_named
 from tests.waiting import PATIENCE_SECONDS
 
 OPTIONS = WebOptions(addresses=["127.0.0.1:0"], telemetry_path="/metrics")
@@ -42,9 +42,7 @@ def test_ends_when_the_web_server_has_ended() -> None:
     main.start()
     try:
         assert is_ready.wait(PATIENCE_SECONDS)
-        (web,) = (found for found in threading.enumerate() if found.name == "web")
-        set_error = ctypes.pythonapi.PyThreadState_SetAsyncExc
-        set_error(ctypes.c_ulong(web.ident or 0), ctypes.py_object(SystemExit))
+        end_thread(thread_named("web"))
         with suppress(OSError):  # wakes it
             urllib.request.urlopen(f"http://{service.addresses[0]}/", timeout=10).close()
 

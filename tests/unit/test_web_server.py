@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import errno
 import http.client
 import os
@@ -24,6 +23,7 @@ from exporter.web.app import PLAIN, App
 from exporter.web.live import WebSettings
 from exporter.web.message import Request, Response, text
 from exporter.web.server import WebServer
+from tests.threads import end_thread, thread_named
 from tests.waiting import PATIENCE_SECONDS, eventually
 
 ANY_PORT = "127.0.0.1:0"
@@ -107,9 +107,7 @@ def test_a_loop_that_ends_by_itself_is_told(log: Logged) -> None:
 def test_a_thread_that_ends_without_a_word_is_told(log: Logged) -> None:
     """As SystemExit ends one."""
     with serving() as server:
-        (thread,) = (found for found in threading.enumerate() if found.name == "web")
-        set_error = ctypes.pythonapi.PyThreadState_SetAsyncExc
-        set_error(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit))
+        end_thread(thread_named("web"))
         with suppress(OSError), connect(server):  # wakes it, if it has not ended already
             pass
 
