@@ -59,7 +59,7 @@ def _positive_seconds(scalar: Scalar) -> float:
 
 
 def _interval(scalar: Scalar) -> float:
-    """Read how often the guard looks: metrics and page call one silent that does not for 30 s."""
+    """Read how often the guard looks: after 30 s without a look it is called silent."""
     seconds = _positive_seconds(scalar)
     if seconds > MAX_INTERVAL_SECONDS:
         raise ValueError(f"{quoted(scalar.text)} is more than {MAX_INTERVAL_SECONDS:g}s")
