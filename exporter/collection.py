@@ -120,7 +120,11 @@ class Collection:
         self._layout_read_at = float("-inf")
         self._kernel_read_at = float("-inf")
         self._growth = Growth()
-        self._names = VolumeNames(host.volume_owners, clock)
+        self._names = VolumeNames(
+            host.volume_owners,
+            clock,
+            on_error=lambda error: self.bulkheads.failed(Stage.SOURCE, "names", error),
+        )
         self.max_volumes = MAX_VOLUMES  # of each pool, in a Snapshot
         self.no_space_timeout_seconds = device_mapper.NO_SPACE_TIMEOUT_SECONDS
 
@@ -317,10 +321,15 @@ class Collection:
             return None
         return device_mapper.kernel_pool(device, lambda _: None).status
 
-    def lvm_pool(self, label: str) -> LvmPool | None:
-        """Return what LVM last said of a pool."""
-        pools = self._readings.lvm.pools if self._readings.lvm else ()
-        return next((pool for pool in pools if pool.label == label), None)
+    def account(self, label: str) -> tuple[LvmPool, VolumeGroup] | None:
+        """Return what LVM last said of a pool and its VG."""
+        layout = self._readings.lvm or LvmLayout()
+        pool = next((pool for pool in layout.pools if pool.label == label), None)
+        groups = (
+            group for group in layout.volume_groups if pool and group.name == pool.vg_name
+        )
+        group = next(groups, None)
+        return (pool, group) if pool and group else None
 
     def dmeventd_activity(self) -> Mapping[str, object]:
         """Look at what dmeventd's process does now, for the log."""

@@ -34,7 +34,7 @@ def main(options: argparse.Namespace) -> int:
         logger.info("guarding", version=__version__, guard_mode=mode)
         try:
             guarding.start(stop)
-            guarding.watch(stop, notifier)
+            guarding.watch(stop, notifier, guarded.parts)
         finally:
             stop.set()
             notifier.stopping()

@@ -17,6 +17,7 @@ from exporter.collection import HostAccess
 from exporter.config import Settings
 from exporter.guard.memory import MemoryFile
 from exporter.residence import HostMemory, Residence
+from exporter.service.guarding import Part
 from exporter.service.protection import Protection
 from exporter.service.reloading import Reloading
 
@@ -30,6 +31,7 @@ class Guarded(NamedTuple):
     settings: Settings
     reloading: Reloading
     memory: Callable[[], MemoryFile | None] = lambda: None
+    parts: tuple[Part, ...] = ()  # to be watched beside the service's own
 
 
 @contextmanager
@@ -43,7 +45,9 @@ def protected(options: argparse.Namespace) -> Iterator[Guarded]:
     try:
         settings = protection.take(settings)
         reloading = reload_on_signal(options, protection.take)
-        yield Guarded(host, settings, reloading, lambda: protection.memory)
+        yield Guarded(
+            host, settings, reloading, lambda: protection.memory, (residence.supervise,)
+        )
     finally:
         protection.release()
 

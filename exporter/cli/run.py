@@ -38,6 +38,7 @@ def serve(guarded: Guarded, options: argparse.Namespace) -> int:
     service.run(
         stop,
         notifier=Notifier.of_process(),
+        parts=guarded.parts,
         on_ready=lambda: logger.info(
             "serving",
             version=__version__,

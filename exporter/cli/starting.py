@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import threading
 from pathlib import Path
@@ -35,8 +36,19 @@ def _named(path: Path, fault: str) -> str:
 
 
 def stop_on_signals() -> threading.Event:
-    """Give what is set when this process is told to end."""
+    """Return what is set when this process is told to end.
+
+    A thread sets it: the handler interrupts this thread anywhere, also within the event's own
+    lock, which it could then not take.
+    """
     stop = threading.Event()
+    told = os.eventfd(0, os.EFD_CLOEXEC)
+
+    def wait() -> None:
+        os.eventfd_read(told)
+        stop.set()
+
+    threading.Thread(target=wait, name="signals", daemon=True).start()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, lambda *_: os.eventfd_write(told, 1))
     return stop

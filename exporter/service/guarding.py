@@ -15,6 +15,7 @@ from exporter.errors import ConfigError, ExporterError, HostError, quote
 from exporter.events import Log
 from exporter.guard import Clocks, Guard
 from exporter.guard.memory import MemoryFile
+from exporter.log import supervise as supervise_log
 from exporter.model import Collector, CollectorState, Snapshot, Stage
 from exporter.notify import Notifier
 from exporter.schedule import Schedule, Tick
@@ -116,6 +117,7 @@ class Guarding:
                     self._start_guard(stop)
             self._guard.supervise()
             self._hooks.supervise()
+            supervise_log()
             for why in (*map(_end_of, self._threads.values()), *(part() for part in parts)):
                 if why:
                     raise ExporterError(f"{why}; its log line is above")

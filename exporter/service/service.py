@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from exporter.collection import HostAccess
 from exporter.config import Settings
@@ -11,7 +11,7 @@ from exporter.events import Log
 from exporter.guard import Clocks
 from exporter.guard.memory import MemoryFile
 from exporter.notify import SILENT, Notifier
-from exporter.service.guarding import Guarding
+from exporter.service.guarding import Guarding, Part
 from exporter.service.reloading import Reloading
 from exporter.service.serving import Serving, WebOptions
 
@@ -54,14 +54,18 @@ class Service:
         on_ready: Callable[[], None] = lambda: None,
         *,
         notifier: Notifier = SILENT,
+        parts: Sequence[Part] = (),
     ) -> None:
-        """Serve until `stop` is set. Raises ListenError, or ExporterError if a part ends."""
+        """Serve until `stop` is set. Raises ListenError, or ExporterError if a part ends.
+
+        `parts` are other ones to watch: see Guarding.watch.
+        """
         # First, so that a port that is taken is said before anything is touched.
         self._serving.start()
         try:
             self._guarding.start(stop)
             on_ready()
-            self._guarding.watch(stop, notifier, parts=(self._serving.why_ended,))
+            self._guarding.watch(stop, notifier, parts=(self._serving.why_ended, *parts))
         finally:
             stop.set()
             self._guarding.stop()
