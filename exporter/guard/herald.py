@@ -13,6 +13,7 @@ IMPOSSIBLE = frozenset(
         Reason.AT_METADATA_LIMIT,
         Reason.LATCHED_REFUSED,
         Reason.LATCHED_INEFFECTIVE,
+        Reason.INTERNAL_ERROR,
     }
 )
 # The next cycles, or lvextend, will tell what becomes of these.

@@ -221,10 +221,10 @@ class Sight:
         now = self.looked_at = self._clock()
         changed = []
         for name, seen in tuple(self.pools.items()):
-            is_wanted = (is_all or seen.is_due(now)) and seen.backoff.is_over(now)
-            if is_wanted and name not in self.mute:
-                seen.due_at = now + seen.pause_seconds
-                if self._read(name, seen, now):
+            if is_all or seen.is_due(now):
+                seen.due_at = max(now + seen.pause_seconds, seen.backoff.retry_at)
+                is_wanted = seen.backoff.is_over(now) and name not in self.mute
+                if is_wanted and self._read(name, seen, now):
                     changed.append(seen)
             if self._is_outdated(seen, now):
                 seen.forget()

@@ -160,29 +160,34 @@ class Workers:
     def _extend(self, order: Order) -> None:
         """Serve one order; whatever happens, the VG is free again afterwards."""
         pool = order.pool
+        try:
+            with self._bulkheads.contain(Stage.EXTEND, pool.label):
+                attempt, error = self._slot(order)
+                # The next extension can begin by now; the rest happens beside it.
+                if attempt:
+                    self._judge.note_reaction(self._clock() - order.decided_at)
+                self._on_end(pool.device_name)
+                self._tell(order, attempt, error)
+            self.keep_ready()
+            self.on_idle()
+        finally:
+            self._end_one()
+
+    def _slot(self, order: Order) -> tuple[Attempt | None, Exception | None]:
+        """Extend while nobody else extends in the VG; whatever is raised is a failure of it."""
+        pool = order.pool
         attempt = None
         try:
             with self._bulkheads.contain(Stage.EXTEND, pool.label) as bulkhead:
                 attempt = self._attempt(order)
                 self._bulkheads.is_over(Stage.EXTEND, pool.label)
             if bulkhead.error:
-                with self._bulkheads.contain(Stage.EXTEND, pool.label):
-                    self._note_failure(order, bulkhead.error)
+                self._note_failure(order, bulkhead.error)
             self.reread(pool.vg_name)
         finally:
             with self._changed:
                 self._extending.discard(pool.vg_name)
-        # From here on the next extension can begin; the rest happens beside it.
-        try:
-            if attempt:
-                self._judge.note_reaction(self._clock() - order.decided_at)
-            self._on_end(pool.device_name)
-            with self._bulkheads.contain(Stage.EXTEND, pool.label):
-                self._tell(order, attempt, bulkhead.error)
-            self.keep_ready()
-            self.on_idle()
-        finally:
-            self._end_one()
+        return attempt, bulkhead.error
 
     def _attempt(self, order: Order) -> Attempt | None:
         """Extend, verify and remember; None if the pool has changed since the decision.
@@ -229,8 +234,8 @@ class Workers:
         if not isinstance(bulkhead.error, HostError):
             return None
         self._collection.refresh_group(pool.vg_name)
-        lvm = self._collection.lvm_pool(pool.label)
-        return lvm.status if lvm else None
+        account = self._collection.account(pool.label)
+        return account[0].status if account else None
 
     def _note_takeover(self, order: Order, record: PoolRecord) -> None:
         if self._judge.is_takeover(order.pool) and not record.is_taken_over:
@@ -243,12 +248,12 @@ class Workers:
         """Count an attempt, and update LVM's account; a failure is latched."""
         self.durations = add(self.durations, attempt.duration_seconds)
         record.count(attempt, wall=self._judge.clocks.wall())
-        lvm, group = self._collection.lvm_pool(order.pool.label), order.group
+        account = self._collection.account(order.pool.label)
         has_grown = any(outcome.has_grown for outcome in attempt.outcomes)
-        if attempt.status and lvm and group and has_grown:
+        if attempt.status and account and has_grown:
             rules = autoextend.rules_of(order.snapshot.lvm_version)
             self._collection.take_account(
-                *after_extension(lvm, group, attempt.status, attempt, rules)
+                *after_extension(*account, attempt.status, attempt, rules)
             )
             self._estimated_since[order.pool.vg_name] = self._clock()
             record.note_own_sizes(attempt.status)

@@ -211,6 +211,23 @@ def test_a_device_that_fails_costs_no_other_anything() -> None:
     assert kernel.asked == ["docker-thinpool", "other"]
 
 
+def test_a_device_that_fails_does_not_make_the_loop_spin() -> None:
+    """Not even when it is to be read at once, as after an extension."""
+    kernel, sight, clock = seeing(POOL)
+    kernel.errors = {"docker-thinpool": KernelError("request 12: no")}
+    sight.look(is_all=True)
+
+    for _ in range(3):
+        sight.hurry("docker-thinpool")
+        sight.look(is_all=False)
+        assert min(sight.due_times()) >= clock.now + 0.5
+    sight.mute.add("docker-thinpool")
+    clock.now += 10
+    sight.hurry("docker-thinpool")
+    sight.look(is_all=False)
+    assert min(sight.due_times()) > clock.now
+
+
 def test_a_status_that_is_too_old_is_dropped() -> None:
     """Nothing is known then; what was known is not shown as current."""
     kernel, sight, clock = seeing(using(4000))
