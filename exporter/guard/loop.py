@@ -67,6 +67,8 @@ MUTE_SECONDS = 2.0
 # No more than a hundred cycles in a second, whatever wakes the loop; and no more than ten looks
 # at all pools because of events, of which there may be hundreds.
 SHORTEST_CYCLE_SECONDS, EVENT_LOOK_SECONDS = 0.01, 0.1
+# The pause after a cycle that met an exception outside all other bulkheads.
+FAILED_CYCLE_SECONDS = 0.1
 # How long a pool is left alone whose decision met an exception: doubled each time.
 FIRST_UNDECIDED_SECONDS, LAST_UNDECIDED_SECONDS = 1.0, 30.0
 
@@ -151,7 +153,7 @@ class Guard:
         while not stop.is_set():
             began = self._clock()
             try:
-                with self._bulkheads.contain(Stage.CYCLE):
+                with self._bulkheads.contain(Stage.CYCLE) as bulkhead:
                     if not self._has_event:
                         # Armed before anything is read, so that no event is lost in between;
                         # not while one waits to be looked at, or the next would end the pause.
@@ -159,9 +161,12 @@ class Guard:
                     self.cycle(has_event=self._take_event(began))
                     on_cycle()
                     self._bulkheads.is_over(Stage.CYCLE, "")
-                self._has_event |= self._wait()
+                    self._has_event |= self._kernel.wait(self._pause())
             except OvertakenError:
                 return
+            if bulkhead.error:
+                self._is_behind = True
+                stop.wait(FAILED_CYCLE_SECONDS)
             stop.wait(max(0.0, began + SHORTEST_CYCLE_SECONDS - self._clock()))
 
     def _take_event(self, now: float) -> bool:
@@ -170,12 +175,6 @@ class Guard:
             return False
         self._has_event, self._event_look_at = False, now
         return True
-
-    def _wait(self) -> bool:
-        """Sleep until something is due; return whether a device-mapper event came."""
-        with self._bulkheads.contain(Stage.CYCLE, "wait"):
-            return self._kernel.wait(self._pause())
-        return False
 
     def step_over(self) -> bool:
         """Give up the thread that runs this if it waits in the kernel for a disk.

@@ -340,3 +340,27 @@ def test_a_size_that_differs_for_good_is_asked_about_ever_more_rarely() -> None:
 
     assert 4 <= reads_for(guarded, 60) <= 7
     assert guarded.verdict().reason is Reason.LAYOUT_DIFFERS
+
+
+class NoWait(SimulatedHost):
+    """A kernel whose events cannot be waited for."""
+
+    def wait(self, timeout_seconds: float) -> bool:
+        """See Kernel.wait."""
+        raise OSError(9, f"Bad file descriptor, {timeout_seconds}")
+
+
+def test_a_wait_that_fails_does_not_make_the_loop_spin() -> None:
+    """It goes on by the clock, and what has been seen is judged."""
+    guarded = docker_host(kind=NoWait)
+    stop = threading.Event()
+    loop = threading.Thread(target=guarded.guard.run, args=(stop,), daemon=True)
+    loop.start()
+
+    assert eventually(lambda: errors(guarded).get(Stage.CYCLE, 0) >= 3)
+    before = errors(guarded)[Stage.CYCLE]
+    assert not stop.wait(0.5)  # a window to count in
+    assert errors(guarded)[Stage.CYCLE] - before <= 6
+    stop.set()
+    loop.join(WORKER_SECONDS)
+    assert not loop.is_alive()
