@@ -7,6 +7,8 @@
 `python -m tests.bench start` how long the program takes to begin and to end; `python -m
 tests.bench units` does that, and weighs both processes, under the units in the machine.
 `python -m tests.bench volumes` times a reading of a thousand thin volumes.
+`python -m tests.bench race` counts how often a writer at full speed fills a small pool before
+it is extended, by dmeventd or by the guard; `race --help` tells its flags.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from pathlib import Path
 from tests.bench import start, units
 from tests.bench.abuse import abuse
 from tests.bench.fleet import fleet
-from tests.bench.guard import figures
+from tests.bench.guard import figures, race
 from tests.bench.guard.table import table
 from tests.bench.host import yardstick_seconds
 from tests.bench.volumes import volumes
@@ -42,6 +44,8 @@ ALONE: dict[str, Callable[[], bool]] = {
 def main() -> int:
     """Run what is asked for one after the other: two at a time would measure each other."""
     what, *names = sys.argv[1:] or ("all",)
+    if what == "race":
+        return 0 if race.measure(names) else 1
     if what in ALONE and not names:
         return 0 if ALONE[what]() else 1
     if unknown := set(names) - figures.FIGURES.keys() or {what} - {"all", "guard"}:

@@ -62,7 +62,7 @@ def fio_report(*, error: int = 0) -> str:
     written = {
         "io_bytes": 3 * 1024**3,
         "runtime": 6000,
-        "clat_ns": {"min": 780797, "max": 36785553, "mean": 5695358.6},
+        "lat_ns": {"min": 780797, "max": 36785553, "mean": 5695358.6},
     }
     text = json.dumps({"fio version": "fio-3.33", "jobs": [{"error": error, "write": written}]})
     return f"fio: io_u error on file /dev/docker/volume: Input/output error\n{text}\n"

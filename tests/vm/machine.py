@@ -62,6 +62,8 @@ class Hardware:
     cpus: int = 2
     # Of the data disks' files: else their first writes take several times as long.
     is_preallocated: bool = False
+    # What all data disks together take of writes; 0: as much as this host can.
+    write_mib_per_second: int = 0
     guest_ports: tuple[int, ...] = (10128,)
 
 
@@ -287,6 +289,8 @@ class Machine:
             drive = (
                 f"if=none,id={name},file={name}.qcow2,format=qcow2,cache=unsafe,discard=unmap"
             )
+            if speed := self.hardware.write_mib_per_second:
+                drive += f",throttling.bps-write={speed * 1024**2},throttling.group=data"
             argv += ("-drive", drive, "-device", f"scsi-hd,drive={name},serial={name}")
         return argv
 

@@ -28,6 +28,7 @@ class Job:
     is_random: bool = False
     blocks_per_second: float | None = None
     count: int | None = None
+    depth: int = 1  # writes under way at the same time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +38,12 @@ class Written:
     bytes: int
     seconds: float
     longest_wait_seconds: float
-    has_failed: bool
+    error: int = 0  # of one write, which ends the writer; 28 is ENOSPC
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a write failed."""
+        return bool(self.error)
 
     @property
     def mib_per_second(self) -> float:
@@ -46,12 +52,14 @@ class Written:
 
 
 def argv_fio(job: Job) -> tuple[str, ...]:
-    """Build fio's command line; direct; what is in order is written one by one."""
+    """Build fio's command line; direct; what is in order is written one by one, or `depth`."""
     argv = [
         *("fio", "--name=write", f"--filename={job.device}", f"--bs={job.block}"),
         *("--direct=1", "--output-format=json", f"--size={job.mib}M"),
         *(RANDOM if job.is_random else SEQUENTIAL),
     ]
+    if job.depth > 1:
+        argv += ["--ioengine=libaio", f"--iodepth={job.depth}"]
     if job.rate_mib is not None:
         argv.append(f"--rate={job.rate_mib * 1024:.0f}k")
     if job.blocks_per_second is not None:
@@ -76,6 +84,7 @@ def parse_report(text: str) -> Written:
     return Written(
         bytes=side["io_bytes"],
         seconds=side["runtime"] / 1000,
-        longest_wait_seconds=side["clat_ns"]["max"] / 1e9,
-        has_failed=bool(job["error"]),
+        # With the time until the kernel has taken the write, which grows while it queues.
+        longest_wait_seconds=side["lat_ns"]["max"] / 1e9,
+        error=job["error"],
     )
