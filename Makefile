@@ -10,7 +10,7 @@ VM_PACKAGES := qemu-system-x86 qemu-utils mmdebstrap e2fsprogs openssh-client
 MISSING_FOR_VM = $(strip $(foreach program,$(VM_PROGRAMS),$(if $(shell PATH="$$PATH:/usr/sbin:/sbin" command -v $(program)),,$(program))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-beside lint types linters unit rules end-to-end test-vm test-vm-share test-vm-newest test-vm-whole test-matrix test-lvm vm-image crash oracle odd faults runbooks pressure vm-shell fuzz record dashboards picture bench dist clean
+.PHONY: help run demo test test-beside lint types linters unit rules end-to-end test-vm test-vm-share test-vm-newest test-vm-whole test-matrix test-lvm vm-image crash chaos oracle odd faults runbooks pressure vm-shell fuzz record dashboards picture bench dist clean
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -60,7 +60,7 @@ types: $(READY) ## types of the code
 	$(BIN)/mypy --python-version=3.11 grafana
 
 unit: $(READY) ## unit, golden and property tests
-	$(BIN)/pytest -q tests/test_architecture.py tests/unit tests/golden tests/properties \
+	$(BIN)/pytest -q tests/test_architecture.py tests/unit tests/golden tests/properties tests/chaos \
 	  tests/grafana/test_dashboards.py \
 	  --cov --cov-report=term:skip-covered
 
@@ -127,6 +127,10 @@ vm-image: $(READY) ## build the virtual machine's file system, if it is not in t
 
 vm-shell: $(READY) ## a shell in a virtual machine with this version installed
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m tests.vm.shell
+
+# THINPOOL_CHAOS_SECONDS is for how long; `python -m tests.chaos SEED` tries one seed again.
+chaos: $(READY) ## a guard to whom everything happens, on the simulated host (an hour)
+	nice $(BIN)/python -m tests.chaos
 
 # With what was found already as a start; THINPOOL_FUZZ_SECONDS for each parser (60).
 fuzz: $(READY) ## any bytes into every parser, led by what they run through (an hour)

@@ -1,0 +1,50 @@
+"""Threads: those of the test, and a machine that gives no more of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+OURS = "chaos-"
+_START = threading.Thread.start
+
+
+def start_ours(thread: threading.Thread) -> None:
+    """Start a thread of the test's, whatever becomes of those of the program."""
+    _START(thread)
+
+
+class Threads:
+    """Decides whether the program gets another thread, and keeps what threads died of."""
+
+    def __init__(self) -> None:
+        self.are_refused = False
+        self.refused = 0
+        self.died: list[str] = []
+
+    @contextmanager
+    def in_force(self) -> Iterator[Threads]:
+        """Stand between the program and its threads."""
+        hook = threading.excepthook
+        threads = self
+
+        def start(self: threading.Thread) -> None:
+            if threads.are_refused and not self.name.startswith(OURS):
+                threads.refused += 1
+                raise RuntimeError("can't start new thread")
+            _START(self)
+
+        def note(args: threading.ExceptHookArgs) -> None:
+            name = args.thread.name if args.thread else "?"
+            if args.exc_type is SystemExit:
+                return  # a guard that is over: see Seam
+            self.died.append(f"{name}: {args.exc_value!r}")
+
+        threading.Thread.start = start  # type: ignore[method-assign]
+        threading.excepthook = note
+        try:
+            yield self
+        finally:
+            threading.Thread.start = _START  # type: ignore[method-assign]
+            threading.excepthook = hook
