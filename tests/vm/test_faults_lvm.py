@@ -208,7 +208,9 @@ def test_a_stopped_lvextend_is_left_alone_and_waited_for(pair: Machine) -> None:
     """It is counted once, joined by no other, and goes on when it is let go."""
     configure(pair, collect="extend_deadline: 3s")
     with running(pair) as guest:
-        pair.wait_until(f"pkill -STOP -f '{READY_LVM}'", 30)
+        # Two are ready, and the older one goes first.
+        pair.wait_until(f"test $(pgrep -fc '{READY_LVM}') = 2", 30)
+        pair.run(("pkill", "-STOP", "-o", "-f", READY_LVM))
         push_over(pair, ONE)
         stuck = {"device": "data", "reason": "stuck", **labels(ONE)}
         guest.wait_for(PROMPT_SECONDS, FAILURES, 1, **stuck)

@@ -41,8 +41,8 @@ def test_an_lvm_that_waits_answers_as_a_plain_one(machine: Machine) -> None:
     assert scenarios.dmeventd_pid(machine) is None
 
 
-def test_the_guard_has_one_ready_and_uses_it(machine: Machine) -> None:
-    """What waited does the extension, and another one waits afterwards."""
+def test_the_guard_has_two_ready_and_uses_the_older_one(machine: Machine) -> None:
+    """It does the extension, and two wait again afterwards."""
     scenarios.mask_dmeventd(machine)
     scenarios.make_pool(machine, POOL)
     volume = scenarios.make_volume(machine, POOL)
@@ -63,7 +63,7 @@ def test_the_guard_has_one_ready_and_uses_it(machine: Machine) -> None:
 
 
 def waiting(machine: Machine, guest: Guest) -> str:
-    """Wait for the lvm that the guard has ready, and name its process."""
-    machine.wait_until(f"pgrep -f '{WAITING}'", 30)
+    """Wait for both lvms that the guard has ready, and name the older one's process."""
+    machine.wait_until(f"test $(pgrep -fc '{WAITING}') = 2", 30)
     assert machine.is_active(guest.unit)
-    return machine.run(("pgrep", "-f", WAITING)).stdout.split()[-1]
+    return machine.run(("pgrep", "-o", "-f", WAITING)).stdout.strip()
