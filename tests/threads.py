@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+from tests.waiting import PATIENCE_SECONDS
 
 
-def end_thread(thread: threading.Thread) -> None:
-    """Raise SystemExit in a thread, as soon as it does something; it ends without a word."""
+def end_thread(thread: threading.Thread, wake: Callable[[], object] = lambda: None) -> None:
+    """Raise SystemExit in a thread, wake it, and wait for its end.
+
+    This thread is not traced meanwhile: as long as another thread has such an exception to
+    come, CPython 3.11 never gets into a traced function, and would stay here for ever.
+    """
     set_error = ctypes.pythonapi.PyThreadState_SetAsyncExc
-    set_error(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit))
+    trace = sys.gettrace()
+    sys.settrace(None)
+    try:
+        set_error(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit))
+        with suppress(OSError):
+            wake()
+        thread.join(PATIENCE_SECONDS)
+    finally:
+        sys.settrace(trace)
+    assert not thread.is_alive()
 
 
 def thread_named(name: str) -> threading.Thread:

@@ -6,7 +6,7 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -76,9 +76,7 @@ def test_ends_when_it_is_told_to(tmp_path: Path) -> None:
 def test_ends_when_the_web_server_has_ended(tmp_path: Path) -> None:
     """A process that nobody can scrape would be taken for a host without trouble."""
     with running(tmp_path) as web:
-        end_thread(thread_named("web"))
-        with suppress(OSError):
-            web.get("/metrics")  # wakes it
+        end_thread(thread_named("web"), lambda: web.get("/metrics"))
 
         with pytest.raises(ExporterError, match="the web server has ended: SystemExit"):
             web.end.result(PATIENCE_SECONDS)

@@ -498,8 +498,7 @@ def test_a_keeper_that_has_died_is_replaced(tmp_path: Path) -> None:
     host.scripts.end(ended(), ended())
     see(host, "first")
     host.logged("hook_done")
-    end_thread(keeper)
-    host.hooks.call(POOL, IMPOSSIBLE, "wakes it")
+    end_thread(keeper, lambda: host.hooks.call(POOL, IMPOSSIBLE, "wakes it"))
     assert eventually(lambda: not host.hooks.is_alive)
 
     host.hooks.supervise()

@@ -70,15 +70,23 @@ def test_a_request_at_any_moment_is_not_lost(earlier: int) -> None:
     assert steps > 5
 
     for moment in range(1, steps + 1):
-        reloading, answers = reloading_of(), []
+        reloading, answers, is_made = reloading_of(), list[bool](), threading.Event()
         for _ in range(earlier):
+            reloading.request()
+
+        def request(reloading: Reloading = reloading, made: threading.Event = is_made) -> None:
+            made.set()
             reloading.request()
 
         interrupted(
             lambda: answers.append(reloading.take_request()),  # noqa: B023 - called at once
             moment,
-            reloading.request,
+            request,
         )
+        if not is_made.is_set():
+            # The first time took more steps: garbage was collected meanwhile.
+            assert moment > 5
+            break
         # What was asked for before may be answered together with it, by a later reading.
         answers.append(reloading.take_request())
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import urllib.request
 from concurrent.futures import Future
-from contextlib import suppress
 
 import pytest
 
@@ -42,9 +41,8 @@ def test_ends_when_the_web_server_has_ended() -> None:
     main.start()
     try:
         assert is_ready.wait(PATIENCE_SECONDS)
-        end_thread(thread_named("web"))
-        with suppress(OSError):  # wakes it
-            urllib.request.urlopen(f"http://{service.addresses[0]}/", timeout=10).close()
+        url = f"http://{service.addresses[0]}/"
+        end_thread(thread_named("web"), lambda: urllib.request.urlopen(url, timeout=10).close())
 
         with pytest.raises(ExporterError, match="the web server has ended: SystemExit"):
             end.result(PATIENCE_SECONDS)

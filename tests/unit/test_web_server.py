@@ -107,9 +107,7 @@ def test_a_loop_that_ends_by_itself_is_told(log: Logged) -> None:
 def test_a_thread_that_ends_without_a_word_is_told(log: Logged) -> None:
     """As SystemExit ends one."""
     with serving() as server:
-        end_thread(thread_named("web"))
-        with suppress(OSError), connect(server):  # wakes it, if it has not ended already
-            pass
+        end_thread(thread_named("web"), lambda: connect(server).close())
 
         assert eventually(lambda: server.why_ended() is not None)
         assert "SystemExit" in str(server.why_ended())
