@@ -11,8 +11,10 @@ import os
 import random
 import sys
 import time
+import traceback
 
 from hypothesis import seed as with_seed
+from hypothesis.errors import Flaky
 
 from tests.chaos.machine import Chaos, run_chaos
 
@@ -45,8 +47,9 @@ def is_well(seed: int) -> bool:
     try:
         run_chaos(Seeded, examples=EXAMPLES, steps=STEPS)
     except Exception as error:  # noqa: BLE001 - whatever it is, the next seed is tried
-        kind = type(error).__name__
-        sys.stderr.write(f"FAILED ({kind}): python -m tests.chaos {seed}\n")
+        sys.stderr.write(f"FAILED: python -m tests.chaos {seed}\n")
+        if not isinstance(error, (AssertionError, Flaky)):
+            traceback.print_exception(error)
         return False
     return True
 

@@ -27,6 +27,8 @@ EXTENDED_SECONDS = 3.0
 # I2: what has not gained for so long is not extended ahead of its threshold.
 ANTICIPATED_SECONDS = 3.0
 FOLLOW_SECONDS = 1.5
+# Each of them suspends the pool, so fewer are better.
+MOST_EXTENSIONS_PER_SECOND = 12
 # I3
 MOST_CYCLES_PER_SECOND = 120
 MOST_READINGS = 10  # of one VG alone, in READINGS_SECONDS
@@ -155,6 +157,9 @@ class Invariants:
         is_new_settings = time.monotonic() < world.settings_since + FOLLOW_SECONDS
         if not world.may_act(label) and not is_new_settings:
             yield "was extended although the guard may not"
+        ends = [each.growth.at for each in world.watcher.grown if _is_of(each, label)]
+        if busiest(ends, 1.0) > MOST_EXTENSIONS_PER_SECOND:
+            yield f"was extended {busiest(ends, 1.0)} times within a second"
         if not growth.data_extents and not growth.metadata_extents:
             if not world.excuses.is_changed(before.vg, 2.0) and not self._is_lvextend_bad():
                 yield "was extended for nothing"
@@ -173,7 +178,7 @@ class Invariants:
         yield from self._size_faults(grown)
 
     def _is_lvextend_bad(self) -> bool:
-        moment = time.monotonic() - 10.0
+        moment = self._world.service.started_at
         return any(
             placed.fault.call == "runner.start" and placed.was_active_since(moment)
             for placed in self._world.board.placed
@@ -198,6 +203,8 @@ class Invariants:
         is_filling = grown.growth.at < grown.gained_at + ANTICIPATED_SECONDS
         if not self._world.anticipates(before.label) or not is_filling:
             return 0
+        if self._is_lvextend_bad():
+            return before.free_extents  # for as long as an extension that is slow may take
         ahead_bytes = grown.bytes_per_second * HORIZON_SECONDS
         return round(ahead_bytes / before.extent_bytes) + 1
 
@@ -323,6 +330,10 @@ class Invariants:
             and placed.fault.target in {"", truth.device}
             for placed in world.board.placed
         )
+
+
+def _is_of(grown: Grown, label: str) -> bool:
+    return grown.growth.before.label == label and not grown.growth.is_dmeventds
 
 
 def explain(world: World, broken: list[str]) -> str:

@@ -247,7 +247,7 @@ class Chaos(RuleBasedStateMachine):
         """Make a pool, empty or restored from a backup."""
         self.made += 1
         label = f"{vg}/made{self.made}"
-        self.world.change(vg, lambda: self.world.host.make_pool(label, used=used))
+        self.world.change(vg, lambda: self.world.make_pool(label, used=used))
         self.labels.append(label)
         self._note(f"{label} is made, {used:.0%} full", after)
 
@@ -266,7 +266,7 @@ class Chaos(RuleBasedStateMachine):
             new = self.world.host.rename_pool(label, f"made{self.made}")
             self.labels[self.labels.index(label)] = new
             if is_made_anew:
-                self.world.host.make_pool(label)
+                self.world.make_pool(label)
                 self.labels.append(label)
 
         self.world.change(vg, act)
@@ -312,7 +312,7 @@ class Chaos(RuleBasedStateMachine):
             reloads = len(service.systemd.times("reloading"))
             service.wanted = wanted
             service.reloading.request()
-            wait_for(
+            self._wait(
                 lambda: len(service.systemd.times("reloading")) > reloads or None,
                 seconds=5.0,
                 what="SIGHUP is followed",
@@ -329,7 +329,10 @@ class Chaos(RuleBasedStateMachine):
             for path in Path(self._directory.name).iterdir():
                 path.write_bytes(b"{\x00")
         self.world.note(f"restart, forgetful: {is_forgetful}")
-        self._assert_stopped_soon(self.world.restart())
+        self._assert_stopped_soon(self.world.stop())
+        self.world.start_again()
+        service = self.world.service
+        self._wait(lambda: service.has_begun or None, seconds=10.0, what="the guard begins")
         self.world.pass_time(after)
 
     @invariant()

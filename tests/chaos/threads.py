@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 OURS = "chaos-"
@@ -11,7 +11,7 @@ _START = threading.Thread.start
 
 
 def start_ours(thread: threading.Thread) -> None:
-    """Start a thread of the test's, whatever becomes of those of the program."""
+    """Start a thread of the test's, whatever happens to those of the program."""
     _START(thread)
 
 
@@ -26,7 +26,7 @@ class Threads:
     @contextmanager
     def in_force(self) -> Iterator[Threads]:
         """Stand between the program and its threads."""
-        hook = threading.excepthook
+        before = threading.excepthook
         threads = self
 
         def start(self: threading.Thread) -> None:
@@ -37,14 +37,30 @@ class Threads:
 
         def note(args: threading.ExceptHookArgs) -> None:
             name = args.thread.name if args.thread else "?"
-            if args.exc_type is SystemExit:
-                return  # a guard that is over: see Seam
             self.died.append(f"{name}: {args.exc_value!r}")
 
         threading.Thread.start = start  # type: ignore[method-assign]
-        threading.excepthook = note
+        threading.excepthook = QuietHook(note)
         try:
             yield self
         finally:
             threading.Thread.start = _START  # type: ignore[method-assign]
-            threading.excepthook = hook
+            # Threads that a fault has held up end after their guard: see Seam.
+            threading.excepthook = (
+                before if isinstance(before, QuietHook) else QuietHook(before)
+            )
+
+
+Hook = Callable[[threading.ExceptHookArgs], object]
+
+
+class QuietHook:
+    """A hook that ignores SystemExit, as Python's own does."""
+
+    def __init__(self, hook: Hook) -> None:
+        self._hook = hook
+
+    def __call__(self, args: threading.ExceptHookArgs) -> None:
+        """See threading.excepthook."""
+        if args.exc_type is not SystemExit:
+            self._hook(args)

@@ -25,6 +25,7 @@ FOREIGN = "docker-8:1-131-pool"
 LABELS = ("a/one", "a/two", "b/big", "b/watched", "c/tight")
 MAX_SIZE_BYTES = 900 * MIB
 EXTENT_BYTES = 4 * MIB
+ROOM_EXTENTS = 200  # enough for another pool
 TAKEOVER_SECONDS = 1.0
 HORIZON_SECONDS = 2.0
 
@@ -95,17 +96,24 @@ class World:
         """Write a step down, with its time."""
         self.steps.append(f"{time.monotonic() - self.began_at:7.3f} {step}")
 
-    def restart(self) -> float:
-        """Stop the guard, and start another one; returns how long the stop took."""
+    def stop(self) -> float:
+        """Stop the guard; returns how long that took."""
         self.threads.are_refused = False
         self.excuses.note_start(float("inf"))
-        took = self.service.stop()
+        return self.service.stop()
+
+    def start_again(self) -> None:
+        """Start another guard, as systemd would until one gets its threads."""
         self.service = self._new_service()
         self.service.start()
         self.excuses.note_start(self.service.started_at)
-        # As systemd would go on to start one that gets no threads to begin with.
-        self.service.wait(lambda: self.service.has_begun, what="the guard has begun")
-        return took
+
+    def make_pool(self, label: str, *, used: float = 0.0) -> None:
+        """Make a pool, on another disk if the VG is full."""
+        vg, _, _ = label.partition("/")
+        if self.host.free_extents(vg) < ROOM_EXTENTS:
+            self.host.vgextend(vg, 10 * ROOM_EXTENTS)
+        self.host.make_pool(label, used=used)
 
     def put(self, fault: Fault) -> Placed:
         """Let something go wrong."""
