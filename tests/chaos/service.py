@@ -25,7 +25,7 @@ from exporter.service.reloading import Reloading
 from tests.chaos.faults import Board
 from tests.chaos.host import ChaosHost
 from tests.chaos.seams import Calls, Seam, chaotic
-from tests.chaos.threads import start_ours
+from tests.chaos.threads import ignore_exits, start_ours
 from tests.waiting import wait_for
 
 # Far beyond what anything here may take; what is slower fails by its own bound.
@@ -207,6 +207,7 @@ class Service:
     def stop(self) -> float:
         """Stop as at SIGTERM; returns how long that took."""
         began = time.monotonic()
+        ignore_exits()
         self._stop.set()
         self._thread.join(PATIENCE_SECONDS)
         self._seam.is_over = True

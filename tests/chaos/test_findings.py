@@ -9,14 +9,13 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from msgspec import structs
 
-from exporter.config import Settings
 from exporter.config.settings import PoolSettings
 from exporter.model import Collector, Dmeventd, GuardMode, Reason
 from exporter.simulation import LoopPoolSpec, PoolSpec
@@ -24,82 +23,9 @@ from exporter.simulation.figures import MIB
 from tests.chaos.faults import Board, Effect, Fault
 from tests.chaos.garbage import BLANK_CHUNK
 from tests.chaos.host import ChaosHost
+from tests.chaos.scenario import assert_calm, grows, observe, with_deadline, with_guard
 from tests.chaos.service import STILL, FastClock, HeldUpClock, Service
 from tests.chaos.threads import Threads, start_ours
-
-# From the crossing to the kernel's new size. It takes 0.1 s; the rest is for a busy machine.
-EXTENDED_SECONDS = 3.0
-# A loop that spins makes thousands.
-MOST_CYCLES_PER_SECOND = 120
-
-
-@pytest.fixture
-def host() -> Iterator[ChaosHost]:
-    """Give a host with a/pool and b/pool (500 MiB, 80/20), each in a VG of 4,000 MiB."""
-    host = ChaosHost()
-    host.set_profile("p", threshold=80, percent=20)
-    for vg in ("a", "b"):
-        host.add_vg(vg, extents=1000)
-        host.make_pool(f"{vg}/pool")
-    yield host
-    host.close()
-
-
-@pytest.fixture
-def board() -> Iterator[Board]:
-    """Give a board whose faults end with the test."""
-    board = Board()
-    yield board
-    board.heal()
-
-
-@pytest.fixture
-def threads() -> Iterator[Threads]:
-    """Give the program's threads into the test's hands."""
-    with Threads().in_force() as threads:
-        yield threads
-
-
-def with_guard(settings: Settings, **changes: object) -> Settings:
-    """Change what the guard may do."""
-    return structs.replace(settings, guard=structs.replace(settings.guard, **changes))
-
-
-def with_deadline(settings: Settings, seconds: float) -> Settings:
-    """Change how long LVM is waited for."""
-    collect = structs.replace(settings.collect, lvm_deadline_seconds=seconds)
-    return structs.replace(settings, collect=collect)
-
-
-def grows(host: ChaosHost, service: Service, label: str, *, by: Callable[[], None]) -> None:
-    """Do something that calls for an extension, and see it come in time."""
-    before = host.truth(label).total
-    by()
-    service.wait(
-        lambda: host.truth(label).total > before,
-        seconds=EXTENDED_SECONDS,
-        what=f"{label} is extended",
-    )
-
-
-def fill(host: ChaosHost, label: str, ratio: float) -> Callable[[], None]:
-    """Prepare to fill a pool."""
-    return lambda: host.fill_to(label, ratio)
-
-
-def observe(service: Service, seconds: float, *, until: Callable[[], bool] = bool) -> None:
-    """Let so much time pass by the guard's clock, or less if something has come to pass."""
-    ends_at = service.clock() + seconds
-    service.wait(
-        lambda: until() or service.clock() >= ends_at,
-        what=f"{seconds} s of the guard's clock",
-    )
-
-
-def assert_calm(service: Service) -> None:
-    """Check that the loop has paused between its cycles."""
-    for call in ("kernel.arm", "kernel.wait"):
-        assert service.calls.busiest(call, 1.0) <= MOST_CYCLES_PER_SECOND, call
 
 
 def readings_of(service: Service, vg: str) -> int:
@@ -114,8 +40,8 @@ def test_a_pool_is_extended_when_no_thread_can_be_started(
     with Service(host) as service:
         service.settle()
         threads.are_refused = True
-        grows(host, service, "a/pool", by=fill(host, "a/pool", 0.95))
-        grows(host, service, "b/pool", by=fill(host, "b/pool", 0.95))
+        grows(host, service, "a/pool", to_ratio=0.95)
+        grows(host, service, "b/pool", to_ratio=0.95)
         assert_calm(service)
         fed = len(service.systemd.times("alive"))
         service.wait(
@@ -139,7 +65,7 @@ def test_a_row_without_a_chunk_size_costs_no_other_pool(host: ChaosHost, board: 
     with Service(host, board=board) as service:
         service.wait(lambda: service.calls.count("kernel.arm") > 1, what="the first cycles")
         host.fill_to("a/pool", 0.85)
-        grows(host, service, "b/pool", by=fill(host, "b/pool", 0.95))
+        grows(host, service, "b/pool", to_ratio=0.95)
         assert_calm(service)
         snapshot = service.wait_for_snapshot()
         assert "b/pool" in {pool.label for pool in snapshot.pools}
@@ -193,7 +119,7 @@ def test_an_error_beside_lvextend_costs_no_extension(
     with Service(host, board=board) as service:
         service.settle()
         fault = fault or board.put(eio)
-        grows(host, service, "a/pool", by=fill(host, "a/pool", 0.9))
+        grows(host, service, "a/pool", to_ratio=0.9)
 
         assert fault.hits
         service.wait(lambda: service.visible_failures() > 0, what="the error in a metric")
@@ -231,7 +157,7 @@ def test_a_new_pool_under_an_old_name_does_not_make_the_loop_spin(
             board.put(Fault(call="runner.run", target=command, effect=Effect.HANG))
         host.rename_pool("a/pool", "old")
         host.make_pool("a/pool")
-        grows(host, service, "b/pool", by=fill(host, "b/pool", 0.9))
+        grows(host, service, "b/pool", to_ratio=0.9)
         observe(service, 1.5)
 
         assert_calm(service)
@@ -300,7 +226,7 @@ def test_a_device_that_cannot_be_read_costs_no_other_pool(
         fault = board.put(
             Fault(call="kernel.status", target="a-pool", effect=Effect.FAIL, error=error)
         )
-        grows(host, service, "b/pool", by=fill(host, "b/pool", 0.99))
+        grows(host, service, "b/pool", to_ratio=0.99)
 
         assert fault.hits
         service.wait_for_snapshot()
@@ -317,7 +243,7 @@ def test_a_reading_that_hangs_delays_no_extension(host: ChaosHost, board: Board)
         service.settle()
         fault = board.put(Fault(call="runner.run", target="a", effect=Effect.HANG))
         service.wait(lambda: bool(fault.hits), what="LVM asked about the VG")
-        grows(host, service, "a/fills", by=fill(host, "a/fills", 0.97))
+        grows(host, service, "a/fills", to_ratio=0.97)
 
 
 def test_what_was_above_its_threshold_long_ago_is_no_reason_to_take_over(
@@ -365,7 +291,7 @@ def test_a_storm_of_events_is_no_storm_of_cycles(host: ChaosHost) -> None:
     with Service(host) as service, storm(host, per_second=300):
         service.settle()
         observe(service, 2.0)
-        grows(host, service, "a/pool", by=fill(host, "a/pool", 0.9))
+        grows(host, service, "a/pool", to_ratio=0.9)
 
         assert_calm(service)
 

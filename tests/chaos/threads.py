@@ -45,10 +45,17 @@ class Threads:
             yield self
         finally:
             threading.Thread.start = _START  # type: ignore[method-assign]
-            # Threads that a fault has held up end after their guard: see Seam.
-            threading.excepthook = (
-                before if isinstance(before, QuietHook) else QuietHook(before)
-            )
+            threading.excepthook = before
+            ignore_exits()
+
+
+def ignore_exits() -> None:
+    """Let threads end with SystemExit from now on, as Python itself does; pytest does not.
+
+    Threads that a fault has held up end so after their guard: see Seam.
+    """
+    if not isinstance(threading.excepthook, QuietHook):
+        threading.excepthook = QuietHook(threading.excepthook)
 
 
 Hook = Callable[[threading.ExceptHookArgs], object]
