@@ -141,7 +141,8 @@ class Invariants:
         """I2: nothing is extended twice, or beyond any limit."""
         new, self._growths = self._grown_since(self._growths)
         for grown in new:
-            if grown.growth.is_dmeventds:
+            if grown.growth.is_dmeventds:  # it is handed back
+                self._taken_over.discard(grown.growth.before.label)
                 continue
             for fault in self._faults_of(grown):
                 yield f"I2: {grown.growth.before.label} {fault}: {grown}"
@@ -172,7 +173,7 @@ class Invariants:
         if after.free_extents < world.reserve_extents and is_reserved:
             yield "took the reserve"
         if before.is_monitored and label not in self._taken_over:
-            self._taken_over.add(label)  # for good: this dmeventd never extends
+            self._taken_over.add(label)
             if growth.at < (grown.above_since or growth.at) + TAKEOVER_SECONDS - 0.2:
                 yield "was taken from dmeventd too early"
         yield from self._size_faults(grown)

@@ -30,7 +30,7 @@ from tests.chaos import garbage
 from tests.chaos.faults import ERRORS, Effect, Fault
 from tests.chaos.invariants import STOP_SECONDS, Invariants, explain
 from tests.chaos.threads import Threads
-from tests.chaos.world import FOREIGN, SETTINGS, World
+from tests.chaos.world import FOREIGN, LABELS, SETTINGS, WATCHED, World
 from tests.waiting import wait_for
 
 VGS = ("a", "b")
@@ -141,7 +141,7 @@ class Chaos(RuleBasedStateMachine):
         threads = self._patch.__enter__()
         self.world = World(Path(self._directory.name), threads)
         self.contract = Invariants(self.world)
-        self.labels = ["a/one", "a/two", "b/big", "b/watched", "c/tight"]
+        self.labels = [*LABELS]
         self.made = 0
         self.has_failed = False
         self.world.start()
@@ -240,6 +240,14 @@ class Chaos(RuleBasedStateMachine):
         label = self._label(place)
         self.world.host.fill_metadata_to(label, ratio)
         self._note(f"{label} has {ratio:.0%} of its metadata full", after)
+
+    @rule(after=PAUSES)
+    def dmeventd_extends(self, after: float) -> None:
+        """Let dmeventd do its work, late."""
+        host = self.world.host
+        if host.truth(WATCHED).is_above:
+            self.world.change("b", lambda: host.extend_as_dmeventd(WATCHED))
+            self._note(f"dmeventd extends {WATCHED}", after)
 
     @precondition(lambda self: len(self.labels) < MAX_POOLS)
     @rule(vg=st.sampled_from(VGS), used=st.sampled_from([0.0, 0.85]), after=PAUSES)

@@ -147,6 +147,23 @@ def test_a_refused_extension_is_not_repeated_at_once_whatever_fails_after_it(
         assert 1 <= service.calls.count("runner.start", "a/pool") <= 2
 
 
+@pytest.mark.parametrize("error", ["host", "EIO", "ZeroDivisionError"])
+def test_an_lvextend_that_cannot_be_started_is_tried_again_ever_more_rarely(
+    host: ChaosHost, board: Board, error: str
+) -> None:
+    """p08: whatever it fails with; it is counted, and the other VG goes on."""
+    with Service(host, board=board) as service:
+        service.settle()
+        fault = Fault(call="runner.start", target="a", effect=Effect.FAIL, error=error)
+        board.put(fault)
+        host.fill_to("a/pool", 0.9)
+        grows(host, service, "b/pool", to_ratio=0.9)
+        observe(service, 3.0)
+
+        assert 1 <= service.calls.count("runner.start", "a") <= 2
+        assert service.visible_failures() > 0
+
+
 def test_a_new_pool_under_an_old_name_does_not_make_the_loop_spin(
     host: ChaosHost, board: Board
 ) -> None:
@@ -244,6 +261,20 @@ def test_a_reading_that_hangs_delays_no_extension(host: ChaosHost, board: Board)
         fault = board.put(Fault(call="runner.run", target="a", effect=Effect.HANG))
         service.wait(lambda: bool(fault.hits), what="LVM asked about the VG")
         grows(host, service, "a/fills", to_ratio=0.97)
+
+
+def test_a_reading_that_hangs_after_an_extension_delays_not_the_next_one(
+    host: ChaosHost, board: Board
+) -> None:
+    """p05, p22: neither of the VG's other pool nor of the same one, which fills on."""
+    host.make_pool("a/other")
+    with Service(host, with_deadline(STILL, 8.0), board=board) as service:
+        service.settle()
+        for command in ("lvs", "vgs", "pvs"):
+            board.put(Fault(call="runner.run", target=command, effect=Effect.HANG))
+        grows(host, service, "a/pool", to_ratio=0.9)
+        grows(host, service, "a/other", to_ratio=0.9)
+        grows(host, service, "a/pool", to_ratio=0.9)
 
 
 def test_what_was_above_its_threshold_long_ago_is_no_reason_to_take_over(

@@ -22,7 +22,8 @@ from tests.chaos.threads import Threads, start_ours
 from tests.chaos.watcher import Watcher
 
 FOREIGN = "docker-8:1-131-pool"
-LABELS = ("a/one", "a/two", "b/big", "b/watched", "c/tight")
+WATCHED = "b/watched"
+LABELS = ("a/one", "a/two", "b/big", WATCHED, "c/tight")
 MAX_SIZE_BYTES = 900 * MIB
 EXTENT_BYTES = 4 * MIB
 ROOM_EXTENTS = 200  # enough for another pool
@@ -38,7 +39,7 @@ SETTINGS = structs.replace(
         # What LVM's policy does, and no more.
         "a/one": PoolSettings(anticipate=False),
         "b/big": PoolSettings(anticipate=False, max_size_bytes=MAX_SIZE_BYTES),
-        "b/watched": PoolSettings(anticipate=False),
+        WATCHED: PoolSettings(anticipate=False),
         "c/tight": PoolSettings(anticipate=False),
     },
     # It is never run, but it must be a file that root alone can have written.
@@ -78,7 +79,7 @@ class World:
         host.set_docker(FOREIGN)
         host.add_docker_thin(FOREIGN, container="web")
         host.set_dmeventd(Dmeventd(is_alive=True, pid=7, state="S"))
-        host.set_monitored("b/watched")
+        host.set_monitored(WATCHED)
 
     def _new_service(self) -> Service:
         return Service(
