@@ -19,7 +19,8 @@ from exporter.model import Stage
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 Job = Callable[[], None]
-# A job that runs for longer has its thread counted as lost, and another one takes its place.
+# A job that runs for longer has its thread counted as lost, and another one takes its place;
+# with 0 there is always an idle one.
 STUCK_SECONDS = 5.0
 
 
@@ -37,7 +38,9 @@ class ThreadPool:
         max_threads: int,
         bulkheads: Bulkheads,
         clock: Callable[[], float] = time.monotonic,
+        stuck_seconds: float = STUCK_SECONDS,
     ) -> None:
+        self._stuck_seconds = stuck_seconds
         self._name = name
         self.size = size
         self._max_threads = max_threads
@@ -90,7 +93,8 @@ class ThreadPool:
             for thread in [thread for thread in self._threads if not thread.is_alive()]:
                 del self._threads[thread]
             useful = sum(
-                since is None or now < since + STUCK_SECONDS for since in self._threads.values()
+                since is None or now < since + self._stuck_seconds
+                for since in self._threads.values()
             )
             return useful < self.size and len(self._threads) < self._max_threads
 

@@ -44,9 +44,13 @@ class GuardedHost:
     """A simulated host, its collection, and a guard on it."""
 
     def __init__(
-        self, rules: Rules | None = None, *, kind: type[SimulatedHost] = SimulatedHost
+        self,
+        rules: Rules | None = None,
+        *,
+        kind: type[SimulatedHost] = SimulatedHost,
+        clock: ManualClock | None = None,
     ) -> None:
-        self.clock = ManualClock()
+        self.clock = clock or ManualClock()
         self.host = kind(self.clock)
         self.log = FakeLog()
         self.collection = Collection(
@@ -101,9 +105,10 @@ def docker_host(
     data_mib: int = 500,
     rules: Rules | None = None,
     kind: type[SimulatedHost] = SimulatedHost,
+    clock: ManualClock | None = None,
 ) -> GuardedHost:
     """Make a host with docker/thinpool (80/20, 64 KiB chunks, 4 MiB extents), read once."""
-    guarded = GuardedHost(rules, kind=kind)
+    guarded = GuardedHost(rules, kind=kind, clock=clock)
     guarded.host.add_vg("docker", extents=vg_extents)
     guarded.host.set_profile("docker-thinpool", threshold=80, percent=20)
     guarded.host.add_pool(

@@ -63,7 +63,7 @@ SAY_FULL_SECONDS = 10.0
 # A cycle takes milliseconds; on a host that is short of everything, seconds.
 OVERDUE_SECONDS = 5.0
 # A status takes microseconds, or waits for a disk.
-MUTE_SECONDS = 2.0
+MUTE_SECONDS, MUTE_AGAIN_SECONDS = 2.0, 0.25
 # No more than a hundred cycles in a second, whatever wakes the loop; and no more than ten looks
 # at all pools because of events, of which there may be hundreds.
 SHORTEST_CYCLE_SECONDS, EVENT_LOOK_SECONDS = 0.01, 0.1
@@ -108,7 +108,8 @@ class Guard:
             log=log,
             on_end=self._end_work,
         )
-        self._workers.on_idle = self.save
+        # Set when there is something to save for the next guard.
+        self.has_news = self._workers.has_news
         self._workers.supervise()
         self._herald = Herald()
         self._memory: Callable[[], MemoryFile | None] = lambda: None
@@ -153,11 +154,12 @@ class Guard:
         while not stop.is_set():
             began = self._clock()
             try:
-                with self._bulkheads.contain(Stage.CYCLE) as bulkhead:
-                    if not self._has_event:
-                        # Armed before anything is read, so that no event is lost in between;
-                        # not while one waits to be looked at, or the next would end the pause.
+                if not self._has_event:
+                    # Armed before anything is read, so that no event is lost in between; not
+                    # while one waits to be looked at, or the next would end the pause.
+                    with self._bulkheads.contain(Stage.CYCLE, "arm"):
                         self._kernel.arm()
+                with self._bulkheads.contain(Stage.CYCLE) as bulkhead:
                     self.cycle(has_event=self._take_event(began))
                     on_cycle()
                     self._bulkheads.is_over(Stage.CYCLE, "")
@@ -181,7 +183,9 @@ class Guard:
 
         Then another thread must run it: one pool must not keep the others from being guarded.
         """
-        return self._sight.step_over(MUTE_SECONDS)
+        # Where one pool waits for a disk, more of them may.
+        patience = MUTE_AGAIN_SECONDS if self._sight.mute else MUTE_SECONDS
+        return self._sight.step_over(patience)
 
     def cycle(self, *, has_event: bool = False) -> None:
         """Look at what is due, decide, and set workers going where needed.

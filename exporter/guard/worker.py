@@ -42,6 +42,8 @@ from exporter.thread_pool import ThreadPool
 # At once, on a host whose VGs cross together; each that hangs makes room for another one.
 EXTENSION_THREADS, READING_THREADS = 8, 2
 MAX_THREADS = 64
+# An order that is older than this may rest on a pool that is gone.
+ASK_AGAIN_SECONDS = 0.1
 # A pool that had changed when it was to be extended is left alone for so long.
 SUPERSEDED_SECONDS = 1.0
 # How long decisions rely on an account that was worked out, if LVM cannot be read again.
@@ -78,8 +80,7 @@ class Workers:
         self._bulkheads = bulkheads = collection.bulkheads
         # Called when something may be decided anew, with the device that has changed, or "".
         self._on_end = on_end
-        # Called after an extension, when nothing urgent is left.
-        self.on_idle: Callable[[], None] = lambda: None
+        self.has_news = threading.Event()  # set after each extension
         self._clock = judge.clocks.monotonic
         self._throttle = LogThrottle(self._clock)
         threads = partial(
@@ -169,7 +170,7 @@ class Workers:
                 self._on_end(pool.device_name)
                 self._tell(order, attempt, error)
             self.keep_ready()
-            self.on_idle()
+            self.has_news.set()
         finally:
             self._end_one()
 
@@ -196,7 +197,7 @@ class Workers:
         """
         pool, decision = order.pool, order.decision
         record = self._judge.record(pool)
-        before = self._status_before(pool)
+        before = self._status_before(order)
         if before is None:
             record.wait_until = self._clock() + SUPERSEDED_SECONDS
             return None
@@ -212,14 +213,17 @@ class Workers:
         self._remember(order, attempt, record)
         return attempt
 
-    def _status_before(self, pool: ThinPool) -> PoolStatus | None:
+    def _status_before(self, order: Order) -> PoolStatus | None:
         """Return the status on which the decision rests; None if it no longer holds.
 
-        What is asked here is the kernel alone, by the device's name and UUID: a pool that was
-        made anew under its name gets no size that was decided for another one.
+        An order that has waited for a thread asks the kernel again, by the device's name and
+        UUID: a pool that was made anew gets no size that was decided for another one. One that
+        has not rests on what the loop has just read.
         """
-        decided_on = pool.status
-        if decided_on is None or not pool.is_by_kernel:
+        decided_on = order.pool.status
+        pool = order.pool
+        is_recent = self._clock() < order.decided_at + ASK_AGAIN_SECONDS
+        if decided_on is None or not pool.is_by_kernel or is_recent:
             return decided_on
         with self._bulkheads.contain(Stage.POLL, pool.device_name):
             present = self._collection.pool_status(pool)

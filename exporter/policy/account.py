@@ -52,6 +52,9 @@ def after_extension(
             pool,
             size_bytes=data * group.extent_bytes,
             metadata_size_bytes=metadata * group.extent_bytes,
+            # Of a size that has grown the same blocks are a smaller share.
+            data_percent=_share(pool.data_percent, room.data_extents, data),
+            metadata_percent=_share(pool.metadata_percent, room.metadata_extents, metadata),
         ),
         structs.replace(
             group,
@@ -83,6 +86,10 @@ def _extents(
     if decided * group.extent_bytes // block == usage.total_blocks:
         return decided
     return -(-usage.total_bytes // group.extent_bytes)
+
+
+def _share(percent: float | None, before: int, after: int) -> float | None:
+    return None if percent is None or not after else percent * before / after
 
 
 def _allocated(volumes: Iterable[PhysicalVolume], extents: int) -> Iterable[PhysicalVolume]:

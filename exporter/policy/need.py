@@ -40,14 +40,14 @@ class Outlook(Struct, frozen=True, kw_only=True):
         With F free bytes, a rate of R and a reaction of E seconds: an extension decided now
         takes effect after E; the next one can be decided then, and takes effect after 2 E.
         So the bytes A that are added now must satisfy F + A >= R * 2 * E * MARGIN. Nothing is
-        added while F >= R * max(horizon / 2, 2 * E * MARGIN): then a later decision is in
-        time.
+        added while F >= R * max(horizon / 2, E * MARGIN): then a later decision is in time,
+        and what is added lasts until then.
         A device that is extended for its threshold gets as much in the same command: every
         extension suspends the pool, so fewer are better.
         """
         rate = self.bytes_per_second.get(device, 0.0)
         free = usage.total_bytes - usage.used_bytes
-        notice = max(self.horizon_seconds / 2, self._least_seconds)
+        notice = max(self.horizon_seconds / 2, self.reaction_seconds * MARGIN)
         if not is_over and free >= rate * notice:
             return 0
         return max(0, math.ceil(rate * self._seconds_ahead(device)) - free)

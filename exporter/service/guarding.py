@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 
 from msgspec import structs
 
@@ -22,12 +23,18 @@ from exporter.schedule import Schedule, Tick
 from exporter.service.pacing import HEALTH_SECONDS, publish_pause
 from exporter.service.reloading import Reloading
 from exporter.service.wiring import intervals, make_extender, make_hooks, programs, rules
+from exporter.thread_pool import ThreadPool
 from exporter.watch import FilesWatch, backup_files, configuration_files
 
 WATCH_SECONDS = 2.0
 NAMES_SECONDS = 5.0  # a container that has just been started is soon known by its name
 FIRST_READING_SECONDS = 3.0
 WORKER_GRACE_SECONDS = 1.0
+SAVE_SECONDS = 1.0
+MAX_LOOPS = 64  # each but two waits for a disk
+# Between two looks at whether the loop waits for a disk, once it has: under that disk there
+# may be more pools.
+HASTY_SECONDS, HASTY_LOOKS = 0.25, 8
 
 Publish = Callable[[Snapshot], None]
 Part = Callable[[], "str | None"]
@@ -86,6 +93,16 @@ class Guarding:
             self._ticks(settings), clock=clocks.monotonic, bulkheads=self._bulkheads
         )
         self._threads: dict[str, threading.Thread] = {}
+        # One runs the loop, and another one is there to take over from it.
+        self._loops = ThreadPool(
+            "guard",
+            1,
+            max_threads=MAX_LOOPS,
+            bulkheads=self._bulkheads,
+            clock=clocks.monotonic,
+            stuck_seconds=0.0,
+        )
+        self._loop: Future[None] = Future()
         self._has_published_all = threading.Event()
         self._is_publishing_well = True
 
@@ -96,10 +113,13 @@ class Guarding:
 
     def start(self, stop: threading.Event) -> None:
         """Read everything once, but wait for no hung source, and start to guard."""
+        self._loops.supervise()
         self._start_collecting()
         # Published is what the guard has seen: every pool, but for a kernel that waits.
         self._start_guard(stop).wait(FIRST_READING_SECONDS)
+        self._loops.supervise()  # now that one is busy
         self._start_thread("publish", lambda: self._publish(stop))
+        self._start_thread("state-file", lambda: self._save(stop))
 
     def watch(
         self, stop: threading.Event, notifier: Notifier, parts: Sequence[Part] = ()
@@ -111,14 +131,19 @@ class Guarding:
         None while it lives. Raises ExporterError if a part has ended: systemd starts all anew.
         """
         has_said_ready = False
-        while not stop.wait(HEALTH_SECONDS):
-            with self._bulkheads.contain(Stage.THREAD, "guard"):
-                if self._guard.step_over():
-                    self._start_guard(stop)
+        hasty = 0
+        while not stop.wait(HASTY_SECONDS if hasty else HEALTH_SECONDS):
+            hasty = max(0, hasty - 1)
+            if self._guard.step_over():
+                self._start_guard(stop)
+                hasty = HASTY_LOOKS
+            self._loops.supervise()
             self._guard.supervise()
             self._hooks.supervise()
             supervise_log()
-            for why in (*map(_end_of, self._threads.values()), *(part() for part in parts)):
+            loop = "the guard's loop has ended" if self._loop.done() else None
+            threads = map(_end_of, self._threads.values())
+            for why in (loop, *threads, *(part() for part in parts)):
                 if why:
                     raise ExporterError(f"{why}; its log line is above")
             if not has_said_ready and self._has_published_all.is_set():
@@ -184,9 +209,9 @@ class Guarding:
         self._collection.refresh_all()
 
     def _start_guard(self, stop: threading.Event) -> threading.Event:
-        """Run the guard in a thread of its own; returns what is set once it has cycled."""
+        """Run the guard in a thread that was started ahead; return what its cycles set."""
         has_cycled = threading.Event()
-        self._start_thread("guard", lambda: self._guard.run(stop, has_cycled.set))
+        self._loop = self._loops.submit(self._guard.run, stop, has_cycled.set)
         return has_cycled
 
     def _start_thread(self, name: str, run: Callable[[], None]) -> None:
@@ -202,9 +227,15 @@ class Guarding:
             if self._publish_one() and is_complete:
                 self._has_published_all.set()
             pause = publish_pause(time.thread_time() - began, is_awaited=not is_complete)
-            self._guard.save()
             for name in self._schedule.repair():
                 self._log.warning("schedule_repaired", source=name)
+
+    def _save(self, stop: threading.Event) -> None:
+        """Keep what the next guard must know; a file that hangs holds up nobody else."""
+        while not stop.is_set():
+            self._guard.has_news.wait(SAVE_SECONDS)
+            self._guard.has_news.clear()
+            self._guard.save()
 
     def _publish_one(self) -> bool:
         """Publish a Snapshot; return whether that succeeded, and log each change."""

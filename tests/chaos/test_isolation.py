@@ -30,7 +30,6 @@ def hang(call: str, target: str = "") -> Fault:
     return Fault(call=call, target=target, effect=Effect.HANG)
 
 
-@pytest.mark.xfail(reason="the publishing thread saves it")
 def test_a_state_file_that_hangs_stops_no_snapshots(
     host: ChaosHost, board: Board, tmp_path: Path
 ) -> None:
@@ -50,7 +49,7 @@ def test_a_state_file_that_hangs_stops_no_snapshots(
 @pytest.mark.parametrize(
     "call",
     [
-        pytest.param("kernel.arm", marks=pytest.mark.xfail(reason="a cycle begins with it")),
+        "kernel.arm",
         "kernel.wait",
         "kernel.names",
     ],
@@ -69,7 +68,6 @@ def test_pools_are_polled_when_device_mapper_tells_of_no_events(
         service.wait(lambda: len(service.systemd.times("alive")) > fed, what="watchdog fed")
 
 
-@pytest.mark.xfail(reason="the next thread is not started ahead")
 def test_a_disk_that_hangs_on_a_host_without_threads_costs_no_other_pool(
     host: ChaosHost, board: Board, threads: Threads
 ) -> None:
@@ -84,7 +82,7 @@ def test_a_disk_that_hangs_on_a_host_without_threads_costs_no_other_pool(
         threads.are_refused = False
 
 
-@pytest.mark.xfail(reason="the worker asks the kernel in the VG's slot")
+@pytest.mark.xfail(reason="the worker verifies by the kernel in the VG's slot")
 def test_a_device_that_hangs_does_not_keep_its_vg(host: ChaosHost, board: Board) -> None:
     """The kernel does not answer about a pool that is to be extended; its neighbour fills."""
     host.make_pool("a/other")
@@ -122,7 +120,6 @@ def test_what_hangs_beside_the_way_to_lvextend_delays_none(
         grows(host, service, "a/other", to_ratio=0.9)
 
 
-@pytest.mark.xfail(reason="notice and outlook are equal")
 def test_one_slow_lvextend_makes_no_other_pool_grow_step_by_step(
     host: ChaosHost, board: Board
 ) -> None:
@@ -141,7 +138,6 @@ def test_one_slow_lvextend_makes_no_other_pool_grow_step_by_step(
         assert busiest(ends, 1.0) <= 6, ends
 
 
-@pytest.mark.xfail(reason="two to three seconds for each")
 def test_a_disk_under_many_pools_costs_the_others_no_more_than_one_wait(
     host: ChaosHost, board: Board
 ) -> None:
@@ -196,7 +192,6 @@ def test_a_guard_that_is_stopped_while_lvextend_hangs_stops_at_once(
         grows(host, service, "b/pool", to_ratio=0.9)
 
 
-@pytest.mark.xfail(reason="the old percentage is taken of the new size")
 def test_a_percentage_of_an_old_size_extends_no_pool_twice(
     host: ChaosHost, board: Board
 ) -> None:

@@ -262,9 +262,18 @@ class Replaced(SimulatedHost):
         return replace(found, uuid="LVM-another-tpool")
 
 
+class LateWorkers(ManualClock):
+    """A clock by which a second passes before a worker begins."""
+
+    def __call__(self) -> float:
+        """Return the time in this thread."""
+        is_worker = threading.current_thread().name.startswith("extend-")
+        return super().__call__() + is_worker
+
+
 def test_a_pool_that_was_made_anew_gets_no_size_of_the_old_one() -> None:
-    """LVM takes names alone: the kernel's UUID is compared as late as possible."""
-    guarded = docker_host(kind=Replaced)
+    """LVM takes names alone: whoever had to wait for a thread compares the kernel's UUID."""
+    guarded = docker_host(kind=Replaced, clock=LateWorkers())
     host = guarded.host
     assert isinstance(host, Replaced)
     guarded.cycle()

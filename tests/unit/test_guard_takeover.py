@@ -168,6 +168,7 @@ def test_a_latch_holds_through_a_restart(tmp_path: Path) -> None:
     guarded.host.refuse_extend("  no")
     guarded.host.fill(POOL, 6800)
     guarded.cycle(3)
+    guarded.guard.save()
 
     guarded.restart_guard()
     guarded.guard.remember_in(lambda: MemoryFile(tmp_path, boot_id_file=boot_id))
