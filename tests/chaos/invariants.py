@@ -162,6 +162,7 @@ class Invariants:
         if busiest(ends, 1.0) > MOST_EXTENSIONS_PER_SECOND:
             yield f"was extended {busiest(ends, 1.0)} times within a second"
         if not growth.data_extents and not growth.metadata_extents:
+            self._taken_over.add(label)  # dmeventd was first: nobody can tell who did it
             if not world.excuses.is_changed(before.vg, 2.0) and not self._is_lvextend_bad():
                 yield "was extended for nothing"
             return
