@@ -153,6 +153,7 @@ class Guard:
         """
         while not stop.is_set():
             began = self._clock()
+            has_event = self._take_event(began)
             try:
                 if not self._has_event:
                     # Armed before anything is read, so that no event is lost in between; not
@@ -160,7 +161,7 @@ class Guard:
                     with self._bulkheads.contain(Stage.CYCLE, "arm"):
                         self._kernel.arm()
                 with self._bulkheads.contain(Stage.CYCLE) as bulkhead:
-                    self.cycle(has_event=self._take_event(began))
+                    self.cycle(has_event=has_event)
                     on_cycle()
                     self._bulkheads.is_over(Stage.CYCLE, "")
                     self._has_event |= self._kernel.wait(self._pause())

@@ -373,3 +373,49 @@ def test_a_wait_that_fails_does_not_make_the_loop_spin() -> None:
     stop.set()
     loop.join(WORKER_SECONDS)
     assert not loop.is_alive()
+
+
+class Ordered(SimulatedHost):
+    """A kernel that notes in which order it is armed, listed, and tells of an event."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(clock)
+        self.steps: list[str] = []
+
+    def arm(self) -> None:
+        """See Kernel.arm."""
+        self.steps.append("arm")
+        super().arm()
+
+    def names(self) -> Mapping[str, str]:
+        """See Kernel.names."""
+        self.steps.append("list")
+        return super().names()
+
+    def wait(self, timeout_seconds: float) -> bool:
+        """See Kernel.wait."""
+        has_event = super().wait(timeout_seconds)
+        self.steps += ["event"] * has_event
+        return has_event
+
+
+def test_the_look_after_an_event_begins_armed() -> None:
+    """Or what happens during that look would be seen a whole interval later."""
+    guarded = docker_host(kind=Ordered)
+    host = guarded.host
+    assert isinstance(host, Ordered)
+    stop = threading.Event()
+    loop = threading.Thread(target=guarded.guard.run, args=(stop,), daemon=True)
+    loop.start()
+    assert eventually(lambda: "list" in host.steps)
+    lists = host.steps.count("list")
+
+    host.suspend(POOL)
+    host.suspend(POOL, is_suspended=False)
+
+    assert eventually(lambda: host.steps.count("list") > lists)
+    stop.set()
+    guarded.guard.follow(Rules())  # wakes it
+    loop.join(WORKER_SECONDS)
+    after = host.steps[host.steps.index("event") + 1 :]
+    assert after[:2] == ["arm", "list"]
