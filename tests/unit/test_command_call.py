@@ -208,7 +208,7 @@ def test_the_oom_killers_favour_is_not_inherited() -> None:
 NICENESS = """
 import os
 from exporter.command import HostRunner
-os.nice({niceness})
+os.setpriority(os.PRIO_PROCESS, 0, {niceness})
 look = ("/bin/sh", "-c", "cut -d' ' -f19 /proc/self/stat")
 print(HostRunner(expendable=set()).run(look, deadline_seconds=30).stdout)
 print(HostRunner().call(look, environment={{}}, deadline_seconds=30).stdout)
@@ -221,7 +221,7 @@ def nicenesses(niceness: int) -> list[str]:
     ended = subprocess.run(
         argv, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False
     )
-    if niceness < 0 and "Operation not permitted" in ended.stderr:
+    if "Permission denied" in ended.stderr:
         pytest.skip("needs CAP_SYS_NICE")
     return ended.stdout.split()
 

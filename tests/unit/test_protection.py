@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).parents[2]
 PRIORITY = """
 import os, sys, threading
@@ -16,9 +18,9 @@ class Log:
     def warning(self, event, **fields):
         self.lines.append(event)
 chosen, niceness = map(int, sys.argv[1:])
+os.setpriority(os.PRIO_PROCESS, 0, chosen)
 if os.geteuid() == 0 and niceness < 0:
     os.setuid(65534)
-os.nice(chosen)
 go, seen, log = threading.Event(), [], Log()
 def earlier():
     go.wait()
@@ -41,8 +43,10 @@ def priorities(chosen: int, niceness: int) -> str:
     """
     argv = (sys.executable, "-c", PRIORITY, str(chosen), str(niceness))
     ended = subprocess.run(
-        argv, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=True
+        argv, cwd=REPOSITORY, capture_output=True, text=True, timeout=60, check=False
     )
+    if "Permission denied" in ended.stderr:
+        pytest.skip("needs CAP_SYS_NICE where the tests themselves are nice")
     return ended.stdout.strip()
 
 
