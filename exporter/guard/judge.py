@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Mapping
 from statistics import median
+from typing import TypeAlias
 
 from msgspec import structs
 
@@ -33,6 +34,8 @@ from exporter.sources.device_mapper import NO_SPACE_TIMEOUT_SECONDS
 REMEMBERED_REACTIONS = 10
 REACTIONS_LAST_SECONDS = 3600.0
 LEAST_GUESS_SECONDS, MOST_GUESS_SECONDS = 0.25, 2.0
+# When each ended (monotonic), and how long it took, in seconds.
+Reactions: TypeAlias = "deque[tuple[float, float]]"
 
 
 class Judge:
@@ -53,7 +56,7 @@ class Judge:
         self._lvm_seconds = lvm_seconds
         self._bulkheads = bulkheads or Bulkheads(NoLog(), clocks.monotonic)
         self.records: dict[str, PoolRecord] = {}
-        self._reactions: deque[tuple[float, float]] = deque(maxlen=REMEMBERED_REACTIONS)
+        self._reactions: dict[str, Reactions] = {}
 
     def record(self, pool: ThinPool) -> PoolRecord:
         """Find or begin a pool's record."""
@@ -66,25 +69,29 @@ class Judge:
             if known is not record:
                 known.take_up(record)
 
-    def note_reaction(self, seconds: float) -> None:
-        """Remember how long it took from a decision until the next one could be carried out."""
-        self._reactions.append((self.clocks.monotonic(), seconds))
+    def note_reaction(self, vg_name: str, seconds: float) -> None:
+        """Remember how long it took from a decision until the VG's next one could be served."""
+        reactions = self._reactions.setdefault(vg_name, deque(maxlen=REMEMBERED_REACTIONS))
+        reactions.append((self.clocks.monotonic(), seconds))
 
-    @property
-    def reaction_seconds(self) -> float:
-        """The time to plan with, from a decision until the next extension can begin.
+    def reaction_seconds(self, vg_name: str) -> float:
+        """Return the time to plan with, from a decision until the VG's next can be served.
 
-        The slowest of the last ten, within an hour: one that once waited for a lock counts
-        no longer. Before the first extension it is guessed from the time that a reading of
-        LVM takes, which is about as long (lvs, vgs and pvs).
+        The slowest of the VG's last ten, within an hour: one that once waited for a lock
+        counts no longer, nor does another VG's lock. Before a VG's first extension it is what
+        the others usually take, and before theirs the time that a reading of LVM takes (lvs,
+        vgs and pvs), which is about as long.
         """
-        since = self.clocks.monotonic() - REACTIONS_LAST_SECONDS
-        known = [*self._reactions]
+        known = [*self._reactions.get(vg_name, ())]
         if not known:
-            guess = self._lvm_seconds() or 0.0
-            return min(max(guess, LEAST_GUESS_SECONDS), MOST_GUESS_SECONDS)
+            others = [each[-1][1] for each in [*self._reactions.values()] if each]
+            return float(median(others)) if others else self._guess_seconds()
+        since = self.clocks.monotonic() - REACTIONS_LAST_SECONDS
         recent = [seconds for at, seconds in known if at >= since]
-        return max(recent) if recent else median(seconds for _, seconds in known)
+        return max(recent, default=float(median(seconds for _, seconds in known)))
+
+    def _guess_seconds(self) -> float:
+        return min(max(self._lvm_seconds() or 0.0, LEAST_GUESS_SECONDS), MOST_GUESS_SECONDS)
 
     def judge(
         self, pool: ThinPool, snapshot: Snapshot, filling: Mapping[Device, Filling]
@@ -98,7 +105,7 @@ class Judge:
             group,
             self.rules.limits_of(pool),
             lvm_version=snapshot.lvm_version,
-            outlook=self.rules.outlook_of(pool, filling, self.reaction_seconds),
+            outlook=self.rules.outlook_of(pool, filling, self.reaction_seconds(pool.vg_name)),
         )
         record.watch(pool, decision, now=now, interval_seconds=self.rules.interval_seconds)
         if decision.extensions and record.latch:
@@ -134,6 +141,9 @@ class Judge:
         gone = self.records.keys() - labels
         for label in gone:
             del self.records[label]
+        vg_names = {label.partition("/")[0] for label in labels}
+        for name in self._reactions.keys() - vg_names:
+            self._reactions.pop(name, None)
         return gone
 
     def queue_seconds_left(self, record: PoolRecord) -> float | None:

@@ -350,7 +350,7 @@ class Guard:
             record.settle_latch(circumstances(pool, group))
         self._watch_dmeventd(pool, record, is_busy=is_busy)
         decision = self._judge.judge(pool, self._view.snapshot, record.filling)
-        is_mute = pool.device_name in self._sight.mute
+        is_mute = pool.device_name in self._sight.mute or self._workers.is_mute(pool.label)
         if is_mute and decision.extensions:
             # By lvs it should be extended; but lvextend would wait for the same disk.
             decision = Decision(reason=Reason.USAGE_UNKNOWN)

@@ -9,7 +9,8 @@ account of the VG is updated from the sizes that the kernel shows.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 from msgspec import Struct, structs
@@ -46,6 +47,8 @@ MAX_THREADS = 64
 ASK_AGAIN_SECONDS = 0.1
 # A pool that had changed when it was to be extended is left alone for so long.
 SUPERSEDED_SECONDS = 1.0
+# The kernel tells a pool's size in microseconds, or waits for a disk. Then the VG goes on.
+VERIFYING_LASTS_SECONDS = 2.0
 # How long decisions rely on an account that was worked out, if LVM cannot be read again.
 ESTIMATE_LASTS_SECONDS = 10.0
 ALL_GROUPS = ""
@@ -90,7 +93,10 @@ class Workers:
         self._reading_threads = threads("read-vg", READING_THREADS)
         self._changed = threading.Condition()
         self._outstanding = 0
-        self._extending: set[str] = set()
+        self._extending: dict[str, Order] = {}
+        # Of these, those in which no lvextend runs: since when the pool's size is asked for.
+        self._verifying_since: dict[str, float] = {}
+        self._mute: set[str] = set()  # pools whose order has lost the VG to others
         self._reading: set[str] = set()
         self._to_read_again: set[str] = set()
         self._estimated_since: dict[str, float] = {}
@@ -103,9 +109,28 @@ class Workers:
         self._reading_threads.supervise()
 
     def busy(self) -> frozenset[str]:
-        """Return the VGs that are being extended."""
+        """Return the VGs that are being extended.
+
+        One is free again if its lvextend has ended and the pool's size cannot be had.
+        """
+        late = []
         with self._changed:
-            return frozenset(self._extending)
+            for vg_name, since in tuple(self._verifying_since.items()):
+                if self._clock() > since + VERIFYING_LASTS_SECONDS:
+                    order = self._extending[vg_name]
+                    self._mute.add(order.pool.label)
+                    self._release(order)
+                    late.append(order.pool)
+            busy = frozenset(self._extending)
+        for pool in late:
+            error = HostError(f"the size of {pool.label} cannot be had; its VG goes on")
+            self._bulkheads.failed(Stage.POLL, pool.device_name, error)
+            self.reread(pool.vg_name)
+        return busy
+
+    def is_mute(self, label: str) -> bool:
+        """Return whether an order for this pool still waits for its size, in vain so far."""
+        return label in self._mute
 
     def reading(self) -> frozenset[str]:
         """Return the VGs that are being read again, or are about to be."""
@@ -127,7 +152,7 @@ class Workers:
             decided_at=self._clock(),
         )
         with self._changed:
-            self._extending.add(pool.vg_name)
+            self._extending[pool.vg_name] = order
             self._outstanding += 1
         self._extension_threads.run(lambda: self._extend(order))
 
@@ -165,8 +190,6 @@ class Workers:
             with self._bulkheads.contain(Stage.EXTEND, pool.label):
                 attempt, error = self._slot(order)
                 # The next extension can begin by now; the rest happens beside it.
-                if attempt:
-                    self._judge.note_reaction(self._clock() - order.decided_at)
                 self._on_end(pool.device_name)
                 self._tell(order, attempt, error)
             self.keep_ready()
@@ -185,10 +208,37 @@ class Workers:
             if bulkhead.error:
                 self._note_failure(order, bulkhead.error)
             self.reread(pool.vg_name)
+            if attempt and self._has_slot(order):
+                self._judge.note_reaction(pool.vg_name, self._clock() - order.decided_at)
         finally:
             with self._changed:
-                self._extending.discard(pool.vg_name)
+                self._release(order)
+                self._mute.discard(pool.label)
         return attempt, bulkhead.error
+
+    def _release(self, order: Order) -> None:
+        """Free the VG for the next extension, unless it serves another order by now."""
+        vg_name = order.pool.vg_name
+        if self._has_slot(order):
+            del self._extending[vg_name]
+            self._verifying_since.pop(vg_name, None)
+
+    @contextmanager
+    def _verifying(self, order: Order) -> Iterator[None]:
+        """Mark that no lvextend of the order runs: if this hangs, it loses the VG to others."""
+        vg_name = order.pool.vg_name
+        with self._changed:
+            if self._has_slot(order):
+                self._verifying_since[vg_name] = self._clock()
+        try:
+            yield
+        finally:
+            with self._changed:
+                if self._has_slot(order):
+                    self._verifying_since.pop(vg_name, None)
+
+    def _has_slot(self, order: Order) -> bool:
+        return self._extending.get(order.pool.vg_name) is order
 
     def _attempt(self, order: Order) -> Attempt | None:
         """Extend, verify and remember; None if the pool has changed since the decision.
@@ -206,7 +256,7 @@ class Workers:
             pool.label,
             decision,
             before=before,
-            read_status=lambda: self._status_after(pool),
+            read_status=lambda: self._status_after(order),
             on_start=lambda: self._tell_start(order),
             on_stuck=lambda: self._tell_stuck(order),
         )
@@ -226,20 +276,22 @@ class Workers:
         if decided_on is None or not pool.is_by_kernel or is_recent:
             return decided_on
         with self._bulkheads.contain(Stage.POLL, pool.device_name):
-            present = self._collection.pool_status(pool)
+            with self._verifying(order):
+                present = self._collection.pool_status(pool)
             is_same = present is not None and present.sizes == decided_on.sizes
-            return present if is_same else None
-        return decided_on  # the kernel could be asked a moment ago
+            return present if is_same and self._has_slot(order) else None
+        # The kernel could be asked a moment ago.
+        return decided_on if self._has_slot(order) else None
 
-    def _status_after(self, pool: ThinPool) -> PoolStatus | None:
+    def _status_after(self, order: Order) -> PoolStatus | None:
         """Return what the kernel shows, or LVM if the kernel cannot be asked."""
-        with self._bulkheads.contain(Stage.POLL, pool.device_name) as bulkhead:
-            return self._collection.pool_status(pool)
-        if not isinstance(bulkhead.error, HostError):
-            return None
-        self._collection.refresh_group(pool.vg_name)
-        account = self._collection.account(pool.label)
-        return account[0].status if account else None
+        pool = order.pool
+        with self._verifying(order):
+            with self._bulkheads.contain(Stage.POLL, pool.device_name):
+                return self._collection.pool_status(pool)
+            self._collection.refresh_group(pool.vg_name)
+            account = self._collection.account(pool.label)
+            return account[0].status if account else None
 
     def _note_takeover(self, order: Order, record: PoolRecord) -> None:
         if self._judge.is_takeover(order.pool) and not record.is_taken_over:
