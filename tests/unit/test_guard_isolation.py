@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pytest
 from msgspec.structs import replace
 
+from exporter.collection import Collection
 from exporter.command import Output, Running
 from exporter.devmapper import DmDevice, DmStatus
 from exporter.errors import CommandStuckError, KernelError
-from exporter.guard import Rules
+from exporter.guard import Clocks, Rules
+from exporter.guard.judge import Judge
 from exporter.model import (
     Collector,
     Device,
@@ -24,7 +26,8 @@ from exporter.model import (
 )
 from exporter.policy import Limits
 from exporter.simulation import ManualClock, SimulatedHost
-from tests.fakes import MIB, WORKER_SECONDS, GuardedHost, docker_host
+from exporter.snapshot import Readings
+from tests.fakes import MIB, PROGRAMS, WORKER_SECONDS, GuardedHost, docker_host
 from tests.waiting import eventually
 
 POOL, OTHER = "docker/thinpool", "docker/other"
@@ -76,6 +79,38 @@ def test_a_pool_that_cannot_be_decided_costs_no_other_anything() -> None:
     before = errors(guarded)[Stage.DECIDE]
     guarded.cycle_for(60)
     assert errors(guarded)[Stage.DECIDE] - before <= 7
+
+
+def test_a_pool_that_cannot_be_merged_costs_no_other_anything() -> None:
+    """LVM's account of it has a value that nothing can be made of, until LVM is read again."""
+    guarded = two_pools()
+    account = guarded.collection.account(POOL)
+    assert account is not None
+    guarded.collection.take_account(replace(account[0], profile=[POOL]), account[1])
+    guarded.host.fill(OTHER, 7600)
+
+    snapshot = guarded.snapshot()
+    guarded.cycle()
+
+    modes = {pool.label: pool.mode for pool in snapshot.pools}
+    assert modes == {POOL: PoolMode.UNKNOWN, OTHER: PoolMode.RW}
+    assert POOL in {problem.subject for problem in snapshot.problems}
+    assert guarded.verdict(OTHER).counters[Device.DATA].extends == 1
+    assert errors(guarded)[Stage.REPORT] >= 2
+
+
+def test_a_pool_that_cannot_be_decided_is_foreseen_as_such() -> None:
+    """By `check` and by an observer; the other pools are foreseen as they are."""
+    guarded = two_pools()
+    clocks = Clocks(monotonic=guarded.clock, wall=guarded.clock)
+
+    foreseen = Judge(FaultyRules(), clocks).foresee(guarded.collection.snapshot()).guard
+
+    assert foreseen is not None
+    assert {label: pool.reason for label, pool in foreseen.pools.items()} == {
+        POOL: Reason.INTERNAL_ERROR,
+        OTHER: Reason.BELOW_THRESHOLD,
+    }
 
 
 class OneFails(SimulatedHost):
@@ -306,6 +341,62 @@ def test_the_reserve_is_kept_when_two_pools_cross_at_once() -> None:
     guarded.cycle(3)
 
     grown = [guarded.host.pool(label).data_chunks // 64 for label in (POOL, OTHER)]
+    assert sum(grown) == 125 * 2 + 30
+
+
+class SlowStart(SimulatedHost):
+    """A host whose lvextend begins when it is let."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(clock)
+        self.may_start = threading.Event()
+
+    def start(self, argv: Sequence[str], *, environment: Mapping[str, str]) -> Running:
+        """See Runner.start."""
+        assert self.may_start.wait(WORKER_SECONDS)
+        return super().start(argv, environment=environment)
+
+
+class HeldUp(Collection):
+    """A collection whose reader may lose the processor as soon as it has the readings."""
+
+    hold_up: Callable[[], object] | None = None
+
+    @property
+    def readings(self) -> Readings:
+        """See Collection.readings; held up once."""
+        readings = super().readings
+        if hold_up := self.hold_up:
+            self.hold_up = None
+            hold_up()
+        return readings
+
+
+def test_the_reserve_is_kept_when_an_extension_ends_in_the_middle_of_a_cycle() -> None:
+    """The cycle has the account from before it: the VG's next pool must wait."""
+    reserve = Rules(anticipate=False, reserve_bytes=40 * 4 * MIB)
+    guarded = docker_host(vg_extents=125 * 2 + 2 * 3 + 70, rules=reserve, kind=SlowStart)
+    host = guarded.host
+    assert isinstance(host, SlowStart)
+    collection = HeldUp(host.access(), PROGRAMS, wall_clock=guarded.clock, clock=guarded.clock)
+    guarded.collection = collection
+    guarded.restart_guard()
+    host.add_pool(OTHER, host.pool(POOL).spec)
+    collection.refresh_all()
+    guarded.cycle()
+    host.fill(POOL, 6500)
+    guarded.guard.cycle(has_event=True)
+    host.fill(OTHER, 6800)
+
+    def end_extension() -> None:
+        host.may_start.set()
+        assert guarded.guard.join_workers(WORKER_SECONDS)
+
+    collection.hold_up = end_extension
+    guarded.cycle(3)
+
+    grown = [host.pool(label).data_chunks // 64 for label in (POOL, OTHER)]
+    assert grown[0] == 125 + 25
     assert sum(grown) == 125 * 2 + 30
 
 

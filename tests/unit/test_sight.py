@@ -228,6 +228,34 @@ def test_a_device_that_fails_does_not_make_the_loop_spin() -> None:
     assert min(sight.due_times()) > clock.now
 
 
+@pytest.mark.parametrize(
+    "after",
+    [(), (replace(POOL, number="253:9", uuid="LVM-c-tpool"),)],
+    ids=["removed", "made anew"],
+)
+def test_a_device_that_is_no_longer_the_pool_does_not_make_the_loop_spin(
+    after: tuple[DmDevice, ...],
+) -> None:
+    """Until the devices are listed again, it is looked at as often as before."""
+    kernel, sight, clock = seeing(POOL)
+    kernel.present = [*after]
+
+    for _ in range(3):
+        sight.hurry("docker-thinpool")
+        assert sight.look(is_all=False) == []
+        assert min(sight.due_times()) == clock.now + sight.interval_seconds
+
+
+def test_a_pool_that_nobody_paces_is_looked_at_once_an_interval() -> None:
+    """While LVM does not know it yet, nothing is decided for it."""
+    _, sight, clock = seeing(POOL)
+
+    for _ in range(3):
+        sight.look(is_all=False)
+        assert min(sight.due_times()) == clock.now + sight.interval_seconds
+        clock.now += sight.interval_seconds
+
+
 def test_a_status_that_is_too_old_is_dropped() -> None:
     """Nothing is known then; what was known is not shown as current."""
     kernel, sight, clock = seeing(using(4000))
