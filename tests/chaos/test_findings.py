@@ -177,7 +177,7 @@ def test_a_new_pool_under_an_old_name_does_not_make_the_loop_spin(
         grows(host, service, "b/pool", to_ratio=0.9)
         observe(service, 1.5)
 
-        assert_calm(service)
+        assert service.calls.busiest("kernel.wait", 1.0) <= 60  # calm pools cause about 20
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,8 @@ def test_a_storm_of_events_is_no_storm_of_cycles(host: ChaosHost) -> None:
         observe(service, 2.0)
         grows(host, service, "a/pool", to_ratio=0.9)
 
-        assert_calm(service)
+        assert service.calls.busiest("kernel.names", 1.0) <= 20  # looks at all: ten, and a few
+        assert service.calls.busiest("kernel.wait", 1.0) <= 60  # calm pools cause about 20
 
 
 @contextmanager

@@ -6,11 +6,14 @@ import threading
 
 import pytest
 
+from exporter.bulkhead import Bulkheads
+from exporter.collection import Collection
 from exporter.devmapper import DmStatus
 from exporter.guard import Rules
-from exporter.model import GuardMode, Reason
+from exporter.model import GuardMode, Reason, Stage
 from exporter.simulation import ManualClock, SimulatedHost
-from tests.fakes import LVM_RULES, GuardedHost, docker_host
+from exporter.snapshot import Readings
+from tests.fakes import LVM_RULES, PROGRAMS, GuardedHost, docker_host
 from tests.unit.test_guard_isolation import FaultyRules
 
 # What one cycle takes. A loop that never pauses makes 2,000 cycles a second.
@@ -134,3 +137,32 @@ def test_a_pool_that_cannot_be_decided_is_looked_at_once_an_interval() -> None:
 
     assert guarded.verdict().reason is Reason.INTERNAL_ERROR
     assert host.statuses <= SECONDS + 3
+
+
+class Unreadable(Collection):
+    """A collection that fails for a reason that nobody foresaw."""
+
+    @property
+    def readings(self) -> Readings:
+        """See Collection.readings."""
+        raise RuntimeError("unforeseen")
+
+
+def test_a_cycle_that_fails_is_repeated_ten_times_a_second() -> None:
+    """And all pools are looked at once an interval, as ever."""
+    guarded = docker_host(kind=CountingHost)
+    bulkheads = Bulkheads(guarded.log, guarded.clock)
+    guarded.collection = Unreadable(
+        guarded.host.access(),
+        PROGRAMS,
+        wall_clock=guarded.clock,
+        clock=guarded.clock,
+        bulkheads=bulkheads,
+    )
+    guarded.restart_guard()
+
+    host = run(guarded)
+
+    assert 5 * SECONDS <= bulkheads.counts[Stage.CYCLE] <= 10 * SECONDS + 1
+    assert host.lists <= SECONDS + 1
+    assert not guarded.guard.is_cycling()
