@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from exporter.guard import Rules
 from exporter.guard.ledger import PoolRecord
 from exporter.guard.memory import MemoryFile
-from exporter.model import Dmeventd, Reason
+from exporter.model import Decision, Device, Dmeventd, Extension, Reason
 from tests.factories import make_kernel_pool, make_pool, make_status
 from tests.fakes import LVM_RULES, MIB, GuardedHost, docker_host
 
@@ -157,6 +157,45 @@ def test_a_dmeventd_that_extends_within_half_a_second_is_left_to_it(threshold: i
             ).wait(1)
 
     assert guarded.verdict().takeovers == 0
+
+
+def test_a_dmeventd_that_extends_too_little_has_its_half_minute_again() -> None:
+    """The pool is still above its threshold, but dmeventd lives."""
+    guarded = monitored()
+    guarded.host.fill(POOL, 7900)
+    guarded.cycle_for(20)
+    assert guarded.host.start(
+        ("/sbin/lvm", "lvextend", "-l", "126", POOL), environment={}
+    ).wait(1)
+
+    guarded.cycle_for(25)
+    assert guarded.verdict().reason is Reason.DMEVENTD_MONITORS
+    assert guarded.verdict().takeovers == 0
+
+    guarded.cycle_for(10)
+    assert guarded.verdict().takeovers == 1
+
+
+def test_a_pool_that_only_fills_fast_is_not_above_its_threshold() -> None:
+    """It was, until much of it was discarded: dmeventd has its half minute again."""
+    record, pool = PoolRecord(), make_pool()
+    extension = Extension(
+        device=Device.DATA,
+        from_extents=100,
+        wanted_extents=120,
+        extents=120,
+        extent_bytes=4 * MIB,
+    )
+    over = Decision(reason=Reason.EXTEND, extensions=(extension,))
+    ahead = Decision(
+        reason=Reason.EXTEND_ANTICIPATED,
+        extensions=(replace(extension, is_anticipated=True),),
+    )
+
+    for now, decision in enumerate((over, ahead, over), start=100):
+        record.watch(pool, decision, now=now, interval_seconds=1.0)
+
+    assert record.above_since == 102
 
 
 def test_a_latch_holds_through_a_restart(tmp_path: Path) -> None:
