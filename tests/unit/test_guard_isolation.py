@@ -487,6 +487,25 @@ def test_a_full_pool_whose_guard_is_off_asks_nothing_of_lvm() -> None:
     assert reads_for(guarded, 30) == 0
 
 
+def test_a_pool_that_waits_for_space_has_lvm_read_after_events_alone() -> None:
+    """The guard's own wakes are none, nor is the time."""
+    guarded = docker_host(vg_extents=125 + 4, kind=Counting)
+    assert isinstance(guarded.host, Counting)
+    guarded.host.fill(POOL, 6500)
+    guarded.cycle(2)
+    assert guarded.verdict().reason is Reason.NO_SPACE
+    before = guarded.host.reads
+
+    for _ in range(60):
+        guarded.clock.now += 1
+        guarded.guard.cycle()
+        assert guarded.guard.join_workers(WORKER_SECONDS)
+    assert guarded.host.reads == before
+
+    guarded.cycle_for(1)
+    assert guarded.host.reads == before + 1
+
+
 def test_a_full_pool_that_is_not_lvms_asks_nothing_of_lvm() -> None:
     """Though its writers wait: LVM knows nothing of it."""
     guarded = docker_host(kind=Counting)
