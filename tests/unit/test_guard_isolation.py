@@ -192,6 +192,21 @@ def test_a_pool_whose_kernel_status_is_gone_is_extended_by_lvs_alone() -> None:
     assert verdict.reason is Reason.BELOW_THRESHOLD
 
 
+def test_a_pool_that_the_kernel_never_listed_is_extended_by_lvs_alone() -> None:
+    """It was made while no list could be had: that it is missing there says nothing."""
+    guarded = docker_host()
+    guarded.cycle()
+    guarded.host.fail("device_mapper", KernelError("request 2: Cannot allocate memory"))
+    guarded.host.add_pool(OTHER, guarded.host.pool(POOL).spec)
+    guarded.host.fill(OTHER, 6500)
+    guarded.clock.now += 60
+    guarded.collection.refresh(Collector.LVM)
+
+    guarded.cycle(3)
+
+    assert guarded.verdict(OTHER).counters[Device.DATA].extended_bytes == 100 * MIB
+
+
 class HangingLvs(SimulatedHost):
     """A host whose lvs hangs until it is released."""
 
@@ -351,6 +366,18 @@ def test_a_pool_that_was_made_anew_gets_no_size_of_the_old_one() -> None:
     guarded.clock.now += 2
     guarded.cycle(2)
     assert guarded.verdict().counters[Device.DATA].extends == 1
+
+
+def test_the_wait_for_a_thread_is_a_part_of_the_reaction_time() -> None:
+    """From the decision on, and not from the start of lvextend."""
+    guarded = docker_host(clock=LateWorkers())
+    guarded.cycle()
+    guarded.host.fill(POOL, 6500)
+
+    guarded.cycle(2)
+
+    assert guarded.verdict().counters[Device.DATA].extends == 1
+    assert guarded.guard._judge.reaction_seconds >= 1  # noqa: SLF001 - decisions go by it
 
 
 def test_the_reserve_is_kept_when_two_pools_cross_at_once() -> None:
