@@ -84,6 +84,20 @@ def test_without_dockers_volumes_no_file_is_read() -> None:
     assert naming.names.owners == {}
 
 
+def test_a_disk_that_hangs_does_not_hold_up_the_end_of_the_process() -> None:
+    """Python waits at its end for threads that are no daemons."""
+    naming = Naming()
+    naming.files.flow.clear()
+    try:
+        naming.refresh(A, wait_seconds=0)
+
+        assert [
+            thread.daemon for thread in threading.enumerate() if thread.name == "names"
+        ] == [True]
+    finally:
+        naming.files.flow.set()
+
+
 def test_a_disk_that_hangs_costs_one_thread() -> None:
     """Nobody waits for it, and nobody asks again, until it answers."""
     naming = Naming()
