@@ -289,13 +289,20 @@ class Collection:
         read_at = self._readings.groups_read_at.get(vg_name, began)
         return began >= max(self._layout_read_at, read_at)
 
-    def take_account(self, pool: LvmPool, group: VolumeGroup) -> None:
-        """Put in a pool and its VG as an extension has left them, until LVM is read again."""
-        now = self._clock()
+    def update_account(
+        self,
+        label: str,
+        update: Callable[[LvmPool, VolumeGroup], tuple[LvmPool, VolumeGroup]],
+    ) -> bool:
+        """Put in a pool and its VG as an extension has left them, until LVM is read again.
+
+        False if LVM has not told of the pool. `update` gets the present account.
+        """
         with self._swap:
-            known = self._readings.lvm
-            if known is None:
-                return
+            account, known = self.account(label), self._readings.lvm
+            if account is None or known is None:
+                return False
+            pool, group = update(*account)
             pools = tuple(
                 pool if other.lv_uuid == pool.lv_uuid else other for other in known.pools
             )
@@ -306,8 +313,12 @@ class Collection:
                 self._readings,
                 lvm=structs.replace(known, pools=pools, volume_groups=groups),
                 # A reading that began before the extension ended is older than this.
-                groups_read_at={**self._readings.groups_read_at, group.name: now},
+                groups_read_at={
+                    **self._readings.groups_read_at,
+                    group.name: self._clock(),
+                },
             )
+        return True
 
     def pool_status(self, pool: ThinPool) -> PoolStatus | None:
         """Ask the kernel for one pool's status now; None if its device is gone.

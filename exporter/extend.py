@@ -6,9 +6,11 @@ it is never killed, and its exit status is not believed: the kernel's totals are
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
+
+from msgspec import Struct
 
 from exporter.command import Output, Runner
 from exporter.errors import HostError, quote
@@ -25,7 +27,19 @@ from exporter.model import (
     PoolStatus,
 )
 
-ReadStatus = Callable[[], "PoolStatus | None"]
+
+class Watch(Struct, frozen=True, kw_only=True):
+    """How the caller follows an extension.
+
+    `read_status` returns the pool's status, None where it is gone. `on_start` is called when
+    lvextend runs. What follows lvextend happens inside `verifying`, and lvextend runs again
+    only if it `may_repeat`.
+    """
+
+    read_status: Callable[[], PoolStatus | None]
+    on_start: Callable[[], None] = lambda: None
+    verifying: Callable[[], AbstractContextManager[None]] = nullcontext
+    may_repeat: Callable[[], bool] = lambda: True
 
 
 def argv_lvextend(
@@ -69,35 +83,30 @@ class Extender:
         self._clock = clock
 
     def extend(
-        self,
-        pool_label: str,
-        decision: Decision,
-        *,
-        before: PoolStatus,
-        read_status: ReadStatus,
-        on_start: Callable[[], None],
-        on_stuck: Callable[[], None],
+        self, pool_label: str, decision: Decision, *, before: PoolStatus, watch: Watch
     ) -> Attempt:
         """Extend the pool and report what the kernel says of it afterwards.
 
-        `before` is the status on which the decision rests.
+        `before` is the status on which the decision rests. lvextend's end is waited for as long
+        as it takes, because another one in the VG would only queue behind it.
         Refused where LVM cannot archive the VG, lvextend runs once more, without archive.
-        `on_start` is called when lvextend runs. At the deadline `on_stuck` is called, and the
-        wait goes on, because another lvextend in the VG would only queue behind this one.
         Raises HostError when lvextend cannot be started or the pool cannot be read.
         """
         started = self._clock()
         manner = self._manner
         if self.has_stale_hints(pool_label.partition("/")[0]):
             manner = manner.without_hints()
-        run = partial(self._run, pool_label, decision, on_start=on_start, on_stuck=on_stuck)
+        run = partial(self._run, pool_label, decision, on_start=watch.on_start)
         output = run(manner)
-        after = _known(read_status())
-        outcomes = _outcomes(decision, before, after, output)
-        is_archived = not all(map(_is_refused, outcomes)) or self._can_archive()
+        with watch.verifying():
+            after = _known(watch.read_status())
+            outcomes = _outcomes(decision, before, after, output)
+            is_archived = not all(map(_is_refused, outcomes)) or self._can_archive()
+        is_archived = is_archived or not watch.may_repeat()
         if not is_archived:
             output = run(manner.without_archive())
-            after = _known(read_status())
+            with watch.verifying():
+                after = _known(watch.read_status())
             outcomes = _outcomes(decision, before, after, output)
         return Attempt(
             outcomes=outcomes,
@@ -111,7 +120,7 @@ class Extender:
     def keep_ready(self) -> None:
         """Have lvextend begin at once when it is next needed; costs nothing while it would."""
         self._manner = self._choose_manner()
-        with contextlib.suppress(HostError):  # then it begins as any command does
+        with suppress(HostError):  # then it begins as any command does
             self._runner.keep_ready(self._lvm, environment=self._manner.environment)
 
     def _run(
@@ -121,16 +130,12 @@ class Extender:
         manner: Manner,
         *,
         on_start: Callable[[], None],
-        on_stuck: Callable[[], None],
     ) -> Output:
         argv = argv_lvextend(self._lvm, pool_label, decision, manner=manner)
         running = self._runner.start(argv, environment=manner.environment)
         on_start()
-        output = running.wait(self.deadline_seconds)
-        if output is None:
-            on_stuck()
-        while output is None:
-            output = running.wait(self.deadline_seconds)
+        while (output := running.wait(self.deadline_seconds)) is None:
+            pass  # never killed; that it takes so long, the caller tells
         return output
 
 

@@ -34,6 +34,7 @@ from exporter.sources.device_mapper import NO_SPACE_TIMEOUT_SECONDS
 REMEMBERED_REACTIONS = 10
 REACTIONS_LAST_SECONDS = 3600.0
 LEAST_GUESS_SECONDS, MOST_GUESS_SECONDS = 0.25, 2.0
+OUTLIER = 3.0
 # When each ended (monotonic), and how long it took, in seconds.
 Reactions: TypeAlias = "deque[tuple[float, float]]"
 
@@ -62,6 +63,18 @@ class Judge:
         """Find or begin a pool's record."""
         return self.records.setdefault(pool.label, PoolRecord())
 
+    def recognise(self, pool: ThinPool) -> PoolRecord:
+        """Find a pool's record; for another pool under its name a new one, with its counters.
+
+        For the loop's thread alone, which sees them in their order.
+        """
+        record = self.record(pool)
+        uuid = pool.lvm.lv_uuid if pool.lvm else ""
+        if uuid and record.lv_uuid not in {"", uuid}:
+            record = self.records[pool.label] = record.successor()
+        record.lv_uuid = uuid or record.lv_uuid
+        return record
+
     def take_up(self, remembered: Mapping[str, PoolRecord]) -> None:
         """Know what the guard before this one remembered; counters of ours stay."""
         for label, record in remembered.items():
@@ -77,21 +90,26 @@ class Judge:
     def reaction_seconds(self, vg_name: str) -> float:
         """Return the time to plan with, from a decision until the VG's next can be served.
 
-        The slowest of the VG's last ten, within an hour: one that once waited for a lock
-        counts no longer, nor does another VG's lock. Before a VG's first extension it is what
-        the others usually take, and before theirs the time that a reading of LVM takes (lvs,
-        vgs and pvs), which is about as long.
+        The slowest of the VG's last ten, within an hour; one that was far slower than all the
+        others has waited for a lock, and counts as OUTLIER times the next. Before a VG's second
+        extension nothing above MOST_GUESS_SECONDS is believed: neither its first, nor what
+        other VGs' usually take, nor the time that a reading of LVM takes (lvs, vgs and pvs),
+        which is about as long.
         """
-        known = [*self._reactions.get(vg_name, ())]
-        if not known:
-            others = [each[-1][1] for each in [*self._reactions.values()] if each]
-            return float(median(others)) if others else self._guess_seconds()
-        since = self.clocks.monotonic() - REACTIONS_LAST_SECONDS
-        recent = [seconds for at, seconds in known if at >= since]
-        return max(recent, default=float(median(seconds for _, seconds in known)))
+        *rest, slowest = self._recent(vg_name) or [self._guess_seconds()]
+        longest = max(MOST_GUESS_SECONDS, OUTLIER * rest[-1] if rest else 0.0)
+        return min(max(slowest, LEAST_GUESS_SECONDS), longest)
 
     def _guess_seconds(self) -> float:
-        return min(max(self._lvm_seconds() or 0.0, LEAST_GUESS_SECONDS), MOST_GUESS_SECONDS)
+        recent = [self._recent(name) for name in [*self._reactions]]
+        others = [median(seconds) for seconds in recent if seconds]
+        return float(median(others)) if others else self._lvm_seconds() or 0.0
+
+    def _recent(self, vg_name: str) -> list[float]:
+        """Return how long a VG's last extensions took, the slowest last."""
+        since = self.clocks.monotonic() - REACTIONS_LAST_SECONDS
+        known = [*self._reactions.get(vg_name, ())]
+        return sorted(seconds for at, seconds in known if at >= since)
 
     def judge(
         self, pool: ThinPool, snapshot: Snapshot, filling: Mapping[Device, Filling]

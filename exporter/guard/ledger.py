@@ -71,7 +71,7 @@ NO_DURATIONS = Histogram(bounds=DURATION_BOUNDS, counts=(0,) * (len(DURATION_BOU
 
 # What outlives a restart of the guard.
 REMEMBERED_FIELDS = (
-    *("latch", "was_outdated", "above_since", "above_seen_at", "full_since"),
+    *("lv_uuid", "latch", "was_outdated", "above_since", "above_seen_at", "full_since"),
     *("is_taken_over", "taken_over_from", "last_extensions"),
 )
 
@@ -80,6 +80,7 @@ REMEMBERED_FIELDS = (
 class PoolRecord:
     """One pool's memory; times are on the monotonic clock unless named otherwise."""
 
+    lv_uuid: str = ""  # of the pool that it is about, once LVM has told
     reason: Reason | None = None
     detail: str = ""
     told: Reason | None = None  # the last reason that was logged
@@ -111,6 +112,15 @@ class PoolRecord:
         """Know what the guard before this one remembered of the pool."""
         for name in REMEMBERED_FIELDS:
             setattr(self, name, getattr(remembered, name))
+
+    def successor(self) -> PoolRecord:
+        """Return a record of another pool under this one's name: its counters go on."""
+        return PoolRecord(
+            counters=self.counters,
+            clamped_extends=self.clamped_extends,
+            anticipated_extends=self.anticipated_extends,
+            takeovers=self.takeovers,
+        )
 
     @property
     def is_at_rest(self) -> bool:

@@ -115,6 +115,7 @@ class Guard:
         self._memory: Callable[[], MemoryFile | None] = lambda: None
         self._rereads: dict[str, _Reread] = {}
         self._undecided: dict[str, Backoff] = {}
+        self._given: set[str] = set()  # VGs in which this cycle has had a pool extended
         self._whole_at = NEVER
         self._news_at = NEVER
         self._has_event = False  # one that no look at all pools has followed yet
@@ -209,6 +210,7 @@ class Guard:
         is_moved = is_all and self._sight.list_devices(has_event=has_event)
         # Before LVM's account is taken: who is free by now has left the account up to date.
         busy, reading = self._workers.busy(), self._workers.reading()
+        self._given.clear()
         readings = self._collection.readings
         is_old = has_new_rules or self._view.is_stale(readings)
         is_ageing = is_whole and self._view.is_ageing
@@ -341,16 +343,17 @@ class Guard:
         return min(map(seen.seconds_until_full, Device)) if seen else float("inf")
 
     def _consider(self, pool: ThinPool, busy: frozenset[str], reading: frozenset[str]) -> None:
-        record, seen = self._judge.record(pool), self._seen(pool)
+        record, seen = self._judge.recognise(pool), self._seen(pool)
         record.filling = seen.filling if seen else {}
         is_busy = pool.vg_name in busy
+        is_late = self._workers.is_late(pool)
         is_read = not is_busy and pool.vg_name not in reading
         if record.is_latch_unsettled and is_read:
             group = self._view.snapshot.volume_group(pool.vg_name)
             record.settle_latch(circumstances(pool, group))
-        self._watch_dmeventd(pool, record, is_busy=is_busy)
+        self._watch_dmeventd(pool, record, is_busy=is_busy or is_late)
         decision = self._judge.judge(pool, self._view.snapshot, record.filling)
-        is_mute = pool.device_name in self._sight.mute or self._workers.is_mute(pool.label)
+        is_mute = pool.device_name in self._sight.mute or is_late
         if is_mute and decision.extensions:
             # By lvs it should be extended; but lvextend would wait for the same disk.
             decision = Decision(reason=Reason.USAGE_UNKNOWN)
@@ -360,6 +363,7 @@ class Guard:
         record.reason, record.detail = decision.reason, decision.detail
         self._tell(pool, record, decision)
         if decision.extensions:
+            self._given.add(pool.vg_name)
             self._workers.extend(pool, decision, self._view.snapshot)
         elif is_read and not is_mute:
             self._reread_if_due(pool, record, is_first=is_first)
@@ -375,8 +379,9 @@ class Guard:
         if is_busy:
             return bool(decision.extensions) or decision.reason in WHILE_EXTENDING
         if decision.extensions:
-            # Also if another pool of the VG was given to a worker in this very cycle.
-            return pool.vg_name in self._workers.busy() or self._clock() < record.wait_until
+            # Also if another pool of the VG was given to a worker in this very cycle: what that
+            # leaves is not known before the next one, even if it has ended by now.
+            return pool.vg_name in self._given or self._clock() < record.wait_until
         return decision.reason in PROVISIONAL and self._workers.is_estimated(pool.vg_name)
 
     def _watch_dmeventd(self, pool: ThinPool, record: PoolRecord, *, is_busy: bool) -> None:

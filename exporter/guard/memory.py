@@ -29,6 +29,7 @@ MAX_BYTES = 4 * 1024 * 1024
 class Remembered(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One pool's part; times are monotonic seconds since the boot."""
 
+    lv_uuid: str = ""  # of the pool; "" if it was not known
     latch: Latch | None = None
     was_outdated: bool = False
     above_since: float | None = None
@@ -78,12 +79,16 @@ class MemoryFile:
 
     def _encode(self, records: Mapping[str, PoolRecord]) -> bytes:
         pools = {label: _remembered(record) for label, record in [*records.items()]}
-        worth = {label: pool for label, pool in pools.items() if pool != Remembered()}
+        worth = {label: pool for label, pool in pools.items() if _is_worth(pool)}
         return msgspec.json.encode(Memory(boot_id=self._boot_id, pools=worth))
 
 
 def _remembered(record: PoolRecord) -> Remembered:
     return Remembered(**{name: getattr(record, name) for name in Remembered.__struct_fields__})
+
+
+def _is_worth(pool: Remembered) -> bool:
+    return pool != Remembered(lv_uuid=pool.lv_uuid)
 
 
 def _record(remembered: Remembered) -> PoolRecord:

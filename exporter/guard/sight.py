@@ -14,6 +14,7 @@ from msgspec import structs
 
 from exporter.bulkhead import Bulkheads
 from exporter.devmapper import DmDevice, DmStatus, Kernel, status_of
+from exporter.dm_names import split_dm_name
 from exporter.errors import ParseError, quote
 from exporter.fill import METADATA_QUIET_SECONDS, METADATA_WINDOWS_SECONDS, FillRate
 from exporter.guard.backoff import NEVER, Backoff
@@ -38,6 +39,9 @@ DOUBT_SECONDS, EVENTLESS_SECONDS = 1.0, 30.0
 STATUS_LASTS_SECONDS, STATUS_LASTS_INTERVALS = 10.0, 5.0
 # From one failed reading of a device to the next: doubled each time.
 FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS = 0.5, 5.0
+# Each device that waits for a disk keeps a thread. Of a VG with so many none is asked any more
+# until one of them answers.
+MAX_MUTE_DEVICES = 8
 
 T = TypeVar("T")
 
@@ -223,13 +227,21 @@ class Sight:
         for name, seen in tuple(self.pools.items()):
             if is_all or seen.is_due(now):
                 seen.due_at = max(now + seen.pause_seconds, seen.backoff.retry_at)
-                is_wanted = seen.backoff.is_over(now) and name not in self.mute
+                is_wanted = seen.backoff.is_over(now) and self._is_answering(name)
                 if is_wanted and self._read(name, seen, now):
                     changed.append(seen)
             if self._is_outdated(seen, now):
                 seen.forget()
                 changed.append(seen)
         return changed
+
+    def _is_answering(self, name: str) -> bool:
+        """Return whether a device may be asked, which costs a thread if it does not answer."""
+        mute = tuple(self.mute)
+        if not mute or name in mute:
+            return not mute
+        group = _group_of(name)
+        return sum(_group_of(other) == group for other in mute) < MAX_MUTE_DEVICES
 
     def _read(self, name: str, seen: SeenPool, now: float) -> bool:
         """Read one pool; return whether its status has changed."""
@@ -297,7 +309,7 @@ class Sight:
         for gone in self._unread.keys() - names.keys():
             del self._unread[gone]
         for name in unknown:
-            if name in self.mute or not self._is_read(name):
+            if not self._is_read(name):
                 del names[name]  # to be asked again
         self._names = names
         self.listed_at = self._clock()
@@ -307,6 +319,9 @@ class Sight:
     def _is_read(self, name: str) -> bool:
         """Find out what a device is; return whether that is known now."""
         unread = self._unread.get(name)
+        if not self._is_answering(name):
+            self._unread.setdefault(name, _Unread()).why = "waits for a disk"
+            return False
         if unread and not unread.backoff.is_over(self._clock()):
             return False
         with self._bulkheads.contain(Stage.POLL, name) as bulkhead:
@@ -353,6 +368,11 @@ class Sight:
         self.pools[device.name] = SeenPool(
             pool, status_of(device), self._clock(), self.interval_seconds
         )
+
+
+def _group_of(name: str) -> str:
+    group, _ = split_dm_name(name) or ("", "")
+    return group
 
 
 def _status(raw: DmStatus, pool: KernelPool) -> PoolStatus:

@@ -9,23 +9,23 @@ account of the VG is updated from the sizes that the kernel shows.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from exporter import autoextend
 from exporter.bulkhead import LogThrottle
 from exporter.collection import Collection
 from exporter.errors import HostError, quote
 from exporter.events import Log
-from exporter.extend import Extender
+from exporter.extend import Extender, Watch
 from exporter.guard.herald import Herald
 from exporter.guard.judge import Judge
 from exporter.guard.latch import Latch, circumstances
-from exporter.guard.ledger import NO_DURATIONS, PoolRecord, add
+from exporter.guard.ledger import NO_DURATIONS, add
 from exporter.guard.narrate import narrate_attempt, narrate_takeover, plan
+from exporter.guard.slots import Order, Slots
 from exporter.model import (
     Attempt,
     Collector,
@@ -35,9 +35,8 @@ from exporter.model import (
     Snapshot,
     Stage,
     ThinPool,
-    VolumeGroup,
 )
-from exporter.policy import after_extension
+from exporter.policy import after_extension, if_carried_out
 from exporter.thread_pool import ThreadPool
 
 # At once, on a host whose VGs cross together; each that hangs makes room for another one.
@@ -47,21 +46,11 @@ MAX_THREADS = 64
 ASK_AGAIN_SECONDS = 0.1
 # A pool that had changed when it was to be extended is left alone for so long.
 SUPERSEDED_SECONDS = 1.0
-# The kernel tells a pool's size in microseconds, or waits for a disk. Then the VG goes on.
-VERIFYING_LASTS_SECONDS = 2.0
+# A reading of the kernel that fails is repeated before LVM is asked, which takes far longer.
+ASK_TIMES = 3
 # How long decisions rely on an account that was worked out, if LVM cannot be read again.
 ESTIMATE_LASTS_SECONDS = 10.0
 ALL_GROUPS = ""
-
-
-class Order(Struct, frozen=True, kw_only=True):
-    """One extension that was decided: when (monotonic), on what, and what it is to do."""
-
-    pool: ThinPool
-    group: VolumeGroup | None
-    decision: Decision
-    snapshot: Snapshot
-    decided_at: float
 
 
 class Workers:
@@ -93,10 +82,7 @@ class Workers:
         self._reading_threads = threads("read-vg", READING_THREADS)
         self._changed = threading.Condition()
         self._outstanding = 0
-        self._extending: dict[str, Order] = {}
-        # Of these, those in which no lvextend runs: since when the pool's size is asked for.
-        self._verifying_since: dict[str, float] = {}
-        self._mute: set[str] = set()  # pools whose order has lost the VG to others
+        self._slots = Slots(self._clock)
         self._reading: set[str] = set()
         self._to_read_again: set[str] = set()
         self._estimated_since: dict[str, float] = {}
@@ -104,33 +90,25 @@ class Workers:
         self.herald = Herald()
 
     def supervise(self) -> None:
-        """Start the threads that are missing; to be repeated, not by the loop's thread."""
+        """Start the threads that are missing, and let no order hold up its VG unseen.
+
+        To be repeated, not by the loop's thread.
+        """
         self._extension_threads.supervise()
         self._reading_threads.supervise()
+        for order in self._slots.overdue(self._extender.deadline_seconds):
+            self._tell_stuck(order)
+        for order in self._slots.hanging():
+            with self._bulkheads.contain(Stage.EXTEND, order.pool.label):
+                self._go_on_without(order)
 
     def busy(self) -> frozenset[str]:
-        """Return the VGs that are being extended.
+        """Return the VGs that are being extended."""
+        return self._slots.busy()
 
-        One is free again if its lvextend has ended and the pool's size cannot be had.
-        """
-        late = []
-        with self._changed:
-            for vg_name, since in tuple(self._verifying_since.items()):
-                if self._clock() > since + VERIFYING_LASTS_SECONDS:
-                    order = self._extending[vg_name]
-                    self._mute.add(order.pool.label)
-                    self._release(order)
-                    late.append(order.pool)
-            busy = frozenset(self._extending)
-        for pool in late:
-            error = HostError(f"the size of {pool.label} cannot be had; its VG goes on")
-            self._bulkheads.failed(Stage.POLL, pool.device_name, error)
-            self.reread(pool.vg_name)
-        return busy
-
-    def is_mute(self, label: str) -> bool:
-        """Return whether an order for this pool still waits for its size, in vain so far."""
-        return label in self._mute
+    def is_late(self, pool: ThinPool) -> bool:
+        """Return whether a pool's VG goes on without it, because nobody tells its size."""
+        return self._slots.is_late(pool)
 
     def reading(self) -> frozenset[str]:
         """Return the VGs that are being read again, or are about to be."""
@@ -146,13 +124,13 @@ class Workers:
         """Extend a pool; the caller has seen that its VG is not busy."""
         order = Order(
             pool=pool,
-            group=snapshot.volume_group(pool.vg_name),
             decision=decision,
             snapshot=snapshot,
+            record=self._judge.record(pool),
             decided_at=self._clock(),
         )
+        self._slots.take(order)
         with self._changed:
-            self._extending[pool.vg_name] = order
             self._outstanding += 1
         self._extension_threads.run(lambda: self._extend(order))
 
@@ -176,7 +154,7 @@ class Workers:
         """Wait until nothing is under way; return false if an lvextend still is."""
         with self._changed:
             self._changed.wait_for(lambda: not self._outstanding, timeout_seconds)
-            return not self._extending
+        return not self._slots.busy()
 
     def forget_all_but(self, vg_names: set[str]) -> None:
         """Forget VGs that are gone."""
@@ -207,60 +185,59 @@ class Workers:
                 self._bulkheads.is_over(Stage.EXTEND, pool.label)
             if bulkhead.error:
                 self._note_failure(order, bulkhead.error)
+                self._charge(order)
             self.reread(pool.vg_name)
-            if attempt and self._has_slot(order):
-                self._judge.note_reaction(pool.vg_name, self._clock() - order.decided_at)
+            if attempt and self._slots.has(order):
+                self._note_reaction(order)
         finally:
-            with self._changed:
-                self._release(order)
-                self._mute.discard(pool.label)
+            self._slots.release(order)
         return attempt, bulkhead.error
 
-    def _release(self, order: Order) -> None:
-        """Free the VG for the next extension, unless it serves another order by now."""
-        vg_name = order.pool.vg_name
-        if self._has_slot(order):
-            del self._extending[vg_name]
-            self._verifying_since.pop(vg_name, None)
+    def _go_on_without(self, order: Order) -> None:
+        """Free the VG of an order whose pool does not tell its size."""
+        self._charge(order)
+        if self._slots.lose(order):
+            self._note_reaction(order)
+            error = HostError(f"the size of {order.pool.label} cannot be had; its VG goes on")
+            self._bulkheads.failed(Stage.POLL, order.pool.device_name, error)
+        self.reread(order.vg_name)
+        self._on_end("")
 
-    @contextmanager
-    def _verifying(self, order: Order) -> Iterator[None]:
-        """Mark that no lvextend of the order runs: if this hangs, it loses the VG to others."""
-        vg_name = order.pool.vg_name
-        with self._changed:
-            if self._has_slot(order):
-                self._verifying_since[vg_name] = self._clock()
-        try:
-            yield
-        finally:
-            with self._changed:
-                if self._has_slot(order):
-                    self._verifying_since.pop(vg_name, None)
+    def _charge(self, order: Order) -> None:
+        """Count as taken what an lvextend may have taken whose outcome nobody knows."""
+        rules = autoextend.rules_of(order.snapshot.lvm_version)
+        if order.has_run and self._collection.update_account(
+            order.pool.label,
+            lambda pool, group: if_carried_out(pool, group, order.decision, rules),
+        ):
+            self._estimated_since[order.vg_name] = self._clock()
 
-    def _has_slot(self, order: Order) -> bool:
-        return self._extending.get(order.pool.vg_name) is order
+    def _note_reaction(self, order: Order) -> None:
+        self._judge.note_reaction(order.vg_name, self._clock() - order.decided_at)
 
     def _attempt(self, order: Order) -> Attempt | None:
         """Extend, verify and remember; None if the pool has changed since the decision.
 
         Raises HostError.
         """
-        pool, decision = order.pool, order.decision
-        record = self._judge.record(pool)
+        pool, decision, record = order.pool, order.decision, order.record
         before = self._status_before(order)
         if before is None:
             record.wait_until = self._clock() + SUPERSEDED_SECONDS
             return None
-        self._note_takeover(order, record)
+        self._note_takeover(order)
         attempt = self._extender.extend(
             pool.label,
             decision,
             before=before,
-            read_status=lambda: self._status_after(order),
-            on_start=lambda: self._tell_start(order),
-            on_stuck=lambda: self._tell_stuck(order),
+            watch=Watch(
+                read_status=lambda: self._status_after(order),
+                on_start=lambda: self._tell_start(order),
+                verifying=lambda: self._slots.verifying(order),
+                may_repeat=lambda: self._slots.has(order),
+            ),
         )
-        self._remember(order, attempt, record)
+        self._remember(order, attempt)
         return attempt
 
     def _status_before(self, order: Order) -> PoolStatus | None:
@@ -276,43 +253,44 @@ class Workers:
         if decided_on is None or not pool.is_by_kernel or is_recent:
             return decided_on
         with self._bulkheads.contain(Stage.POLL, pool.device_name):
-            with self._verifying(order):
+            with self._slots.verifying(order):
                 present = self._collection.pool_status(pool)
             is_same = present is not None and present.sizes == decided_on.sizes
-            return present if is_same and self._has_slot(order) else None
+            return present if is_same and self._slots.has(order) else None
         # The kernel could be asked a moment ago.
-        return decided_on if self._has_slot(order) else None
+        return decided_on if self._slots.has(order) else None
 
     def _status_after(self, order: Order) -> PoolStatus | None:
         """Return what the kernel shows, or LVM if the kernel cannot be asked."""
         pool = order.pool
-        with self._verifying(order):
+        for _ in range(ASK_TIMES):
             with self._bulkheads.contain(Stage.POLL, pool.device_name):
                 return self._collection.pool_status(pool)
-            self._collection.refresh_group(pool.vg_name)
-            account = self._collection.account(pool.label)
-            return account[0].status if account else None
+        self._collection.refresh_group(pool.vg_name)
+        account = self._collection.account(pool.label)
+        return account[0].status if account else None
 
-    def _note_takeover(self, order: Order, record: PoolRecord) -> None:
+    def _note_takeover(self, order: Order) -> None:
+        record = order.record
         if self._judge.is_takeover(order.pool) and not record.is_taken_over:
             record.is_taken_over = True
             record.taken_over_from = order.snapshot.dmeventd.pid
             record.takeovers += 1
             record.is_takeover_untold = True
 
-    def _remember(self, order: Order, attempt: Attempt, record: PoolRecord) -> None:
+    def _remember(self, order: Order, attempt: Attempt) -> None:
         """Count an attempt, and update LVM's account; a failure is latched."""
+        record, status = order.record, attempt.status
         self.durations = add(self.durations, attempt.duration_seconds)
         record.count(attempt, wall=self._judge.clocks.wall())
-        account = self._collection.account(order.pool.label)
-        has_grown = any(outcome.has_grown for outcome in attempt.outcomes)
-        if attempt.status and account and has_grown:
+        if status and any(outcome.has_grown for outcome in attempt.outcomes):
             rules = autoextend.rules_of(order.snapshot.lvm_version)
-            self._collection.take_account(
-                *after_extension(*account, attempt.status, attempt, rules)
-            )
-            self._estimated_since[order.pool.vg_name] = self._clock()
-            record.note_own_sizes(attempt.status)
+            if self._collection.update_account(
+                order.pool.label,
+                lambda pool, group: after_extension(pool, group, status, attempt, rules),
+            ):
+                self._estimated_since[order.vg_name] = self._clock()
+            record.note_own_sizes(status)
         if attempt.failures:
             failure = min(outcome.failure or Failure.REFUSED for outcome in attempt.failures)
             self._close_latch(order, failure, attempt.message)
@@ -323,34 +301,36 @@ class Workers:
         """Count and latch an extension that could not be started, or not be verified."""
         is_hosts = isinstance(error, HostError)
         failure = Failure.UNREADABLE if is_hosts else Failure.INTERNAL_ERROR
-        self._judge.record(order.pool).note_failure(order.decision, failure)
+        order.record.note_failure(order.decision, failure)
         self._close_latch(order, failure, str(error) if is_hosts else repr(error))
 
     def _close_latch(self, order: Order, failure: Failure, detail: str) -> None:
         """Hold back a repetition; what has changed is known when LVM has been read again."""
-        record = self._judge.record(order.pool)
+        record = order.record
+        group = order.snapshot.volume_group(order.vg_name)
         record.latch = Latch.close(
             failure,
             quote(detail),
-            circumstances(order.pool, order.group),
+            circumstances(order.pool, group),
             now=self._clock(),
             last=record.latch,
         )
         record.is_latch_unsettled = True
 
     def _tell_stuck(self, order: Order) -> None:
-        self._judge.record(order.pool).note_failure(order.decision, Failure.STUCK)
+        order.record.note_failure(order.decision, Failure.STUCK)
         self._log.error("lvextend_stuck", **plan(order.pool, order.decision))
 
     def _tell_start(self, order: Order) -> None:
         """Log that an lvextend has begun; while writers wait, it is tried again and again."""
+        order.has_run = True
         if self._throttle.is_due(("try", order.pool.label), order.decision.extensions):
             self._log.info("extending", **plan(order.pool, order.decision))
 
     def _tell(self, order: Order, attempt: Attempt | None, error: Exception | None) -> None:
         """Log an attempt, unless it has failed just as the last one did; call the hook."""
         pool, decision, label = order.pool, order.decision, order.pool.label
-        record = self._judge.record(pool)
+        record = order.record
         if record.is_takeover_untold:
             record.is_takeover_untold = False
             after = self._judge.rules.takeover_after_seconds

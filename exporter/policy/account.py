@@ -14,6 +14,7 @@ from exporter.autoextend import NEWEST, Rules
 from exporter.model import (
     METADATA_BLOCK_BYTES,
     Attempt,
+    Decision,
     Device,
     LvmPool,
     PhysicalVolume,
@@ -42,8 +43,32 @@ def after_extension(
         if not outcome.failure
     }
     room = Room(pool=pool, group=group, limits=Limits(), rules=rules)
-    data = max(room.data_extents, _extents(status, Device.DATA, sizes, pool, group))
-    metadata = max(room.metadata_extents, _extents(status, Device.METADATA, sizes, pool, group))
+    return _resized(
+        room,
+        _extents(status, Device.DATA, sizes, pool, group),
+        _extents(status, Device.METADATA, sizes, pool, group),
+    )
+
+
+def if_carried_out(
+    pool: LvmPool, group: VolumeGroup, decision: Decision, rules: Rules = NEWEST
+) -> tuple[LvmPool, VolumeGroup]:
+    """Return a pool and its VG as they are if an extension has been carried out whole.
+
+    So much the next extension in the VG must leave alone while nobody can tell.
+    """
+    room = Room(pool=pool, group=group, limits=Limits(), rules=rules)
+    sizes = {extension.device: extension.extents for extension in decision.extensions}
+    data = sizes.get(Device.DATA, 0)
+    # Unless the command names a size, LVM raises the metadata with the data.
+    metadata = sizes.get(Device.METADATA) or room.metadata_extents_for(data)
+    return _resized(room, data, metadata)
+
+
+def _resized(room: Room, data: int, metadata: int) -> tuple[LvmPool, VolumeGroup]:
+    """Return a pool and its VG with LVs of so many extents; none becomes smaller."""
+    pool, group = room.pool, room.group
+    data, metadata = max(room.data_extents, data), max(room.metadata_extents, metadata)
     taken = (data - room.data_extents) * pool.data_areas // pool.data_stripes
     if metadata > room.metadata_extents:
         taken += room.metadata_cost(metadata)

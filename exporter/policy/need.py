@@ -17,6 +17,9 @@ PERSISTENCE = 4.0
 # For a writer that becomes faster, an lvextend that is slower than the last ones, and the pause
 # until the next look at the pool.
 MARGIN = 1.5
+# Up to here the time of an lvextend is planned with whoever writes; a longer one, which may
+# have waited for a lock, only as far as the writer is expected to last.
+QUICK_SECONDS = 2.0
 
 
 class Outlook(Struct, frozen=True, kw_only=True):
@@ -41,29 +44,34 @@ class Outlook(Struct, frozen=True, kw_only=True):
         takes effect after E; the next one can be decided then, and takes effect after 2 E.
         So the bytes A that are added now must satisfy F + A >= R * 2 * E * MARGIN. Nothing is
         added while F >= R * max(horizon / 2, E * MARGIN): then a later decision is in time,
-        and what is added lasts until then.
+        and what is added lasts until then. Of an E above QUICK_SECONDS so much counts that
+        2 * E * MARGIN is as long as the rate is expected to last.
         A device that is extended for its threshold gets as much in the same command: every
         extension suspends the pool, so fewer are better.
         """
         rate = self.bytes_per_second.get(device, 0.0)
         free = usage.total_bytes - usage.used_bytes
-        notice = max(self.horizon_seconds / 2, self.reaction_seconds * MARGIN)
+        notice = max(self.horizon_seconds / 2, self._reaction_seconds(device) * MARGIN)
         if not is_over and free >= rate * notice:
             return 0
         return max(0, math.ceil(rate * self._seconds_ahead(device)) - free)
 
-    @property
-    def _least_seconds(self) -> float:
-        return 2 * self.reaction_seconds * MARGIN
+    def _reaction_seconds(self, device: Device) -> float:
+        longest = self._lasts_seconds(device) / (2 * MARGIN)
+        return min(self.reaction_seconds, max(QUICK_SECONDS, longest))
+
+    def _lasts_seconds(self, device: Device) -> float:
+        """Return for how many seconds the present rate is expected to last."""
+        return PERSISTENCE * self.lasted_seconds.get(device, math.inf)
 
     def _seconds_ahead(self, device: Device) -> float:
-        """Return for how many seconds the present rate is expected to last.
+        """Return for how many seconds an extension should last.
 
         A short burst is not expected to last for the whole horizon; but whatever the horizon,
         what is added must outlast the next extension.
         """
-        lasted = self.lasted_seconds.get(device, math.inf)
-        return max(self._least_seconds, min(self.horizon_seconds, PERSISTENCE * lasted))
+        least = 2 * self._reaction_seconds(device) * MARGIN
+        return max(least, min(self.horizon_seconds, self._lasts_seconds(device)))
 
 
 NOTHING_EXPECTED = Outlook(bytes_per_second={}, reaction_seconds=0.0, horizon_seconds=0.0)

@@ -177,13 +177,16 @@ class Room(Struct, frozen=True, kw_only=True):
         areas = (size - self.data_extents) * self.pool.data_areas // self.pool.data_stripes
         if metadata_named:
             return areas
-        metadata = autoextend.metadata_extents_for(
+        return areas + self.metadata_cost(self.metadata_extents_for(size))
+
+    def metadata_extents_for(self, size: int) -> int:
+        """Return the least metadata LV that LVM gives to a data LV this large."""
+        return autoextend.metadata_extents_for(
             size,
             extent_bytes=self.group.extent_bytes,
             chunk_bytes=self.pool.chunk_bytes,
             rules=self.rules,
         )
-        return areas + self.metadata_cost(metadata)
 
     def _is_allowed(self, size: int) -> bool:
         limit = self.limits.max_size_bytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.extend import Extender
+from exporter.extend import Extender, Watch
 from exporter.model import Decision, Device, Extension, Reason
 from exporter.policy import after_extension
 from exporter.simulation import PoolSpec
@@ -61,9 +61,7 @@ def test_the_account_is_lvms_own_or_more_careful(
         "vg/pool",
         Decision(reason=Reason.EXTEND, extensions=extensions),
         before=pool.status,
-        read_status=lambda: guarded.collection.pool_status(pool),
-        on_start=lambda: None,
-        on_stuck=lambda: None,
+        watch=Watch(read_status=lambda: guarded.collection.pool_status(pool)),
     )
     assert attempt.status is not None
     estimated, vg = after_extension(pool.lvm, group, attempt.status, attempt)

@@ -8,7 +8,7 @@ import pytest
 
 from exporter.command import Output, Running
 from exporter.errors import CommandMissingError, HostError
-from exporter.extend import Extender, argv_lvextend
+from exporter.extend import Extender, Watch, argv_lvextend
 from exporter.model import (
     Attempt,
     Decision,
@@ -97,9 +97,7 @@ def extend(lvextend: Lvextend, before: PoolStatus, after: PoolStatus | None) -> 
         "docker/thinpool",
         BOTH,
         before=before,
-        read_status=lambda: after,
-        on_start=lambda: None,
-        on_stuck=lambda: None,
+        watch=Watch(read_status=lambda: after),
     )
 
 
@@ -159,7 +157,7 @@ def test_somebody_else_may_have_been_first() -> None:
     assert not attempt.failures
 
 
-def test_a_slow_lvextend_is_told_once_and_waited_for() -> None:
+def test_a_slow_lvextend_is_waited_for() -> None:
     """It is never killed."""
     told = []
     lvextend = Lvextend(waits=3)
@@ -168,12 +166,12 @@ def test_a_slow_lvextend_is_told_once_and_waited_for() -> None:
         "docker/thinpool",
         BOTH,
         before=status(125, 2),
-        read_status=lambda: status(150, 3),
-        on_start=lambda: told.append("started"),
-        on_stuck=lambda: told.append("stuck"),
+        watch=Watch(
+            read_status=lambda: status(150, 3), on_start=lambda: told.append("started")
+        ),
     )
 
-    assert told == ["started", "stuck"]
+    assert told == ["started"]
     assert not attempt.failures
 
 
@@ -215,9 +213,7 @@ def extend_beside(
         "docker/thinpool",
         BOTH,
         before=before,
-        read_status=lambda: next(left),
-        on_start=lambda: None,
-        on_stuck=lambda: None,
+        watch=Watch(read_status=lambda: next(left)),
     )
 
 
