@@ -18,7 +18,6 @@ from tests.chaos.scenario import (
     assert_calm,
     grows,
     observe,
-    with_deadline,
     with_guard,
 )
 from tests.chaos.seams import busiest
@@ -81,32 +80,6 @@ def test_a_disk_that_hangs_on_a_host_without_threads_costs_no_other_pool(
         grows(host, service, "b/pool", to_ratio=0.9, seconds=STEP_OVER_SECONDS + 1.0)
         assert service.is_running, service.ended
         threads.are_refused = False
-
-
-@pytest.mark.parametrize(
-    "faults",
-    [
-        [hang("kernel.device", "a-pool")],
-        [
-            Fault(call="kernel.device", target="a-pool", effect=Effect.FAIL, error="EIO"),
-            hang("runner.run", "lvs"),
-        ],
-    ],
-    ids=["kernel", "lvs"],
-)
-def test_a_size_that_cannot_be_had_does_not_keep_a_vg(
-    host: ChaosHost, board: Board, faults: list[Fault]
-) -> None:
-    """A pool was extended, and nobody tells how large it is; its neighbour fills."""
-    host.make_pool("a/other")
-    with Service(host, with_deadline(QUICK, 30.0), board=board) as service:
-        service.settle()
-        put = [board.put(fault) for fault in faults]
-        host.fill_to("a/pool", 0.9)
-        service.wait(lambda: bool(put[-1].hits), what="its size is asked for")
-        grows(host, service, "a/other", to_ratio=0.9, seconds=STEP_OVER_SECONDS + 1.0)
-        told = [str(fields["error"]) for fields in service.log.events("failed")]
-        assert any("its VG goes on" in line for line in told), told
 
 
 BESIDE = (

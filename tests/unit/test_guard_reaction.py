@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.guard.judge import REACTIONS_LAST_SECONDS, Judge
+from exporter.guard.judge import (
+    LEAST_GUESS_SECONDS,
+    MOST_GUESS_SECONDS,
+    OUTLIER,
+    REACTIONS_LAST_SECONDS,
+    Judge,
+)
 from exporter.guard.rules import Clocks, Rules
 
 
@@ -32,27 +38,38 @@ def judge(time: Time, *, lvm_seconds: float | None = None) -> Judge:
 
 
 def test_a_lock_in_one_vg_is_no_reason_to_hurry_in_another(time: Time) -> None:
-    """Its lvextend has waited for a lock; the other VG's have been quick."""
+    """Its lvextends have waited for a lock; the other VG's have been quick."""
     known = judge(time)
-    known.note_reaction("slow", 60.0)
+    for seconds in (60.0, 61.0):
+        known.note_reaction("slow", seconds)
     known.note_reaction("quick", 0.3)
 
-    assert known.reaction_seconds("slow") == 60.0
+    assert known.reaction_seconds("slow") == 61.0
     assert known.reaction_seconds("quick") == 0.3
 
 
 def test_the_slowest_within_an_hour_counts(time: Time) -> None:
-    """After that, what they usually take."""
+    """After that it is forgotten, and so is the VG itself."""
     known = judge(time)
-    for seconds in (0.2, 5.0, 0.4):
+    for seconds in (0.4, 1.5, 0.5):
         known.note_reaction("vg", seconds)
-    assert known.reaction_seconds("vg") == 5.0
+    assert known.reaction_seconds("vg") == 1.5
 
     time.now += REACTIONS_LAST_SECONDS + 1
-    assert known.reaction_seconds("vg") == 0.4
-
+    assert known.reaction_seconds("vg") == LEAST_GUESS_SECONDS
     known.note_reaction("vg", 0.3)
     assert known.reaction_seconds("vg") == 0.3
+
+
+def test_one_that_waited_for_a_lock_counts_little(time: Time) -> None:
+    """A first one as much as a guess may, a later one by what is usual in its VG."""
+    known = judge(time)
+    known.note_reaction("vg", 60.0)
+    assert known.reaction_seconds("vg") == MOST_GUESS_SECONDS
+    known.note_reaction("vg", 0.3)
+    assert known.reaction_seconds("vg") == MOST_GUESS_SECONDS
+    known.note_reaction("vg", 3.0)
+    assert known.reaction_seconds("vg") == OUTLIER * 3.0
 
 
 def test_a_vg_without_an_extension_goes_by_the_others(time: Time) -> None:
@@ -60,9 +77,12 @@ def test_a_vg_without_an_extension_goes_by_the_others(time: Time) -> None:
     known = judge(time, lvm_seconds=1.0)
     assert known.reaction_seconds("new") == 1.0
 
-    for name, seconds in (("a", 0.2), ("b", 60.0), ("c", 0.5)):
+    for name, seconds in (("a", 0.4), ("b", 60.0), ("c", 0.5)):
         known.note_reaction(name, seconds)
     assert known.reaction_seconds("new") == 0.5
+    for name in "ac":
+        known.forget_all_but({"b/pool"})
+        assert known.reaction_seconds(name) == MOST_GUESS_SECONDS
 
 
 @pytest.mark.parametrize(("lvm", "guess"), [(None, 0.25), (0.01, 0.25), (1.0, 1.0), (9.0, 2.0)])

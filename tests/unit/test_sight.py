@@ -12,7 +12,7 @@ from exporter.bulkhead import Bulkheads
 from exporter.devmapper import DmDevice, DmStatus, status_of
 from exporter.errors import KernelError
 from exporter.guard.pace import pause_seconds
-from exporter.guard.sight import SeenPool, Sight
+from exporter.guard.sight import MAX_MUTE_DEVICES, SeenPool, Sight
 from exporter.model import Device, Reason, Stage
 from exporter.simulation import ManualClock
 from tests.fakes import FakeLog
@@ -390,3 +390,39 @@ def test_looks_are_never_closer_than_the_shortest_pause() -> None:
     seen = filled(5999, 6999, 7999, every=0.1)
 
     assert pause_seconds(seen, Reason.BELOW_THRESHOLD, 1.0) == 0.03
+
+
+def test_a_disk_under_many_pools_takes_no_more_threads_than_some() -> None:
+    """Each device that does not answer keeps one; other VGs are read as ever."""
+    many = [
+        replace(POOL, name=f"docker-pool{number}", number=f"253:{number}", uuid=f"LVM-{number}")
+        for number in range(10, 12 + MAX_MUTE_DEVICES)
+    ]
+    other = replace(POOL, name="data-pool", number="253:5", uuid="LVM-other")
+    kernel, sight, _ = seeing(*many, other)
+    sight.mute.update(device.name for device in many[:MAX_MUTE_DEVICES])
+
+    sight.look(is_all=True)
+    assert kernel.asked == ["data-pool"]
+
+    sight.mute.discard(many[0].name)
+    sight.look(is_all=True)
+    waiting = {device.name for device in many[1:MAX_MUTE_DEVICES]}
+    assert set(kernel.asked) == {device.name for device in [*many, other]} - waiting
+
+
+def test_a_new_device_under_the_name_of_one_that_hangs_is_unread() -> None:
+    """Nobody says that it is inactive."""
+    kernel, sight, clock = seeing(ROOT, POOL)
+    sight.mute.add(POOL.name)
+    kernel.present = [ROOT, replace(POOL, number="253:9", uuid="LVM-new")]
+    sight.list_devices()
+
+    reading = sight.reading()
+    assert reading is not None
+    assert [problem.subject for problem in reading.problems] == [POOL.name]
+
+    sight.mute.discard(POOL.name)
+    clock.now += 60
+    sight.list_devices()
+    assert [pool.dm_uuid for pool in sight.kernel_pools()] == ["LVM-new"]
