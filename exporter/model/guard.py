@@ -57,6 +57,7 @@ class Decision(Struct, frozen=True, kw_only=True):
     reason: Reason
     extensions: tuple[Extension, ...] = ()
     detail: str = ""
+    is_data_alone: bool = False  # LVM makes no device for it, and need not wait for udev
 
     @property
     def is_over_threshold(self) -> bool:

@@ -154,11 +154,13 @@ def _decision(room: Room, metadata: Extension | None, data: Extension | None) ->
     possible = tuple(extension for extension in wanted if extension.added_bytes)
     if not possible:
         return Decision(reason=_why_nothing(room, metadata, data))
+    reason = Reason.EXTEND
     if any(extension.is_clamped for extension in wanted):
-        return Decision(reason=Reason.EXTEND_CLAMPED, extensions=possible)
-    if all(extension.is_anticipated for extension in possible):
-        return Decision(reason=Reason.EXTEND_ANTICIPATED, extensions=possible)
-    return Decision(reason=Reason.EXTEND, extensions=possible)
+        reason = Reason.EXTEND_CLAMPED
+    elif all(extension.is_anticipated for extension in possible):
+        reason = Reason.EXTEND_ANTICIPATED
+    is_data_alone = possible == (data,) and room.is_data_alone(possible[0].extents)
+    return Decision(reason=reason, extensions=possible, is_data_alone=is_data_alone)
 
 
 def _why_nothing(room: Room, metadata: Extension | None, data: Extension | None) -> Reason:

@@ -22,6 +22,7 @@ from exporter.model import Device, Extension, LvmPool, VolumeGroup
 NO_LIMIT = 2**32  # LVM counts extents in 32 bits
 # The areas of these hold copies, so LVM does not round their size to whole stripes.
 COPIES = frozenset({"raid1", "mirror"})
+PLAIN_SEGMENTS = frozenset({"linear", "striped"})
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -186,6 +187,18 @@ class Room(Struct, frozen=True, kw_only=True):
             extent_bytes=self.group.extent_bytes,
             chunk_bytes=self.pool.chunk_bytes,
             rules=self.rules,
+        )
+
+    def is_data_alone(self, size: int) -> bool:
+        """Whether LVM makes no device when it makes the data LV this large.
+
+        It makes one for a spare that there was none of, when the metadata grows, and for a pool
+        that is active only by its volumes. Of segments with parts of their own nobody knows.
+        """
+        return (
+            self.pool.is_active is True
+            and self.pool.data_segment_type in PLAIN_SEGMENTS
+            and self.metadata_extents_for(size) <= self.metadata_extents
         )
 
     def _is_allowed(self, size: int) -> bool:
