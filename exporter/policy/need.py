@@ -20,6 +20,8 @@ MARGIN = 1.5
 # Up to here the time of an lvextend is planned with whoever writes; a longer one, which may
 # have waited for a lock, only as far as the writer is expected to last.
 QUICK_SECONDS = 2.0
+# However quick lvextend is: each extension suspends the pool, and the next may be a slow one.
+LEAST_AHEAD_SECONDS = 1.5
 
 
 class Outlook(Struct, frozen=True, kw_only=True):
@@ -70,8 +72,9 @@ class Outlook(Struct, frozen=True, kw_only=True):
         A short burst is not expected to last for the whole horizon; but whatever the horizon,
         what is added must outlast the next extension.
         """
-        least = 2 * self._reaction_seconds(device) * MARGIN
-        return max(least, min(self.horizon_seconds, self._lasts_seconds(device)))
+        expected = max(LEAST_AHEAD_SECONDS, self._lasts_seconds(device))
+        reactions = 2 * self._reaction_seconds(device) * MARGIN
+        return max(reactions, min(self.horizon_seconds, expected))
 
 
 NOTHING_EXPECTED = Outlook(bytes_per_second={}, reaction_seconds=0.0, horizon_seconds=0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import pytest
+from msgspec.structs import replace
 
 from exporter.command import Output, Running
 from exporter.errors import CommandMissingError, HostError
@@ -99,6 +100,16 @@ def extend(lvextend: Lvextend, before: PoolStatus, after: PoolStatus | None) -> 
         before=before,
         watch=Watch(read_status=lambda: after),
     )
+
+
+def test_nobody_waits_for_udev_where_no_device_is_made() -> None:
+    """The option stands before the sizes; without it LVM waits."""
+    alone = replace(BOTH, extensions=BOTH.extensions[-1:], is_data_alone=True)
+
+    argv = argv_lvextend("/sbin/lvm", "docker/thinpool", alone)
+
+    assert argv[:4] == ("/sbin/lvm", "lvextend", "--noudevsync", "-l")
+    assert "--noudevsync" not in argv_lvextend("/sbin/lvm", "docker/thinpool", BOTH)
 
 
 def test_both_sizes_are_absolute_and_go_in_one_command() -> None:

@@ -19,6 +19,7 @@ from exporter.model import (
     VolumeGroup,
 )
 from exporter.policy import Limits, Outlook, authorise, decide, next_steps
+from exporter.policy.room import Room
 from tests.factories import (
     DATA_EXTENTS,
     EXTENT_BYTES,
@@ -578,7 +579,13 @@ def test_lvs_serves_while_the_kernel_gives_no_status(
 @pytest.mark.parametrize(
     ("lasted", "reaction", "seconds"),
     [
-        *[(0.25, 0.1, 1.0), (0.25, 0.8, 2.4), (2.0, 0.1, 8.0), (3.0, 0.1, 10.0)],
+        *[
+            (0.25, 0.1, 1.5),
+            (0.5, 0.1, 2.0),
+            (0.25, 0.8, 2.4),
+            (2.0, 0.1, 8.0),
+            (3.0, 0.1, 10.0),
+        ],
         # An lvextend that waits for a lock: with what a burst of its length writes.
         *[(60.0, 30.0, 90.0), (0.25, 60.0, 6.0), (5.0, 60.0, 20.0), (60.0, 60.0, 180.0)],
     ],
@@ -686,3 +693,40 @@ def test_part_of_a_striped_pool_fits_wherever_the_metadata_goes() -> None:
 
     assert by_device(decision).keys() == {Device.METADATA}
     assert decision.reason is Reason.EXTEND_CLAMPED
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_alone"),
+    [
+        ({}, True),
+        ({"data_segment_type": "striped", "data_stripes": 2, "data_areas": 2}, True),
+        ({"data_segment_type": "raid1"}, False),
+        ({"data_segment_type": None}, False),
+        ({"is_active": False}, False),
+        ({"is_active": None}, False),
+        ({"metadata_size_bytes": 4 * MIB, "chunk_bytes": 64 * 1024}, False),
+    ],
+    ids=str,
+)
+def test_lvextend_waits_for_udev_where_it_may_make_a_device(
+    changes: dict[str, object], *, is_alone: bool
+) -> None:
+    """Not for a data LV alone.
+
+    With the metadata, which LVM raises by itself for much data, goes the spare. A pool that is
+    inactive is made active, and parts of parts are LVM's business.
+    """
+    lvm = make_lvm_pool(**changes)
+    room = Room(pool=lvm, group=group_with(10_000), limits=NO_LIMITS)
+
+    assert room.is_data_alone(room.data_extents + 100) is is_alone
+
+
+def test_a_decision_tells_whether_data_grows_alone() -> None:
+    """By name, and not beside metadata."""
+    data = decide(pool_used(0.9), group_with(10_000), NO_LIMITS)
+    both = decide(pool_used(0.9, 0.9), group_with(10_000), NO_LIMITS)
+
+    assert data.is_data_alone
+    assert len(both.extensions) == 2
+    assert not both.is_data_alone

@@ -69,6 +69,42 @@ def filled(booted: Machine) -> Filled:
     return Filled(booted, before, totals(booted))
 
 
+def udev_facts(machine: Machine) -> list[str]:
+    """Read what udev knows of the pool's devices, their links, and cookies that are left."""
+    names = "$(dmsetup ls -o devname | sed -n 's/^\\(docker[^ ]*\\).*/\\1/p' | sort)"
+    known = f"for name in {names}; do udevadm info --query=property /dev/mapper/$name; done"
+    links = "ls -l /dev/docker /dev/mapper | sed 's/.* //'"
+    facts = f"{{ dmsetup udevcookies; {links}; {known}; }}"
+    # Links stand in any order. The others tell of the last event, here the writer's.
+    unlike = "DEVLINKS\\|SEQNUM\\|USEC\\|DM_ACTIVATION"
+    text = machine.run(f"udevadm settle; {facts} | grep -v '{unlike}' | sort").stdout
+    return text.splitlines()
+
+
+@pytest.mark.every_release
+def test_udev_knows_as_much_without_being_waited_for(machine: Machine) -> None:
+    """Extension after extension, each while udev follows the one before."""
+    scenarios.mask_dmeventd(machine)
+    pool = scenarios.make_pool(machine, Pool(chunk="512K"))
+    device = scenarios.make_volume(machine, pool)
+    before = udev_facts(machine)
+    assert f"DEVNAME={machine.run(('readlink', '-f', device)).stdout.strip()}" in before
+
+    with running(machine) as guest:
+        guest.wait_for(60, "thinpool_guard_responsible", 1, **POOL)
+        assert scenarios.fill(machine, device, 420).returncode == 0
+        wait_until(
+            lambda: len(guest.events("pool_extended")) > 1,
+            deadline_seconds=60,
+            what="it is extended again and again",
+        )
+        assert not guest.events("extend_failed")
+
+    archived = machine.run("grep -h ^description /etc/lvm/archive/docker_*").stdout
+    assert archived.count("--noudevsync") >= 2, archived
+    assert udev_facts(machine) == before
+
+
 @pytest.mark.every_release
 @pytest.mark.parametrize("absence", ABSENCES)
 def test_grows_exactly_as_lvm_would_have(filled: Filled, absence: str) -> None:
