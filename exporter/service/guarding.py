@@ -34,7 +34,7 @@ SAVE_SECONDS = 1.0
 MAX_LOOPS = 64  # each but two waits for a disk
 # Between two looks at whether the loop waits for a disk, once it has: under that disk there
 # may be more pools.
-HASTY_SECONDS, HASTY_LOOKS = 0.25, 8
+HASTY_SECONDS, HASTY_LOOKS = 0.05, 40
 
 Publish = Callable[[Snapshot], None]
 Part = Callable[[], "str | None"]

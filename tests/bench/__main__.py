@@ -7,6 +7,7 @@
 `python -m tests.bench start` how long the program takes to begin and to end; `python -m
 tests.bench units` does that, and weighs both processes, under the units in the machine.
 `python -m tests.bench volumes` times a reading of a thousand thin volumes.
+`python -m tests.bench udev` times lvextend with and without waiting for udev.
 `python -m tests.bench race` counts how often a writer at full speed fills a small pool before
 it is extended, by dmeventd or by the guard; `race --help` tells its flags.
 """
@@ -21,7 +22,7 @@ from pathlib import Path
 from tests.bench import start, units
 from tests.bench.abuse import abuse
 from tests.bench.fleet import fleet
-from tests.bench.guard import figures, race
+from tests.bench.guard import figures, race, udev
 from tests.bench.guard.table import table
 from tests.bench.host import yardstick_seconds
 from tests.bench.volumes import volumes
@@ -36,6 +37,7 @@ ALONE: dict[str, Callable[[], bool]] = {
     "abuse": abuse.measure,
     "fleet": fleet.measure,
     "start": start.measure,
+    "udev": udev.measure,
     "units": units.measure,
     "volumes": volumes.measure,
 }

@@ -84,7 +84,7 @@ def run(
     with (
         sides.fresh_pool(machine, pool) as device,
         _protected(machine, side, pool),
-        _busy(machine, is_busy=course.guest == BUSY),
+        busy(machine, is_busy=course.guest == BUSY),
         _traced(machine, keep.out / f"{stem}.trace" if keep.traces else None),
     ):
         machine.run(f"rm -f {ARCHIVE}/*")
@@ -165,7 +165,7 @@ def _guarded(machine: Machine, lines: Sequence[str], pool: Pool) -> Iterator[Non
 
 
 @contextmanager
-def _busy(machine: Machine, *, is_busy: bool) -> Iterator[None]:
+def busy(machine: Machine, *, is_busy: bool) -> Iterator[None]:
     """Keep every core busy at normal priority, each by a service of its own."""
     with ExitStack() as stack:
         for _ in range(machine.hardware.cpus if is_busy else 0):
