@@ -50,10 +50,11 @@ def argv_lvextend(
     LVM extends and commits the metadata first. Naming its size also keeps LVM from
     choosing another one by itself.
 
-    LVM waits until udev has followed each of its changes, which takes as long as all the rest,
-    and on a busy host four times as long; meanwhile nothing else can extend in the VG. No one
-    needs that wait where no device is made: udev's flags are the same without it.
-    Source: lvm2 2.02.98 to 2.03.39, libdm/libdm-common.c, dm_task_set_cookie, and
+    LVM waits until udev has handled each of its changes. That takes about as long as the rest
+    of the command, and on a busy host longer (`python -m tests.bench udev`). Meanwhile nothing
+    else can extend in the VG. Where no device is made, the wait is not needed: udev gets the
+    same flags without it.
+    Source: lvm2 2.02.98, 2.03.16 and 2.03.39, libdm/libdm-common.c, dm_task_set_cookie, and
     lib/metadata/lv_manip.c, lv_resize.
     """
     argv = [lvm, "lvextend", *manner.options]

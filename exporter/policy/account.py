@@ -55,7 +55,7 @@ def if_carried_out(
 ) -> tuple[LvmPool, VolumeGroup]:
     """Return a pool and its VG as they are if an extension has been carried out whole.
 
-    So much the next extension in the VG must leave alone while nobody can tell.
+    While nobody knows whether it was, the next extension in the VG must leave that room free.
     """
     room = Room(pool=pool, group=group, limits=Limits(), rules=rules)
     sizes = {extension.device: extension.extents for extension in decision.extensions}

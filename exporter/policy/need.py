@@ -46,8 +46,8 @@ class Outlook(Struct, frozen=True, kw_only=True):
         takes effect after E; the next one can be decided then, and takes effect after 2 E.
         So the bytes A that are added now must satisfy F + A >= R * 2 * E * MARGIN. Nothing is
         added while F >= R * max(horizon / 2, E * MARGIN): then a later decision is in time,
-        and what is added lasts until then. Of an E above QUICK_SECONDS so much counts that
-        2 * E * MARGIN is as long as the rate is expected to last.
+        and what is added lasts until then. An E above QUICK_SECONDS is cut down
+        until 2 * E * MARGIN is no longer than the rate is expected to last.
         A device that is extended for its threshold gets as much in the same command: every
         extension suspends the pool, so fewer are better.
         """

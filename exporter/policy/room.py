@@ -192,8 +192,8 @@ class Room(Struct, frozen=True, kw_only=True):
     def is_data_alone(self, size: int) -> bool:
         """Whether LVM makes no device when it makes the data LV this large.
 
-        It makes one for a spare that there was none of, when the metadata grows, and for a pool
-        that is active only by its volumes. Of segments with parts of their own nobody knows.
+        When the metadata grows, LVM may make a spare. A pool that is active only through its
+        volumes is activated first. What LVM does for other segment types is not known.
         """
         return (
             self.pool.is_active is True

@@ -1,4 +1,4 @@
-"""An extension of which nobody tells what it has done: its VG goes on, and nothing is lost."""
+"""An extension whose result cannot be read: its VG goes on, and nothing is lost."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def test_the_slowest_within_an_hour_counts(time: Time) -> None:
 
 
 def test_one_that_waited_for_a_lock_counts_little(time: Time) -> None:
-    """A first one as much as a guess may, a later one by what is usual in its VG."""
+    """The first is capped as a guess is, a later one at three times the next slowest."""
     known = judge(time)
     known.note_reaction("vg", 60.0)
     assert known.reaction_seconds("vg") == MOST_GUESS_SECONDS
