@@ -21,7 +21,7 @@ MARGIN = 1.5
 # have waited for a lock, only as far as the writer is expected to last.
 QUICK_SECONDS = 2.0
 # However quick lvextend is: each extension suspends the pool, and the next may be a slow one.
-LEAST_AHEAD_SECONDS = 1.5
+LEAST_AHEAD_SECONDS = 2.0
 
 
 class Outlook(Struct, frozen=True, kw_only=True):
@@ -44,19 +44,20 @@ class Outlook(Struct, frozen=True, kw_only=True):
 
         With F free bytes, a rate of R and a reaction of E seconds: an extension decided now
         takes effect after E; the next one can be decided then, and takes effect after 2 E.
-        So the bytes A that are added now must satisfy F + A >= R * 2 * E * MARGIN. Nothing is
-        added while F >= R * max(horizon / 2, E * MARGIN): then a later decision is in time,
-        and what is added lasts until then. An E above QUICK_SECONDS is cut down
-        until 2 * E * MARGIN is no longer than the rate is expected to last.
+        So the bytes A that are added now must satisfy F + A >= R * 2 * E * MARGIN. They are as
+        many as last for S seconds, S >= 2 * E * MARGIN. Nothing is added while F >= R * S / 2:
+        then a later decision is in time, and each extension adds at least S / 2 seconds. An E
+        above QUICK_SECONDS is cut down until 2 * E * MARGIN is no longer than the rate is
+        expected to last.
         A device that is extended for its threshold gets as much in the same command: every
         extension suspends the pool, so fewer are better.
         """
         rate = self.bytes_per_second.get(device, 0.0)
         free = usage.total_bytes - usage.used_bytes
-        notice = max(self.horizon_seconds / 2, self._reaction_seconds(device) * MARGIN)
-        if not is_over and free >= rate * notice:
+        wanted = math.ceil(rate * self._seconds_ahead(device))
+        if not is_over and free >= wanted / 2:
             return 0
-        return max(0, math.ceil(rate * self._seconds_ahead(device)) - free)
+        return max(0, wanted - free)
 
     def _reaction_seconds(self, device: Device) -> float:
         longest = self._lasts_seconds(device) / (2 * MARGIN)

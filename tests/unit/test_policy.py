@@ -580,7 +580,7 @@ def test_lvs_serves_while_the_kernel_gives_no_status(
     ("lasted", "reaction", "seconds"),
     [
         *[
-            (0.25, 0.1, 1.5),
+            (0.25, 0.1, 2.0),
             (0.5, 0.1, 2.0),
             (0.25, 0.8, 2.4),
             (2.0, 0.1, 8.0),
@@ -601,6 +601,29 @@ def test_a_rate_is_taken_to_go_on_for_four_times_as_long_as_it_has(
 
     added = by_device(decision)[Device.DATA].added_bytes
     assert added == -(-(20_000 * seconds - 9726) // 4) * 4 * MIB
+
+
+@pytest.mark.parametrize("lasted", [0.25, 0.6, 1.5, 30.0])
+@pytest.mark.parametrize("reaction", [0.1, 0.3, 1.0, 2.0])
+def test_a_pool_is_extended_when_half_of_what_an_extension_adds_is_left(
+    lasted: float, reaction: float
+) -> None:
+    """Not before, since each extension suspends the pool; and early enough for the next one."""
+    free = 9726
+    lasts = {Device.DATA: lasted}
+
+    def decided(rate: float) -> Decision:
+        expected = outlook(data=rate, lasted_seconds=lasts, reaction_seconds=reaction)
+        return decide(pool_used(0.5), group_with(1_000_000), NO_LIMITS, outlook=expected)
+
+    seconds = max(2 * reaction * 1.5, min(10.0, max(2.0, 4 * lasted)))
+    at_half = 2 * free / seconds
+
+    assert decided(at_half * 0.99).reason is Reason.BELOW_THRESHOLD
+    extending = decided(at_half * 1.01)
+    assert extending.reason is Reason.EXTEND_ANTICIPATED
+    assert by_device(extending)[Device.DATA].added_bytes >= free * MIB
+    assert free / at_half >= reaction * 1.5
 
 
 def test_a_short_burst_is_given_no_whole_horizon() -> None:
