@@ -9,7 +9,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from itertools import pairwise
 from typing import NamedTuple
 
 from tests.chaos.host import ChaosHost, Growth, Truth
@@ -83,15 +82,18 @@ class Seen:
         return before
 
     def _highest_rate(self) -> float:
+        """Take the mean of any span of one to two windows, as long as these are full."""
+        highest = 0.0
         samples = list(self.samples)
-        gains = (
-            max(
-                (later.truth.used - earlier.truth.used) * later.truth.chunk_bytes,
-                (later.truth.metadata_used - earlier.truth.metadata_used) * 4096,
-            )
-            for earlier, later in pairwise(samples)
-        )
-        return max(gains, default=0) / RATE_WINDOW_SECONDS
+        for place, later in enumerate(samples):
+            for earlier in reversed(samples[:place]):
+                seconds = later.at - earlier.at
+                data = (later.truth.used - earlier.truth.used) * later.truth.chunk_bytes
+                metadata = (later.truth.metadata_used - earlier.truth.metadata_used) * 4096
+                highest = max(highest, max(data, metadata) / max(seconds, RATE_WINDOW_SECONDS))
+                if seconds > 2 * RATE_WINDOW_SECONDS:
+                    break
+        return highest
 
     def since(self, moment: float) -> list[Truth]:
         """List what it was at some time after a moment, and just before it."""
