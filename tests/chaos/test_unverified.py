@@ -64,6 +64,28 @@ def test_a_size_that_cannot_be_had_does_not_keep_a_vg(
         assert any("its VG goes on" in line for line in told), told
 
 
+def test_an_archive_that_cannot_be_looked_at_does_not_keep_a_vg(
+    host: ChaosHost, board: Board
+) -> None:
+    """It lies on a file system that hangs; LVM has just refused, and that is looked into."""
+    host.make_pool("a/other")
+    with Service(host, with_deadline(QUICK, 30.0), board=board) as service:
+        service.settle()
+        archive = board.put(hang("can_archive"))
+        board.put(
+            Fault(
+                call="runner.start",
+                target="a/pool",
+                effect=Effect.GARBAGE,
+                garbage="refused",
+                times=1,
+            )
+        )
+        host.fill_to("a/pool", 0.9)
+        service.wait(lambda: bool(archive.hits), what="the archive is looked at")
+        grows(host, service, "a/other", to_ratio=0.9, seconds=STEP_OVER_SECONDS + 1.0)
+
+
 @pytest.mark.parametrize(
     "faults",
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
@@ -9,7 +10,14 @@ from msgspec import structs
 
 from exporter.collection import Collection
 from exporter.command import Output, Running
-from exporter.model import Collector, Dmeventd, DockerInfo, StorageReading
+from exporter.model import (
+    Collector,
+    Dmeventd,
+    DockerInfo,
+    LvmPool,
+    StorageReading,
+    VolumeGroup,
+)
 from exporter.simulation import ManualClock, PoolSpec, SimulatedHost
 from tests.fakes import MIB, PROGRAMS, docker_host
 
@@ -136,6 +144,34 @@ def test_the_patient_read_again_what_is_being_read() -> None:
 
     first.join(DEADLINE_SECONDS)
     assert read.extents == AFTER
+
+
+def test_accounts_that_are_updated_at_once_lose_nothing() -> None:
+    """Two extensions of a VG can end at the same time, one of which has lost its place."""
+    read = ReadHost()
+    threads, times = 4, 50
+
+    def take_one(pool: LvmPool, group: VolumeGroup) -> tuple[LvmPool, VolumeGroup]:
+        os.sched_yield()  # an update is long enough for another one to begin in it
+        left = group.free_bytes - group.extent_bytes
+        return pool, structs.replace(group, free_bytes=left)
+
+    def take_many() -> None:
+        for _ in range(times):
+            assert read.collection.update_account("docker/thinpool", take_one)
+
+    account = read.collection.account("docker/thinpool")
+    assert account is not None
+    before = account[1]
+    takers = [threading.Thread(target=take_many) for _ in range(threads)]
+    for taker in takers:
+        taker.start()
+    for taker in takers:
+        taker.join(DEADLINE_SECONDS)
+
+    account = read.collection.account("docker/thinpool")
+    assert account is not None
+    assert before.free_bytes - account[1].free_bytes == threads * times * before.extent_bytes
 
 
 def test_a_docker_reading_that_hangs_counts_as_failed_in_time() -> None:
