@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 
+from exporter.devmapper import DmDevice
 from exporter.guard.judge import MOST_GUESS_SECONDS, Judge
 from exporter.guard.rules import Clocks
 from exporter.guard.slots import VERIFYING_LASTS_SECONDS
 from exporter.guard.worker import Workers
 from exporter.simulation import ManualClock, SimulatedHost
-from exporter.sources.device_mapper import DmDevice
 from tests.fakes import LVM_RULES, WORKER_SECONDS, FakeLog, docker_host
 
 
@@ -38,12 +38,14 @@ def test_an_order_that_loses_its_vg_tells_how_long_its_reaction_was() -> None:
         guarded.collection, guarded.extender, judge=judge, log=FakeLog(), on_end=freed.append
     )
     workers.supervise()
-    host.fill("docker/thinpool", 0.85)
+    host.fill("docker/thinpool", 7000)  # of 8,000 chunks
     guarded.collection.refresh_all()
     snapshot = guarded.collection.snapshot()
     (pool,) = snapshot.pools
 
-    workers.extend(pool, judge.judge(pool, snapshot, {}), snapshot)
+    decision = judge.judge(pool, snapshot, {})
+    assert decision.extensions
+    workers.extend(pool, decision, snapshot)
     assert host.is_asked.wait(WORKER_SECONDS)
     clock.now += VERIFYING_LASTS_SECONDS + 1
     workers.supervise()
