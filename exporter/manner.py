@@ -15,9 +15,10 @@ from msgspec import Struct
 
 from exporter.model import Dmeventd
 from exporter.sources.lvm_dialect import Dialect
-from exporter.sources.lvm_hints import NO_HINTS
+from exporter.sources.lvm_settings import HINTS
 
 ENVIRONMENT: Mapping[str, str] = {"LVM_RUN_BY_DMEVENTD": "1"}
+NO_HINTS = f"{HINTS}=none"  # without quotes, as the lvm that is started ahead takes it
 UNMONITORED = "activation{monitoring=0}"
 NO_SUSPENDED = "devices{ignore_suspended_devices=1}"  # as the variable means as well
 # LVM changes no VG that it cannot archive first: a full root file system would end it.

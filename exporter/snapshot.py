@@ -179,11 +179,13 @@ def _failures(states: Mapping[Collector, CollectorState]) -> Iterable[Problem]:
 
 
 def _profile_problems(policies: Policies | None) -> Iterable[Problem]:
-    unreadable = policies.unreadable_profiles if policies else {}
-    return (
-        Problem(subject=f"profile {name}", message=message)
-        for name, message in unreadable.items()
-    )
+    if policies is None:
+        return
+    for fault in policies.faults:
+        yield Problem(subject="lvm.conf", message=fault, is_warning=True)
+    for name, message in policies.unreadable_profiles.items():
+        # It is known what LVM does without it.
+        yield Problem(subject=f"profile {name}", message=message, is_warning=True)
 
 
 class _Merge:

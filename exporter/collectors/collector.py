@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from prometheus_client.core import Metric
 
 from exporter.collectors.families import Labels, Row, gauges
-from exporter.model import CollectorState, Snapshot
+from exporter.model import CollectorState, Problem, Snapshot
 
 STATE: tuple[Row[CollectorState], ...] = (
     Row(
@@ -28,6 +28,16 @@ STATE: tuple[Row[CollectorState], ...] = (
         lambda state: state.succeeded_at,
     ),
 )
+# by `Problem.is_warning`
+KINDS = {"unreadable": False, "warning": True}
+PROBLEMS: tuple[Row[list[Problem]], ...] = (
+    Row(
+        "thinpool_problems",
+        "Things on this host that could not be read or make no sense (unreadable), or of which "
+        "LVM or its configuration warns (warning). thinpool-exporter check names each.",
+        len,
+    ),
+)
 
 
 def families(snapshot: Snapshot) -> Iterator[Metric]:
@@ -36,3 +46,8 @@ def families(snapshot: Snapshot) -> Iterator[Metric]:
         (name.value,): state for name, state in snapshot.collectors.items()
     }
     yield from gauges(STATE, states, ("collector",))
+    kinds: dict[Labels, list[Problem]] = {
+        (kind,): [problem for problem in snapshot.problems if problem.is_warning is is_warning]
+        for kind, is_warning in KINDS.items()
+    }
+    yield from gauges(PROBLEMS, kinds, ("kind",))

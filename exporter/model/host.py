@@ -15,10 +15,14 @@ MAX_METADATA_BYTES = 33161216 // 8 * METADATA_BLOCK_BYTES
 
 
 class Problem(Struct, frozen=True, kw_only=True):
-    """Something that could not be read or makes no sense; `subject` names the thing."""
+    """Something that could not be read or makes no sense; `subject` names the thing.
+
+    `is_warning`: everything was read, and this is what somebody should know of it.
+    """
 
     subject: str
     message: str
+    is_warning: bool = False
 
 
 class Usage(Struct, frozen=True, kw_only=True):
@@ -302,10 +306,14 @@ class Policy(Struct, frozen=True, kw_only=True):
 
 
 class Policies(Struct, frozen=True, kw_only=True):
-    """Policy by profile name ("" without one), and the profiles LVM cannot read."""
+    """Policy by profile name ("" without one), and the profiles LVM cannot read.
+
+    `faults`: settings of lvm.conf's that are of no use, for which LVM takes its defaults.
+    """
 
     by_profile: dict[str, Policy]
     unreadable_profiles: dict[str, str] = {}
+    faults: tuple[str, ...] = ()
     lvm_version: tuple[int, int, int] | None = None
 
 

@@ -184,10 +184,8 @@ def _other_problems(snapshot: Snapshot) -> Iterator[Problem]:
 
 
 def _problem(problem: Problem) -> Finding:
-    # Of a profile it is known what LVM does without it; of anything else nothing is.
-    is_known = problem.subject.startswith("profile ")
     return Finding(
-        severity=Severity.WARNING if is_known else Severity.UNKNOWN,
-        brief="" if is_known else "not everything could be read",
+        severity=Severity.WARNING if problem.is_warning else Severity.UNKNOWN,
+        brief="" if problem.is_warning else "not everything could be read",
         text=f"{shown(problem.subject)}: {shown(problem.message)}",
     )

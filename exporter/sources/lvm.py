@@ -8,12 +8,19 @@ Nothing is taken from a column's position, and nothing here starts dmeventd.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 
 from msgspec import Struct, structs
 
 from exporter.command import Output
-from exporter.errors import CommandFailedError, CommandStuckError, HostError
+from exporter.errors import (
+    CommandFailedError,
+    CommandStuckError,
+    HostError,
+    ParseError,
+    quote,
+)
 from exporter.model import Dmeventd, LvmLayout, Problem
 from exporter.sources import lvm_attr, system_id
 from exporter.sources.lvm_checks import check_lv, whole_sectors
@@ -27,7 +34,6 @@ from exporter.sources.lvm_dialect import (
     Dialects,
     is_refusal,
 )
-from exporter.sources.lvm_hints import without_hints
 from exporter.sources.lvm_layout import make_layout, merge
 from exporter.sources.lvm_report import (
     SEPARATOR,
@@ -41,14 +47,24 @@ from exporter.sources.lvm_report import (
     parse_json,
     parse_named,
 )
+from exporter.sources.lvm_settings import unknown_settings
 from exporter.units import parse_count, quoted
 
 Run = Callable[[Sequence[str]], Output]
 
 UNLOCKED = "--nolocking"
+MAX_LINES = 20  # of one command
+CHATTER = "Logging initialised"  # where lvm.conf asks for it, until LVM has read --config
 # lvm(8), "Valid names". These become arguments of commands: none begins with a hyphen.
 NAME = re.compile(r"[\w+.][\w+.-]{0,127}", re.ASCII)
+FLAGS = {"1": True, "0": False, "-1": None, "": None}
 PERCENT = re.compile(r"100(?:\.0{1,6})?|[0-9]{1,2}(?:\.[0-9]{1,6})?")
+
+
+def _given(value: str) -> str:
+    if not value:
+        raise ValueError("it is blank")
+    return value
 
 
 def _text(value: str) -> str | None:
@@ -63,6 +79,10 @@ def _name(value: str) -> str:
     return name
 
 
+def _given_name(value: str) -> str:
+    return _name(_given(value))
+
+
 def _percent(value: str) -> float | None:
     if value and not PERCENT.fullmatch(value):
         raise ValueError(f"{quoted(value)} is no percentage")
@@ -71,7 +91,9 @@ def _percent(value: str) -> float | None:
 
 def _flag(value: str) -> bool | None:
     """Read a --binary field: 1, 0, or -1 for unknown; blank where it does not apply."""
-    return {"1": True, "0": False, "-1": None, "": None}[value]
+    if value not in FLAGS:
+        raise ValueError(f"{quoted(value)} is no flag")
+    return FLAGS[value]
 
 
 def _count(value: str) -> int:
@@ -84,10 +106,10 @@ def _words(value: str) -> frozenset[str]:
 
 # field: how to read it
 LV_FIELDS: dict[str, Callable[[str], object]] = {
-    "vg_name": _name,
-    "vg_uuid": str,
-    "lv_name": _name,
-    "lv_uuid": str,
+    "vg_name": _given_name,
+    "vg_uuid": _given,
+    "lv_name": _given_name,
+    "lv_uuid": _given,
     "lv_role": _words,
     "lv_size": parse_count,
     "lv_metadata_size": _count,
@@ -105,7 +127,7 @@ LV_FIELDS: dict[str, Callable[[str], object]] = {
     "pool_lv": _name,
     "data_lv": _name,
     "metadata_lv": _name,
-    "segtype": str,
+    "segtype": _given,
     "seg_start_pe": parse_count,
     "stripes": _count,
     "stripe_size": _count,
@@ -114,8 +136,8 @@ LV_FIELDS: dict[str, Callable[[str], object]] = {
     "discards": _text,
 }
 VG_FIELDS: dict[str, Callable[[str], object]] = {
-    "vg_name": _name,
-    "vg_uuid": str,
+    "vg_name": _given_name,
+    "vg_uuid": _given,
     "vg_size": parse_count,
     "vg_free": parse_count,
     "vg_extent_size": whole_sectors,
@@ -129,7 +151,7 @@ VG_FIELDS: dict[str, Callable[[str], object]] = {
     "vg_systemid": _text,
 }
 PV_FIELDS: dict[str, Callable[[str], object]] = {
-    "pv_name": str,
+    "pv_name": _given,
     "vg_name": _name,
     "pv_allocatable": _flag,
     "pv_missing": _flag,
@@ -137,8 +159,8 @@ PV_FIELDS: dict[str, Callable[[str], object]] = {
     "pv_pe_alloc_count": parse_count,
 }
 MONITOR_FIELDS: dict[str, Callable[[str], object]] = {
-    "vg_name": _name,
-    "lv_name": _name,
+    "vg_name": _given_name,
+    "lv_name": _given_name,
     "seg_monitor": str,
 }
 
@@ -196,10 +218,12 @@ def argv_report(
     fields: Iterable[str],
     *options: str,
     dialect: Dialect = FULL,
+    is_hinted: bool = True,
 ) -> tuple[str, ...]:
-    """Ask one of LVM's reporters for these fields."""
+    """Ask one of LVM's reporters for these fields, in a form that no lvm.conf changes."""
     return (
         *(lvm, command),
+        *dialect.config(is_hinted=is_hinted),
         *(JSON if dialect.has_json else NAMED),
         *SIZES,
         *(BINARY if dialect.has_binary else ()),
@@ -209,23 +233,36 @@ def argv_report(
 
 
 def argv_lvs(
-    lvm: str, vg_names: Iterable[str] = (), *, dialect: Dialect = FULL
+    lvm: str,
+    vg_names: Iterable[str] = (),
+    *,
+    dialect: Dialect = FULL,
+    is_hinted: bool = True,
 ) -> tuple[str, ...]:
     """Ask for every LV, hidden ones too, of these VGs (of all when none is named)."""
     fields = LVS.asked(dialect)
-    return (*argv_report(lvm, "lvs", fields, "-a", dialect=dialect), *vg_names)
+    argv = argv_report(lvm, "lvs", fields, "-a", dialect=dialect, is_hinted=is_hinted)
+    return (*argv, *vg_names)
 
 
 def argv_vgs(
-    lvm: str, vg_names: Iterable[str] = (), *, dialect: Dialect = FULL
+    lvm: str,
+    vg_names: Iterable[str] = (),
+    *,
+    dialect: Dialect = FULL,
+    is_hinted: bool = True,
 ) -> tuple[str, ...]:
     """Ask for these VGs."""
-    return (*argv_report(lvm, "vgs", VGS.asked(dialect), dialect=dialect), *vg_names)
+    fields = VGS.asked(dialect)
+    return (*argv_report(lvm, "vgs", fields, dialect=dialect, is_hinted=is_hinted), *vg_names)
 
 
-def argv_pvs(lvm: str, *options: str, dialect: Dialect = FULL) -> tuple[str, ...]:
+def argv_pvs(
+    lvm: str, *options: str, dialect: Dialect = FULL, is_hinted: bool = True
+) -> tuple[str, ...]:
     """Ask for every PV (pvs takes no VG name)."""
-    return argv_report(lvm, "pvs", PVS.asked(dialect), *options, dialect=dialect)
+    fields = PVS.asked(dialect)
+    return argv_report(lvm, "pvs", fields, *options, dialect=dialect, is_hinted=is_hinted)
 
 
 def argv_monitoring(lvm: str, *, dialect: Dialect = FULL) -> tuple[str, ...]:
@@ -265,7 +302,7 @@ def read_layout(
     layout = _with_doubted_read_again(run, lvm, layout, known)
     if not any(group.system_id for group in layout.volume_groups):
         return layout
-    return _with_foreign_marked(run, lvm, layout)
+    return _with_foreign_marked(run, lvm, layout, known.current)
 
 
 def _with_doubted_read_again(
@@ -276,12 +313,8 @@ def _with_doubted_read_again(
     if not names or not dialects.has_hints():
         return layout
 
-    def unhinted(argv: Sequence[str]) -> Output:
-        # The first answer may show that this LVM has none.
-        return run(without_hints(argv) if dialects.has_hints() else argv)
-
     try:
-        again = _read(unhinted, lvm, names, dialects)
+        again = _read(run, lvm, names, dialects, is_hinted=False)
     except HostError:
         return layout  # a device that holds up whoever reads it; the hints left it out
     if not dialects.has_hints():
@@ -295,21 +328,26 @@ def _with_doubted_read_again(
     return merge(layout, again, keep=lambda name: name not in names)
 
 
-def _read(run: Run, lvm: str, names: Sequence[str], known: Dialects) -> LvmLayout:
+def _read(
+    run: Run, lvm: str, names: Sequence[str], known: Dialects, *, is_hinted: bool = True
+) -> LvmLayout:
     problems: list[Problem] = []
 
     def read(report: Report, argv_of: Callable[[Dialect], Sequence[str]]) -> list[Row]:
         dialect, text = _ask(run, lvm, known, argv_of, problems)
         rows, unreadable = parse_rows(text, report, dialect)
+        if unreadable and not rows:
+            raise ParseError(report.command, text, unreadable[0].message)
         problems.extend(unreadable)
         return rows
 
-    lvs = read(LVS, lambda dialect: argv_lvs(lvm, names, dialect=dialect))
-    vgs = read(VGS, lambda dialect: argv_vgs(lvm, names, dialect=dialect))
+    hinted = {"is_hinted": is_hinted}
+    lvs = read(LVS, lambda dialect: argv_lvs(lvm, names, dialect=dialect, **hinted))
+    vgs = read(VGS, lambda dialect: argv_vgs(lvm, names, dialect=dialect, **hinted))
     # Of one VG alone is asked so that no other one's lock is waited for.
     unlocked = (UNLOCKED,) if names else ()
-    pvs = read(PVS, lambda dialect: argv_pvs(lvm, *unlocked, dialect=dialect))
-    return make_layout(lvs, vgs, pvs, problems)
+    pvs = read(PVS, lambda dialect: argv_pvs(lvm, *unlocked, dialect=dialect, **hinted))
+    return make_layout(lvs, vgs, pvs, [*dict.fromkeys(problems)])
 
 
 def _ask(
@@ -325,6 +363,7 @@ def _ask(
     def noting(argv: Sequence[str]) -> Output:
         output = run(argv)
         dialects.note(output)
+        problems.extend(_warnings(output))
         return output
 
     try:
@@ -333,13 +372,25 @@ def _ask(
         if not (is_refusal(error) and dialects.revise(run, lvm, dialect, WANTED)):
             raise
     dialect = dialects.current
-    return dialect, _run_partial(run, argv_of(dialect), problems)
+    return dialect, _run_partial(noting, argv_of(dialect), problems)
 
 
-def _with_foreign_marked(run: Run, lvm: str, layout: LvmLayout) -> LvmLayout:
+def _warnings(output: Output) -> Iterator[Problem]:
+    """Tell what LVM says beside its report: a duplicate PV shows nowhere else."""
+    lines = (line.strip() for line in output.stderr.splitlines())
+    said = (line for line in lines if line and not unknown_settings(line))
+    if CHATTER in output.stderr:
+        said = (line for line in said if "WARNING" in line)
+    return (
+        Problem(subject="LVM", message=quote(line), is_warning=True)
+        for line in islice(said, MAX_LINES)
+    )
+
+
+def _with_foreign_marked(run: Run, lvm: str, layout: LvmLayout, dialect: Dialect) -> LvmLayout:
     """Mark the VGs of other hosts; where LVM does not tell, it will refuse by itself."""
     try:
-        own = system_id.read(run, lvm)
+        own = system_id.read(run, lvm, dialect=dialect)
     except HostError as error:
         problem = Problem(subject="systemid", message=str(error))
         return structs.replace(layout, problems=(*layout.problems, problem))

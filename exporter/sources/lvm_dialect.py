@@ -14,8 +14,9 @@ from msgspec import Struct, structs
 
 from exporter.command import Output
 from exporter.errors import CommandFailedError, HostError
-from exporter.sources.lvm_hints import SETTING, WITHOUT_HINTS, Doubts
+from exporter.sources.lvm_hints import Doubts
 from exporter.sources.lvm_report import is_report, names_in_help
+from exporter.sources.lvm_settings import HINTS, config_option, unknown_settings
 
 Run = Callable[[Sequence[str]], Output]
 
@@ -34,13 +35,12 @@ class Dialect(Struct, frozen=True, kw_only=True):
     """What LVM understands.
 
     `fields`: what the reporters know, by command; empty means all that we ask for.
-    `has_hints`: goes by hints, unless told not to; one without hints (before 2.03.03) warns of
-    the setting, or takes none without quotes (before 2.02.113).
+    `unknown_settings`: what it knows nothing of, of all that it is told by --config.
     `has_binary`: prints flags as 1, 0 and -1.
     """
 
     fields: Mapping[str, frozenset[str]] = {}
-    has_hints: bool = True
+    unknown_settings: frozenset[str] = frozenset()
     has_json: bool = True
     has_binary: bool = True
     has_selection: bool = True
@@ -49,6 +49,15 @@ class Dialect(Struct, frozen=True, kw_only=True):
     def is_full(self) -> bool:
         """Whether everything can be asked for, as of 2.02.179 and later."""
         return self == FULL
+
+    @property
+    def has_hints(self) -> bool:
+        """Whether it goes by hints, unless told not to (since 2.03.03)."""
+        return HINTS not in self.unknown_settings
+
+    def config(self, *, is_hinted: bool = True) -> tuple[str, ...]:
+        """Give the option that pins the form of what it prints."""
+        return config_option(self.unknown_settings, is_hinted=is_hinted)
 
     def knows(self, command: str, field: str) -> bool:
         """Whether a reporter has this field."""
@@ -81,8 +90,9 @@ class Dialects:
     def note(self, output: Output) -> None:
         """Ask no more for what an answer warns of."""
         with self._lock:
-            if self.current.has_hints and warns_of_hints(output):
-                self.current = structs.replace(self.current, has_hints=False)
+            known = self.current.unknown_settings
+            if found := unknown_settings(output.stderr) - known:
+                self.current = structs.replace(self.current, unknown_settings=known | found)
 
     def revise(
         self, run: Run, lvm: str, refused: Dialect, wanted: Mapping[str, Sequence[str]]
@@ -111,14 +121,9 @@ def is_refusal(error: CommandFailedError) -> bool:
     return error.status == LVM_FAILED and not is_report(error.stdout)
 
 
-def warns_of_hints(output: Output) -> bool:
-    """Whether LVM has done what it was asked to, but knows nothing of hints."""
-    return SETTING in output.stderr
-
-
-def argv_help(lvm: str, command: str) -> tuple[str, ...]:
+def argv_help(lvm: str, command: str, unknown: frozenset[str] = frozenset()) -> tuple[str, ...]:
     """Ask a reporter for its fields; it looks at no device for that."""
-    return (lvm, command, "-o", "help")
+    return (lvm, command, *config_option(unknown), "-o", "help")
 
 
 def argv_trial(lvm: str, options: Sequence[str]) -> tuple[str, ...]:
@@ -128,8 +133,10 @@ def argv_trial(lvm: str, options: Sequence[str]) -> tuple[str, ...]:
 
 def ask(run: Run, lvm: str, wanted: Mapping[str, Sequence[str]]) -> Dialect:
     """Ask LVM for its fields, and try the options. Raises HostError."""
+    trial = argv_trial(lvm, config_option(is_hinted=False))
+    unknown = unknown_settings(_all_output(run, trial))
     fields = {
-        command: names_in_help(_all_output(run, argv_help(lvm, command)))
+        command: names_in_help(_all_output(run, argv_help(lvm, command, unknown)))
         for command in REPORTERS
     }
     if not all(fields.values()):
@@ -137,7 +144,7 @@ def ask(run: Run, lvm: str, wanted: Mapping[str, Sequence[str]]) -> Dialect:
     has_all = all(set(wanted[command]) <= fields[command] for command in REPORTERS)
     return Dialect(
         fields={} if has_all else fields,
-        has_hints=_takes(run, lvm, WITHOUT_HINTS),
+        unknown_settings=unknown,
         has_json=_takes(run, lvm, JSON),
         has_binary=_takes(run, lvm, BINARY),
         has_selection=_takes(run, lvm, THIN_POOLS),
@@ -155,9 +162,9 @@ def _all_output(run: Run, argv: Sequence[str]) -> str:
 
 def _takes(run: Run, lvm: str, options: Sequence[str]) -> bool:
     try:
-        output = run(argv_trial(lvm, options))
+        run(argv_trial(lvm, options))
     except CommandFailedError as error:
         if error.status != INVALID_COMMAND_LINE:
             raise
         return False
-    return not warns_of_hints(output)
+    return True

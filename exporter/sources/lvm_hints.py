@@ -9,19 +9,11 @@ read once more without. (Hints since 2.03.03.)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 from exporter.model import VolumeGroup
 
-SETTING = "devices/hints"
-NO_HINTS = f"{SETTING}=none"  # without quotes, as the lvm that is started ahead takes it
-WITHOUT_HINTS = ("--config", NO_HINTS)
 ASK_AGAIN_SECONDS = 60.0
-
-
-def without_hints(argv: Sequence[str]) -> tuple[str, ...]:
-    """Have a command of LVM's, `lvm COMMAND …`, go by no hints, and make none."""
-    return (*argv[:2], *WITHOUT_HINTS, *argv[2:])
 
 
 class Doubts:

@@ -141,18 +141,30 @@ def accept(_: Row) -> None:
 def convert(
     raw: Iterable[RawRow], fields: Converters, *, source: str, check: Check = accept
 ) -> tuple[list[Row], list[Problem]]:
-    """Convert each row's fields; a row that cannot be read or is refused becomes a Problem."""
+    """Convert each row's fields; a row that cannot be read or is refused becomes a Problem.
+
+    A field that is not there is blank: LVM leaves out columns when it is told to be compact.
+    """
     rows: list[Row] = []
     problems: list[Problem] = []
     for row in raw:
         try:
-            converted = {name: into(row[name]) for name, into in fields.items()}
+            converted = {name: _converted(row, name, into) for name, into in fields.items()}
             check(converted)
             rows.append(converted)
-        except (KeyError, ValueError) as error:
+        except ValueError as error:
             if len(problems) < MAX_PROBLEMS:
                 problems.append(_problem(source, row, error))
     return rows, problems
+
+
+def _converted(row: RawRow, name: str, into: Callable[[str], object]) -> object:
+    if name in row:
+        return into(row[name])
+    try:
+        return into("")
+    except ValueError:
+        raise ValueError(f"no {name}") from None
 
 
 def _problem(source: str, row: RawRow, error: Exception) -> Problem:

@@ -11,9 +11,10 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from exporter.command import Output
-from exporter.errors import CommandFailedError, HostError, ParseError
+from exporter.errors import CommandFailedError, HostError, ParseError, quote
 from exporter.model import Policies, Policy
 from exporter.sources.lvm_config import parse_config
 from exporter.units import quoted
@@ -25,7 +26,11 @@ STEP = "thin_pool_autoextend_percent"
 MONITORING = "monitoring"
 KEYS = tuple(f"activation/{key}" for key in (THRESHOLD, STEP, MONITORING))
 DEFAULTS = dict(zip(KEYS, ("100", "20", "1"), strict=True))
+MONITORING_KEY = KEYS[2]
 PROFILABLE_KEYS = KEYS[:2]
+SWITCH = dict.fromkeys(("y", "yes", "on", "true"), 1) | dict.fromkeys(
+    ("n", "no", "off", "false"), 0
+)
 PROFILE_DIRECTORY_KEY = "config/profile_dir"
 SYSTEM_DIRECTORY = "/etc/lvm"
 MAX_PROFILE_BYTES = 65536
@@ -55,24 +60,26 @@ def argv_version(lvm: str) -> tuple[str, ...]:
     return (lvm, "version")
 
 
-def parse_lvmconfig(text: str) -> Policy:
+class Read(NamedTuple):
+    """A policy, and the settings in it for which LVM takes its default: what is wrong."""
+
+    policy: Policy
+    faults: tuple[str, ...] = ()
+
+
+def parse_lvmconfig(text: str) -> Read:
     """Read `key=value` lines.
 
-    Units: percent, whole numbers. Raises ParseError when a key is missing or no number.
+    Units: percent, whole numbers. Raises ParseError when a key is missing.
     Source: lvmconfig(8).
     """
     values = {}
     for line in text.splitlines():
         key, _, value = line.strip().partition("=")
-        values[key] = value
-    try:
-        return Policy(
-            threshold_percent=_whole(values[THRESHOLD]),
-            step_percent=_whole(values[STEP]),
-            is_monitoring_enabled=bool(_whole(values[MONITORING])),
-        )
-    except (KeyError, ValueError) as error:
-        raise ParseError("lvmconfig", text, f"no usable {error}") from error
+        values[f"activation/{key}"] = value
+    if missing := [key for key in KEYS if key not in values]:
+        raise ParseError("lvmconfig", text, f"no {missing[0]}")
+    return make_policy(values)
 
 
 def parse_version(text: str) -> tuple[int, int, int] | None:
@@ -86,26 +93,35 @@ def parse_dump(text: str) -> dict[str, str]:
     return parse_config(text, source="dumpconfig")
 
 
-def make_policy(settings: Mapping[str, str], *, source: str) -> Policy:
-    """Make a policy of settings by path; what is not set is LVM's default.
+def make_policy(settings: Mapping[str, str]) -> Read:
+    """Make a policy of settings by path; what is not set, or of no use, is LVM's default.
 
-    Raises ParseError where a setting is no number.
+    LVM takes whole numbers alone, without quotes, and for a switch also a word.
+    Source: lvm2 libdm/libdm-config.c, _find_config_int64, _find_config_bool.
     """
-    threshold, step, monitoring = (settings.get(key, DEFAULTS[key]) for key in KEYS)
-    try:
-        return Policy(
-            threshold_percent=_whole(threshold),
-            step_percent=_whole(step),
-            is_monitoring_enabled=bool(_whole(monitoring)),
-        )
-    except ValueError as error:
-        raise ParseError(source, f"{threshold} {step} {monitoring}", str(error)) from error
+    found: list[int] = []
+    faults: list[str] = []
+    for key, default in DEFAULTS.items():
+        text = settings.get(key, default)
+        value = _whole(text)
+        if value is None and key == MONITORING_KEY:
+            value = SWITCH.get(text.strip('"'))
+        if value is None:
+            faults.append(f"{key}={text} is no number: LVM takes its default, {default}")
+        found.append(int(default) if value is None else value)
+    threshold, step, monitoring = found
+    return Read(
+        Policy(
+            threshold_percent=threshold,
+            step_percent=step,
+            is_monitoring_enabled=bool(monitoring),
+        ),
+        tuple(map(quote, faults)),
+    )
 
 
-def _whole(text: str) -> int:
-    if not WHOLE.fullmatch(text):
-        raise ValueError(f"{quoted(text)} is no whole number")
-    return int(text)
+def _whole(text: str) -> int | None:
+    return int(text) if WHOLE.fullmatch(text) else None
 
 
 def read_profile(path: Path) -> str:
@@ -120,7 +136,7 @@ def read_profile(path: Path) -> str:
 
 
 ReadProfile = Callable[[Path], str]
-Reader = Callable[[str], Policy]
+Reader = Callable[[str], Read]
 
 
 def _readers(run: Run, lvm: str, read_file: ReadProfile) -> list[Reader]:
@@ -130,18 +146,17 @@ def _readers(run: Run, lvm: str, read_file: ReadProfile) -> list[Reader]:
     since 2.02.107; before that it knows nothing of the profiles that LVs name.
     """
 
-    def resolved(profile: str) -> Policy:
+    def resolved(profile: str) -> Read:
         return parse_lvmconfig(run(argv_lvmconfig(lvm, profile)).stdout)
 
-    def merged(profile: str) -> Policy:
-        settings = parse_dump(run(argv_dumpconfig(lvm, *_merged_with(profile))).stdout)
-        return make_policy(settings, source="dumpconfig")
+    def merged(profile: str) -> Read:
+        return make_policy(parse_dump(run(argv_dumpconfig(lvm, *_merged_with(profile))).stdout))
 
-    def looked_up(profile: str) -> Policy:
+    def looked_up(profile: str) -> Read:
         settings = parse_dump(run(argv_dumpconfig(lvm)).stdout)
         if profile:
             settings |= _profile_settings(settings, profile, read_file)
-        return make_policy(settings, source=profile or "dumpconfig")
+        return make_policy(settings)
 
     return [resolved, merged, looked_up]
 
@@ -160,7 +175,7 @@ def _profile_settings(
     return {key: found[key] for key in PROFILABLE_KEYS if key in found}
 
 
-def _read_first(readers: list[Reader], profile: str) -> Policy:
+def _read_first(readers: list[Reader], profile: str) -> Read:
     """Read by the first of the ways that LVM understands; the others are struck out."""
     while len(readers) > 1:
         try:
@@ -177,24 +192,29 @@ def read(
 ) -> Policies:
     """Read the policy of each profile, and of no profile.
 
-    A profile that LVM cannot read is what lvextend would ignore: it then uses the
-    policy without profile, and so do we, and say so.
+    A profile that LVM cannot read, or with a setting of no use, is what lvextend would ignore:
+    it then uses the policy without profile, and so do we, and say so.
     Raises HostError when even that one cannot be read.
     """
     readers = _readers(run, lvm, read_file)
-    default = _read_first(readers, "")
+    default, faults = _read_first(readers, "")
     by_profile = {"": default}
     unreadable = {}
     for profile in sorted(set(profiles) - {""}):
         try:
-            by_profile[profile] = _read_first(readers, profile)
+            by_profile[profile], found = _read_first(readers, profile)
         except (CommandFailedError, ProfileError, ParseError) as error:
             if isinstance(error, CommandFailedError) and error.status != LVM_FAILED:
                 raise
             by_profile[profile] = default
             unreadable[profile] = str(error)
+        else:
+            if news := set(found) - set(faults):
+                by_profile[profile] = default
+                unreadable[profile] = ", ".join(sorted(news))
     return Policies(
         by_profile=by_profile,
         unreadable_profiles=unreadable,
+        faults=faults,
         lvm_version=parse_version(run(argv_version(lvm)).stdout),
     )

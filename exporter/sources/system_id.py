@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from exporter.command import Output
 from exporter.errors import CommandFailedError
+from exporter.sources.lvm_dialect import FULL, Dialect
 
 Run = Callable[[Sequence[str]], Output]
 
@@ -21,9 +22,9 @@ LVM_FAILED = 5  # tools/errors.h: ECMD_FAILED; lvmconfig says so of a key it doe
 NOT_UNDERSTOOD = frozenset({2, 3})  # no lvmconfig, or no --type full, before 2.02.123
 
 
-def argv_system_id(lvm: str) -> tuple[str, ...]:
+def argv_system_id(lvm: str, *, dialect: Dialect = FULL) -> tuple[str, ...]:
     """Ask for the host's own system ID."""
-    return (lvm, "systemid")
+    return (lvm, "systemid", *dialect.config())
 
 
 def argv_extra(lvm: str) -> tuple[str, ...]:
@@ -50,12 +51,12 @@ def parse_extra(text: str) -> frozenset[str]:
     return frozenset(found for line in EXTRA.findall(text) for found in QUOTED.findall(line))
 
 
-def read(run: Run, lvm: str) -> frozenset[str]:
+def read(run: Run, lvm: str, *, dialect: Dialect = FULL) -> frozenset[str]:
     """Read the IDs whose VGs this host may change; none for a host without its own.
 
     Raises HostError. Source: lvm2 lib/metadata/metadata.c, is_system_id_allowed.
     """
-    own = parse_system_id(run(argv_system_id(lvm)).stdout)
+    own = parse_system_id(run(argv_system_id(lvm, dialect=dialect)).stdout)
     if not own:
         return frozenset()
     return _read_extra(run, lvm) | {own}

@@ -23,13 +23,16 @@ from exporter.sources import (
 )
 from exporter.sources import system_id as ids
 from exporter.sources.lvm_dialect import Dialect
+from exporter.sources.lvm_settings import HINTS
 from tests.fuzz.target import Target, text
 from tests.recordings.replay import HERE, NotRecordedError, Recording, recordings
 
 SEPARATOR = b"\0"  # between the outputs of several commands; no program prints it
 CHUNK_BYTES = 65536
 # As LVM 2.02.98: no JSON, no --binary, and letters for what has no field.
-OLD = Dialect(has_json=False, has_binary=False, has_selection=False, has_hints=False)
+OLD = Dialect(
+    has_json=False, has_binary=False, has_selection=False, unknown_settings=frozenset({HINTS})
+)
 ATTRIBUTES = {"lv_attr": "twi-aotz--", "vg_attr": "wz--n-", "pv_attr": "a--"}
 MAX_PROBLEM = 1000
 BLOCKS = frozenset({1, SECTOR_BYTES, 4096, CHUNK_BYTES})
@@ -248,9 +251,7 @@ TARGETS = {
         seeds=given("  Volume Group Fields\n    vg_name     - Name. [string]\n"),
     ),
     "dumpconfig": Target(
-        parse=of_text(
-            lambda text: policy.make_policy(policy.parse_dump(text), source="dumpconfig")
-        ),
+        parse=of_text(lambda text: policy.make_policy(policy.parse_dump(text))),
         seeds=given(
             "activation {\n\tthin_pool_autoextend_threshold=80\n\tvolume_list=['b']\n}\n",
             "activation/thin_pool_autoextend_percent = 20 # more\n",

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from exporter.autoextend import LvmVersion
 from exporter.command import Output
+from exporter.errors import ParseError
 from exporter.model import (
     Decision,
     Device,
@@ -213,7 +214,10 @@ def test_whatever_lvm_prints_is_decided(
     version: LvmVersion | None,
 ) -> None:
     """A figure that cannot be is refused by the parser, or does no harm."""
-    layout = layout_with({**figures, **kinds})
+    try:
+        layout = layout_with({**figures, **kinds})
+    except ParseError:  # no row of a report is left: then LVM counts as unread
+        return
     groups = {group.name: group for group in layout.volume_groups}
 
     for lvm in layout.pools:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from exporter.devmapper import IoctlKernel
 from exporter.errors import HostError, KernelError
+from exporter.model import Policy
 from exporter.sources import docker, lvm, policy
 from exporter.sources.device_mapper import parse_pool_status
 from exporter.sources.lvm_report import parse_report
@@ -147,11 +148,15 @@ def test_a_line_of_docker_info(number: int, word: str) -> None:
 @given(place=st.integers(0, 2), word=WORDS)
 def test_a_setting_of_lvmconfig(place: int, word: str) -> None:
     """Each is told by its own line."""
+
+    def told(text: str) -> Policy:
+        return policy.parse_lvmconfig(text).policy
+
     lines = STATE.output("lvmconfig").splitlines()
     key = lines[place].partition("=")[0]
     lines[place] = f"{key}={word}"
-    whole = attempt(policy.parse_lvmconfig, STATE.output("lvmconfig"))
-    changed = attempt(policy.parse_lvmconfig, "\n".join(lines))
+    whole = attempt(told, STATE.output("lvmconfig"))
+    changed = attempt(told, "\n".join(lines))
     assert whole is not None
 
     assert changed is None or len(differing(whole, changed)) <= 1

@@ -24,6 +24,7 @@ from exporter.simulation.figures import make_percent, percent_text
 from exporter.sources import lvm
 from exporter.sources.lvm_dialect import FULL, Dialect
 from exporter.sources.lvm_layout import make_layout
+from exporter.sources.lvm_settings import HINTS
 from exporter.units import format_bytes
 from tests.factories import (
     make_collectors,
@@ -41,7 +42,9 @@ HUNDREDTH = Fraction(1, 10_000)  # of a percent's print, as a share
 # LVM calculates shares in C's floats: 24 bits, twice rounded.
 FLOAT_ERROR = Fraction(1, 2**22)
 NAMED = Dialect(has_json=False)
-BARE = Dialect(has_json=False, has_binary=False, has_hints=False, has_selection=False)
+BARE = Dialect(
+    has_json=False, has_binary=False, unknown_settings=frozenset({HINTS}), has_selection=False
+)
 PAIRS = Mapping[str, str]
 
 

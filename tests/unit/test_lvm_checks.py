@@ -17,9 +17,13 @@ POOLS = {"linear", "mirrored", "striped"}
 Row = dict[str, str]
 
 
+OTHER_VG = "beside"
+
+
 def layout_with(command: str, name: str, **changes: str) -> LvmLayout:
     """Read a recorded host of which the row of this name has other figures."""
     rows: dict[str, list[Row]] = {word: STATE.rows(word) for word in ("lvs", "vgs", "pvs")}
+    rows["vgs"].append(rows["vgs"][0] | {"vg_name": OTHER_VG, "vg_uuid": "other"})
     key = {"lvs": "lv_name", "vgs": "vg_name"}[command]
     changed = [row | changes if row[key] == name else row for row in rows[command]]
     assert changed != rows[command]
@@ -57,7 +61,7 @@ def test_a_vg_without_a_size_of_its_extents_is_refused(text: str) -> None:
     """Its pools are still known by what lvs says."""
     layout = layout_with("vgs", "docker", vg_extent_size=text)
 
-    assert layout.volume_groups == ()
+    assert [group.name for group in layout.volume_groups] == [OTHER_VG]
     assert {pool.name for pool in layout.pools} == POOLS
     assert len(layout.problems) == 1
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import pytest
 from msgspec import structs
@@ -26,6 +25,7 @@ from exporter.sources.lvm_dialect import (
     Dialect,
     Dialects,
 )
+from exporter.sources.lvm_settings import FORM, HINTS, config_option
 from tests.unit.test_lvm import LV, PV, VG, report
 from tests.unit.test_lvm import LVS as LV_ROWS
 
@@ -37,21 +37,36 @@ NEWER = {
     *("vg_profile", "vg_permissions", "vg_exported", "vg_partial", "vg_shared"),
     *("vg_clustered", "vg_systemid", "pv_allocatable", "pv_missing"),
 }
+MODERN = ("--select", "--binary", "--reportformat")
 ROWS = {"lvs": LV_ROWS, "vgs": [VG], "pvs": [PV]}
 
 
 class OldLvm:
     """Knows these options and no `NEWER` fields; prints the rows in its own form."""
 
-    def __init__(self, *options: str, lacks: set[str] = NEWER) -> None:
+    def __init__(
+        self,
+        *options: str,
+        lacks: set[str] = NEWER,
+        unknown: Sequence[str] = (),
+        aborts_on_errors: bool = False,
+    ) -> None:
         self.options = set(options)
         self.lacks = lacks
+        self.unknown = unknown  # settings
+        self.aborts_on_errors = aborts_on_errors
         self.asked: list[Sequence[str]] = []
 
     def __call__(self, argv: Sequence[str]) -> Output:
         """Run one command."""
         self.asked.append(argv)
         self._refuse_options(argv)
+        warnings = self._warnings(argv)
+        if warnings and self.aborts_on_errors:
+            raise CommandFailedError(argv, 5, f"{warnings}  LVM_ configuration invalid.\n")
+        return structs.replace(self._run(argv), stderr=warnings)
+
+    def _run(self, argv: Sequence[str]) -> Output:
         if argv[-1] == "--version":
             return self._output(argv, "  LVM version: 2.02.98(2)\n")
         names = argv[argv.index("-o") + 1].split(",")
@@ -65,9 +80,11 @@ class OldLvm:
         for option in ("--reportformat", "--binary", "--select"):
             if option in argv and option not in self.options:
                 raise CommandFailedError(argv, 3, f"unrecognized option '{option}'")
-        is_set = ("--config", "devices/hints=none") in pairwise(argv)
-        if is_set and "--config" not in self.options:
-            raise CommandFailedError(argv, 3, "Parse error at byte 15")
+
+    def _warnings(self, argv: Sequence[str]) -> str:
+        config = argv[argv.index("--config") + 1] if "--config" in argv else ""
+        told = [path for path in self.unknown if f"{path.partition('/')[2]}=" in config]
+        return "".join(f'  Configuration setting "{path}" unknown.\n' for path in told)
 
     def _help(self) -> str:
         known = {*LVS.fields, *VGS.fields, *PVS.fields, *MONITOR_FIELDS, *OLD_ATTRIBUTES}
@@ -89,9 +106,9 @@ class OldLvm:
     "options",
     [
         (),
-        ("--config", "--select"),
-        ("--config", "--select", "--binary"),
-        ("--config", "--select", "--binary", "--reportformat"),
+        ("--select",),
+        ("--select", "--binary"),
+        ("--select", "--binary", "--reportformat"),
     ],
 )
 def test_reads_the_same_of_every_age(options: tuple[str, ...]) -> None:
@@ -115,7 +132,7 @@ def test_reads_the_same_of_every_age(options: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("field", sorted(NEWER - {"seg_monitor"}))
 def test_a_single_field_that_lacks_is_completed(field: str) -> None:
     """As with 2.02.166, which has all of an LV's fields but data_copies."""
-    lvm = OldLvm("--config", "--select", "--binary", "--reportformat", lacks={field})
+    lvm = OldLvm("--select", "--binary", "--reportformat", lacks={field})
 
     layout = read_layout(lvm, "lvm")
 
@@ -126,7 +143,7 @@ def test_a_single_field_that_lacks_is_completed(field: str) -> None:
 
 def test_it_is_asked_once() -> None:
     """From then on each report is one command."""
-    lvm, dialects = OldLvm("--config"), Dialects()
+    lvm, dialects = OldLvm(), Dialects()
     read_layout(lvm, "lvm", dialects=dialects)
     lvm.asked.clear()
 
@@ -139,7 +156,7 @@ def test_it_is_asked_once() -> None:
 
 def test_one_that_lacks_nothing_is_asked_nothing() -> None:
     """And in the words that it has always been asked."""
-    lvm = OldLvm("--config", "--select", "--binary", "--reportformat", lacks=set())
+    lvm = OldLvm("--select", "--binary", "--reportformat", lacks=set())
 
     read_layout(lvm, "lvm")
 
@@ -149,18 +166,14 @@ def test_one_that_lacks_nothing_is_asked_nothing() -> None:
 
 def test_an_lvm_without_hints_is_not_told_to_go_by_none() -> None:
     """Before 2.03.03 it warns of the setting, and syslog gets that of every command."""
-    asked: list[Sequence[str]] = []
-    lvm = OldLvm("--config", "--select", "--binary", "--reportformat", lacks=set())
+    lvm = OldLvm(*MODERN, lacks=set(), unknown=(HINTS,))
     dialects = Dialects()
 
     def run(argv: Sequence[str]) -> Output:
-        asked.append(argv)
-        is_told = "devices/hints=none" in argv
-        warning = '  Configuration setting "devices/hints" unknown.\n' if is_told else ""
         output = lvm(argv)
         stdout = output.stdout.replace('"vg_partial": "0"', '"vg_partial": "1"')
         assert argv[1] != "vgs" or stdout != output.stdout
-        return structs.replace(output, stdout=stdout, stderr=warning)
+        return structs.replace(output, stdout=stdout)
 
     layouts = [read_layout(run, "lvm", dialects=dialects) for _ in range(2)]
 
@@ -169,7 +182,29 @@ def test_an_lvm_without_hints_is_not_told_to_go_by_none() -> None:
         assert [(vg.is_partial, vg.has_stale_hints) for vg in layout.volume_groups] == [
             (True, False)
         ]
-    assert [argv[1] for argv in asked if "devices/hints=none" in argv] == ["lvs"]
+        assert layout.problems == ()
+    told = [argv[1] for argv in lvm.asked if "hints=" in argv[3]]
+    assert told == ["lvs"]
+
+
+@pytest.mark.parametrize("aborts_on_errors", [False, True])
+@pytest.mark.parametrize("path", FORM)
+def test_a_setting_that_it_does_not_know_is_left_out(
+    path: str, *, aborts_on_errors: bool
+) -> None:
+    """It warns of one, or refuses all; either way it is told of that one no more."""
+    lvm = OldLvm(*MODERN, lacks=set(), unknown=(path,), aborts_on_errors=aborts_on_errors)
+    dialects = Dialects()
+
+    first = read_layout(lvm, "lvm", dialects=dialects)
+    lvm.asked.clear()
+    again = read_layout(lvm, "lvm", dialects=dialects)
+
+    assert first == again
+    assert (len(first.pools), first.problems) == (1, ())
+    assert dialects.current.unknown_settings == {path}
+    told = config_option({path})
+    assert [argv[2:4] for argv in lvm.asked] == [told] * 3
 
 
 def test_after_an_upgrade_it_may_be_asked_everything() -> None:
@@ -206,7 +241,7 @@ def test_a_broken_lvm_is_not_asked_each_time() -> None:
             read_layout(lvm, "lvm", dialects=dialects)
         counts.append(lvm.asked - before)
 
-    assert counts == [4, 1, 4]
+    assert counts == [5, 1, 5]
     assert dialects.current == FULL
 
 

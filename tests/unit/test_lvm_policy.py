@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from exporter.command import Output
 from exporter.errors import CommandFailedError, HostError
@@ -150,3 +151,44 @@ def test_commands_name_the_program(argv_of: Callable[[str], tuple[str, ...]]) ->
     """And nothing that every version does not know."""
     assert argv_of("/sbin/lvm")[0] == "/sbin/lvm"
     assert len(argv_of("/sbin/lvm")) == 2
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected", "faulty"),
+    [
+        ({"threshold": '"80"'}, CONFIGURED, "thin_pool_autoextend_threshold"),
+        ({"threshold": "70.0"}, CONFIGURED, "thin_pool_autoextend_threshold"),
+        ({"threshold": '["80","20"]'}, CONFIGURED, "thin_pool_autoextend_threshold"),
+        ({"percent": "1e3"}, structs.replace(CONFIGURED, step_percent=20), "percent"),
+        ({"monitoring": '"maybe"'}, CONFIGURED, "monitoring"),
+        ({"monitoring": '"no"'}, structs.replace(CONFIGURED, is_monitoring_enabled=False), ""),
+        ({"monitoring": '"on"'}, CONFIGURED, ""),
+        ({"monitoring": "2"}, CONFIGURED, ""),
+    ],
+)
+def test_a_value_of_no_use_costs_that_value(
+    lines: dict[str, str], expected: Policy, faulty: str
+) -> None:
+    """LVM takes its default for it and goes on; the pool's own profile counts all the same."""
+    values = {"threshold": "100", "percent": "30", "monitoring": "1"} | lines
+
+    def run(argv: Sequence[str]) -> Output:
+        if argv[1] == "version":
+            return Output(argv=tuple(argv), status=0, stdout="", stderr="")
+        found = values | ({"threshold": "80"} if "--metadataprofile" in argv else {})
+        text = (
+            f"thin_pool_autoextend_threshold={found['threshold']}\n"
+            f"thin_pool_autoextend_percent={found['percent']}\n"
+            f"monitoring={found['monitoring']}\n"
+        )
+        return Output(argv=tuple(argv), status=0, stdout=text, stderr="")
+
+    policies = policy.read(run, "lvm", ["p"])
+
+    assert policies.by_profile == {
+        "": expected,
+        "p": structs.replace(expected, threshold_percent=80),
+    }
+    assert policies.unreadable_profiles == {}
+    assert [faulty in fault for fault in policies.faults] == ([True] if faulty else [])
+    assert all("LVM takes its default" in fault for fault in policies.faults)

@@ -11,8 +11,9 @@ from exporter.manner import ENVIRONMENT, USUAL, choose
 from exporter.model import Dmeventd
 from exporter.sources import dmeventd
 from exporter.sources.lvm_dialect import FULL, Dialect
+from exporter.sources.lvm_settings import HINTS
 
-OLD = Dialect(has_hints=False)
+OLD = Dialect(unknown_settings=frozenset({HINTS}))
 
 
 def found(*, is_alive: bool | None) -> Callable[[], Dmeventd]:

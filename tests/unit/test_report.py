@@ -183,7 +183,7 @@ def profile_missing() -> Host:
         effective_threshold_percent=100,
         metadata_threshold_percent=100,
     )
-    problem = Problem(subject="profile docker-thinpool", message="stat failed")
+    problem = Problem(subject="profile docker-thinpool", message="stat failed", is_warning=True)
     return host(RUNNING, pools=(pool,), problems=(problem,), **roomy())
 
 

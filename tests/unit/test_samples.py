@@ -20,6 +20,7 @@ from exporter.sources.device_mapper import parse_pool_status
 from exporter.sources.lvm_dialect import FULL, Dialect
 from exporter.sources.lvm_layout import make_layout
 from exporter.sources.lvm_report import convert, parse_named, parse_report
+from exporter.sources.lvm_settings import HINTS
 from tests.printed import cut_columns, read_size
 from tests.recordings.replay import HERE, Recording
 
@@ -37,7 +38,7 @@ OLD = Dialect(
     has_json=False,
     has_binary=False,
     has_selection=False,
-    has_hints=False,
+    unknown_settings=frozenset({HINTS}),
 )
 TEMPLATE = next(
     row
@@ -156,7 +157,7 @@ def test_the_room_of_a_volume_group() -> None:
     (row,) = cut_columns((SAMPLES / name).read_text())
     told = {
         "vg_name": row["VG"],
-        "vg_uuid": "",
+        "vg_uuid": "unknown",
         "vg_size": str(wanted["size_bytes"]),
         "vg_free": str(wanted["free_bytes"]),
         "vg_extent_size": "4194304",

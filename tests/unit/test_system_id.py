@@ -23,7 +23,7 @@ class Lvm:
 
     def __call__(self, argv: Sequence[str]) -> Output:
         """Run one of its commands."""
-        if argv == (LVM, "systemid"):
+        if argv == system_id.argv_system_id(LVM):
             return Output(
                 argv=tuple(argv), status=0, stdout=f"  system ID: {self.own}\n", stderr=""
             )

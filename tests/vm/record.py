@@ -18,7 +18,6 @@ from pathlib import Path
 from exporter.command import CHILD_ENVIRONMENT
 from exporter.manner import ENVIRONMENT
 from exporter.sources import docker, lvm, policy
-from exporter.sources.lvm_hints import without_hints
 from tests.recordings import dmsetup
 from tests.recordings.replay import ENGINE_DIRECTORIES, ENGINE_FILES
 from tests.vm import faults, odd, payload, scenarios, versions
@@ -119,11 +118,11 @@ class Recorder:
             commands["docker_info_text"] = docker.argv_info_text(DOCKER)
         if doubted:
             again = {
-                "lvs": lvm.argv_lvs(LVM, (doubted,)),
-                "vgs": lvm.argv_vgs(LVM, (doubted,)),
-                "pvs": lvm.argv_pvs(LVM, lvm.UNLOCKED),
+                "lvs": lvm.argv_lvs(LVM, (doubted,), is_hinted=False),
+                "vgs": lvm.argv_vgs(LVM, (doubted,), is_hinted=False),
+                "pvs": lvm.argv_pvs(LVM, lvm.UNLOCKED, is_hinted=False),
             }
-            commands |= {f"{key}-{doubted}": without_hints(argv) for key, argv in again.items()}
+            commands |= {f"{key}-{doubted}": argv for key, argv in again.items()}
         if has_storage:
             commands |= STORAGE
         if asks_dmeventd:
