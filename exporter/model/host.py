@@ -236,7 +236,8 @@ class VolumeGroup(Struct, frozen=True, kw_only=True):
     """A VG with its PVs. `spare_extents` is the size of the pool metadata spare LV.
 
     `is_foreign`: its system ID is another host's. `has_stale_hints`: a command that goes by
-    LVM's hints misses a disk that is there.
+    LVM's hints misses a disk that is there. `has_duplicate_pvs`: LVM sees one of its PVs on
+    two devices.
     """
 
     name: str
@@ -254,6 +255,7 @@ class VolumeGroup(Struct, frozen=True, kw_only=True):
     system_id: str | None = None
     is_foreign: bool = False
     has_stale_hints: bool = False
+    has_duplicate_pvs: bool = False
     spare_extents: int = 0
     largest_metadata_extents: int = 0
     physical_volumes: tuple[PhysicalVolume, ...] = ()

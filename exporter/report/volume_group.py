@@ -23,6 +23,7 @@ def group_findings(case: Case) -> Iterator[Finding]:
         (group.is_shared or group.is_clustered, _shared),
         (group.is_foreign, _foreign),
         (not group.is_writable, _read_only),
+        (group.has_duplicate_pvs, _duplicate),
     )
     yield from (make(group) for applies, make in checks if applies)
     if case.pool.lvm and case.pool.lvm.is_locked:
@@ -70,6 +71,24 @@ def _partial(group: VolumeGroup) -> Finding:
             run("vgextend", "--restoremissing", *operand(group.name), "/dev/RETURNED_DISK"),
             *_look_at_devices(),
             say("Do not run vgreduce --removemissing --force: it removes LVs."),
+        ),
+    )
+
+
+def _duplicate(group: VolumeGroup) -> Finding:
+    return Finding(
+        severity=Severity.WARNING,
+        brief="disk seen twice",
+        text=f"LVM sees a disk of the VG {shown(group.name)} on two devices, and refuses to "
+        "change the VG while it does (devices/allow_changes_with_duplicate_pvs in lvm.conf)",
+        remedy=(
+            say(
+                "See which devices these are. If they are paths to one disk, set up multipath;"
+            ),
+            say("if one is a copy, such as a snapshot of the array, take it away or leave it"),
+            say("out by devices/global_filter in lvm.conf, or by LVM's devices file:"),
+            run("pvs", "-a", "-o", "+pv_uuid,pv_duplicate"),
+            run("lsblk", "-o", "NAME,TYPE,SIZE,WWN,SERIAL"),
         ),
     )
 

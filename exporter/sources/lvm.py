@@ -54,6 +54,11 @@ Run = Callable[[Sequence[str]], Output]
 
 UNLOCKED = "--nolocking"
 MAX_LINES = 20  # of one command
+# "PV UUID prefers device DEVICE because …", before 2.02.155 "duplicate PV UUID: using DEVICE
+# not …". Source: lvm2 lib/cache/lvmcache.c.
+DUPLICATE = re.compile(
+    r"PV \S+ prefers device (\S+) because|duplicate PV \S+: using (\S+) not", re.IGNORECASE
+)
 CHATTER = "Logging initialised"  # where lvm.conf asks for it, until LVM has read --config
 # lvm(8), "Valid names". These become arguments of commands: none begins with a hyphen.
 NAME = re.compile(r"[\w+.][\w+.-]{0,127}", re.ASCII)
@@ -347,7 +352,20 @@ def _read(
     # Of one VG alone is asked so that no other one's lock is waited for.
     unlocked = (UNLOCKED,) if names else ()
     pvs = read(PVS, lambda dialect: argv_pvs(lvm, *unlocked, dialect=dialect, **hinted))
-    return make_layout(lvs, vgs, pvs, [*dict.fromkeys(problems)])
+    return _with_duplicates_marked(make_layout(lvs, vgs, pvs, [*dict.fromkeys(problems)]))
+
+
+def _with_duplicates_marked(layout: LvmLayout) -> LvmLayout:
+    """Mark the VGs that LVM refuses to change; no field tells, but its warnings do."""
+    said = "\n".join(problem.message for problem in layout.problems)
+    devices = {device for pair in DUPLICATE.findall(said) for device in pair if device}
+    groups = tuple(
+        structs.replace(group, has_duplicate_pvs=True)
+        if any(volume.name in devices for volume in group.physical_volumes)
+        else group
+        for group in layout.volume_groups
+    )
+    return structs.replace(layout, volume_groups=groups)
 
 
 def _ask(

@@ -17,6 +17,7 @@ from exporter.errors import (
 from exporter.model import Dmeventd
 from exporter.sources.lvm import (
     LV_FIELDS,
+    MAX_LINES,
     PV_FIELDS,
     VG_FIELDS,
     argv_lvs,
@@ -114,6 +115,7 @@ class Lvm:
             ),
         }
         self.answers = defaults | answers
+        self.stderr = ""
         self.asked: list[Sequence[str]] = []
 
     def __call__(self, argv: Sequence[str]) -> Output:
@@ -123,7 +125,7 @@ class Lvm:
         answer = self.answers[name]
         if isinstance(answer, HostError):
             raise answer
-        return Output(argv=tuple(argv), status=0, stdout=answer, stderr="")
+        return Output(argv=tuple(argv), status=0, stdout=answer, stderr=self.stderr)
 
 
 ABSENT = Dmeventd(is_alive=False)
@@ -397,3 +399,79 @@ def test_the_fields_asked_for_are_the_fields_read() -> None:
     assert set(argv[argv.index("-o") + 1].split(",")) == set(LV_FIELDS)
     assert {"--binary", "--nosuffix"} <= set(argv)
     assert set(VG_FIELDS) | set(PV_FIELDS)
+
+
+DUPLICATES = {
+    "2.03.16": (
+        "  WARNING: Not using device /dev/sdc for PV vZFWX3-ctXp-N3vl-LvmB-dywt-PinM-uANxvo.\n"
+        "  WARNING: PV vZFWX3-ctXp-N3vl-LvmB-dywt-PinM-uANxvo prefers device {used} because "
+        "device name matches previous.\n"
+    ),
+    "2.02.98": (
+        "  Found duplicate PV vZFWX3ctXpN3vlLvmBdywtPinMuANxvo: using {used} not /dev/sdc\n"
+    ),
+}
+
+
+@pytest.mark.parametrize("version", DUPLICATES)
+@pytest.mark.parametrize("is_of_this_vg", [True, False])
+def test_a_pv_on_two_devices_is_known_by_lvms_warnings(
+    version: str, *, is_of_this_vg: bool
+) -> None:
+    """No field of a report tells; LVM refuses to change the VG of that PV, and no other."""
+    used = "/dev/sdb" if is_of_this_vg else "/dev/sdx"
+    lvm = Lvm()
+    lvm.stderr = DUPLICATES[version].format(used=used)
+
+    layout = read_layout(lvm, "/sbin/lvm")
+
+    (group,) = layout.volume_groups
+    assert group.has_duplicate_pvs is is_of_this_vg
+    told = [problem.message for problem in layout.problems]
+    assert told == [line.strip() for line in lvm.stderr.splitlines()], "once, not three times"
+    assert all(problem.is_warning for problem in layout.problems)
+
+
+def test_what_a_verbose_lvm_says_is_no_warning() -> None:
+    """Where lvm.conf wants it so, it talks until it has read what it is told."""
+    lvm = Lvm()
+    lvm.stderr = (
+        "  log/journal not found in config: defaulting to journal = [ ]\n"
+        "  Logging initialised at Mon Nov 30 13:14:31 2026\n"
+        "  Set umask from 0022 to 0077\n"
+        "  WARNING: VG docker is missing PV a (last written to /dev/sdb).\n"
+    )
+
+    (problem,) = read_layout(lvm, "/sbin/lvm").problems
+
+    assert problem.message.startswith("WARNING: VG docker")
+
+
+def test_what_lvm_says_has_a_limit() -> None:
+    """A disk that fails may be told of a thousand times."""
+    lvm = Lvm()
+    lvm.stderr = "".join(f"  WARNING: {number}\n" for number in range(1000)) + "x" * 100_000
+
+    problems = read_layout(lvm, "/sbin/lvm").problems
+
+    assert 0 < len(problems) <= 3 * MAX_LINES
+    assert max(len(problem.message) for problem in problems) < 1000
+
+
+def test_a_reading_of_which_no_row_is_understood_is_a_failure() -> None:
+    """Else the collector would count as successful, and every pool as gone."""
+    rows = [{"vg_name": row["vg_name"], "lv_name": row["lv_name"]} for row in LVS]
+
+    with pytest.raises(HostError, match="no vg_uuid"):
+        read_layout(Lvm(lvs=report("lv", rows)), "/sbin/lvm")
+
+
+@pytest.mark.parametrize(
+    "field", ["vg_profile", "lv_profile", "lv_health_status", "lv_when_full"]
+)
+def test_a_column_that_is_missing_is_blank(field: str) -> None:
+    """LVM leaves out those that are blank in every row, where it is told to be compact."""
+    whole = read_layout(Lvm(lvs=report("lv", [row | {field: ""} for row in LVS])), "lvm")
+    without = [{key: row[key] for key in row if key != field} for row in LVS]
+
+    assert read_layout(Lvm(lvs=report("lv", without)), "lvm") == whole

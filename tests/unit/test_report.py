@@ -249,6 +249,7 @@ def bad_group() -> Host:
         system_id="elsewhere",
         is_foreign=True,
         is_writable=False,
+        has_duplicate_pvs=True,
         physical_volumes=(make_physical_volume(is_missing=True),),
     )
     pool = make_pool(lvm=make_lvm_pool(is_locked=True))
