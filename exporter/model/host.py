@@ -127,7 +127,8 @@ class LvmPool(Struct, frozen=True, kw_only=True):
     Sizes are those of the LVs; `data_stripes` and `data_areas` describe the last
     segment of the data LV: areas is the number of PVs that one extension step needs
     at the same time (none where the data takes nothing of the VG), stripes how many of
-    these add to the size.
+    these add to the size. `data_allocation` and `metadata_allocation` are policies of their
+    own, as lvm(8) names them; None where the VG's counts.
     """
 
     vg_name: str
@@ -154,6 +155,8 @@ class LvmPool(Struct, frozen=True, kw_only=True):
     data_stripe_bytes: int = 0
     metadata_segment_type: str | None = None
     metadata_areas: int = 1
+    data_allocation: str | None = None
+    metadata_allocation: str | None = None
 
     @property
     def label(self) -> str:
@@ -256,6 +259,7 @@ class VolumeGroup(Struct, frozen=True, kw_only=True):
     is_foreign: bool = False
     has_stale_hints: bool = False
     has_duplicate_pvs: bool = False
+    allocation: str | None = None
     spare_extents: int = 0
     largest_metadata_extents: int = 0
     physical_volumes: tuple[PhysicalVolume, ...] = ()

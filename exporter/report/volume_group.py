@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from exporter.model import VolumeGroup
+from exporter.model import LvmPool, VolumeGroup
 from exporter.report.case import Case
 from exporter.report.finding import Finding, Line, Severity, run, say
 from exporter.report.text import operand, shown
+
+# Where LVM takes free extents by each policy; source: lvm(8).
+NARROW = {
+    "contiguous": "into the free space right behind it",
+    "cling": "on the disks that it has already",
+    "cling_by_tags": "on the disks that it has already, and those of the same tags",
+}
+NEXT_STEP = {"data": "-l+20%LV", "metadata": "--poolmetadatasize=+8M"}
 
 
 def group_findings(case: Case) -> Iterator[Finding]:
@@ -28,6 +36,8 @@ def group_findings(case: Case) -> Iterator[Finding]:
     yield from (make(group) for applies, make in checks if applies)
     if case.pool.lvm and case.pool.lvm.is_locked:
         yield _locked(group)
+    if case.pool.lvm:
+        yield from _narrow(case.pool.lvm, group)
 
 
 def _unlisted(case: Case) -> Finding:
@@ -151,6 +161,25 @@ def _read_only(group: VolumeGroup) -> Finding:
         text=f"the VG {shown(group.name)} is read-only in LVM: nothing can be extended",
         remedy=(run("vgs", "-o", "vg_name,vg_permissions,vg_systemid", *operand(group.name)),),
     )
+
+
+def _narrow(pool: LvmPool, group: VolumeGroup) -> Iterator[Finding]:
+    """Find policies by which LVM takes some of the free extents only, if any."""
+    own = {"data": pool.data_allocation, "metadata": pool.metadata_allocation}
+    for name, policy in own.items():
+        in_force = policy or group.allocation or ""
+        if where := NARROW.get(in_force):
+            yield Finding(
+                severity=Severity.WARNING,
+                brief=f"{name} allocated {in_force}",
+                text=f"the allocation policy of its {name} is {in_force}: LVM extends it only "
+                f"{where}, whatever else is free",
+                remedy=(
+                    say("See whether LVM would find room, and if not, let it look elsewhere:"),
+                    run("lvextend", "--test", NEXT_STEP[name], *operand(pool.label)),
+                    run("lvextend", "--alloc", "normal", NEXT_STEP[name], *operand(pool.label)),
+                ),
+            )
 
 
 def _locked(group: VolumeGroup) -> Finding:

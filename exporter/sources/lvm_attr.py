@@ -18,6 +18,7 @@ SPARE_ROLE = "private,pool,spare"
 METADATA_ROLE = "private,pool,metadata"
 SPARE_SUFFIX = "_pmspare"  # LVM reserves it
 PERMISSIONS = {"w": "writeable", "r": "read-only", "R": "read-only-override"}
+ALLOCATION = {"c": "contiguous", "l": "cling", "i": "inherit", "n": "normal", "a": "anywhere"}
 HEALTH = {
     "p": "partial",
     "r": "refresh needed",
@@ -65,6 +66,7 @@ def _derived_lv(row: RawRow) -> dict[str, str]:
         if is_told and state != "-"
         else UNKNOWN,
         "lv_allocation_locked": _flag(is_set=allocation.isupper()) if allocation else UNKNOWN,
+        "lv_allocation_policy": ALLOCATION.get(allocation.lower(), ""),
         "lv_converting": _lettered(attributes, 1, "c"),
         "lv_check_needed": YES if state in NEEDS_CHECK else UNKNOWN,
         "lv_health_status": HEALTH.get(_letter(attributes, 9), ""),
@@ -103,6 +105,7 @@ def _derived_vg(attributes: str) -> dict[str, str]:
     return {
         "vg_profile": "",
         "vg_systemid": "",
+        "vg_allocation_policy": ALLOCATION.get(_letter(attributes, 5), ""),
         "vg_permissions": PERMISSIONS.get(_letter(attributes, 1), "unknown"),
         "vg_exported": _lettered(attributes, 3, "x"),
         "vg_partial": _lettered(attributes, 4, "p"),

@@ -125,7 +125,15 @@ def _pool(row: Row, last: Segments) -> LvmPool:
         data_stripe_bytes=data.get("stripe_size", 0),
         metadata_segment_type=metadata.get("segtype"),
         metadata_areas=_areas(metadata),
+        data_allocation=_allocation(data),
+        metadata_allocation=_allocation(metadata),
     )
+
+
+def _allocation(segment: Row) -> str | None:
+    """Give the policy of a hidden LV by which lvextend looks for room; None: the VG's."""
+    policy: str | None = segment.get("lv_allocation_policy")
+    return None if policy == "inherit" else policy
 
 
 def _under_caches(vg_name: str, lv_name: str, last: Segments) -> Row:
@@ -206,6 +214,7 @@ def _volume_group(
         is_shared=bool(row["vg_shared"]),
         is_clustered=bool(row["vg_clustered"]),
         system_id=row["vg_systemid"],
+        allocation=row["vg_allocation_policy"],
         spare_extents=metadata["spare"] // row["vg_extent_size"],
         largest_metadata_extents=metadata["metadata"] // row["vg_extent_size"],
         physical_volumes=tuple(volumes),

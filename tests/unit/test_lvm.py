@@ -40,6 +40,7 @@ LV = {
     "lv_active_locally": "1",
     "lv_suspended": "0",
     "lv_allocation_locked": "0",
+    "lv_allocation_policy": "inherit",
     "lv_converting": "0",
     "lv_check_needed": "0",
     "lv_health_status": "",
@@ -70,6 +71,7 @@ VG = {
     "vg_partial": "0",
     "vg_shared": "0",
     "vg_clustered": "0",
+    "vg_allocation_policy": "normal",
     "vg_systemid": "",
 }
 PV = {
@@ -475,3 +477,28 @@ def test_a_column_that_is_missing_is_blank(field: str) -> None:
     without = [{key: row[key] for key in row if key != field} for row in LVS]
 
     assert read_layout(Lvm(lvs=report("lv", without)), "lvm") == whole
+
+
+@pytest.mark.parametrize(
+    ("lv", "vg", "expected"),
+    [
+        ("inherit", "normal", (None, "normal")),
+        ("contiguous", "normal", ("contiguous", "normal")),
+        ("inherit", "cling", (None, "cling")),
+    ],
+)
+def test_allocation_policies_are_those_of_the_hidden_lvs(
+    lv: str, vg: str, expected: tuple[str | None, str]
+) -> None:
+    """Of what LVM extends; the pool's own says nothing."""
+    rows = [
+        row | {"lv_allocation_policy": lv if "_t" in row["lv_name"] else "anywhere"}
+        for row in LVS
+    ]
+    group = VG | {"vg_allocation_policy": vg}
+
+    layout = read_layout(Lvm(lvs=report("lv", rows), vgs=report("vg", [group])), "/sbin/lvm")
+
+    (pool,), (found,) = layout.pools, layout.volume_groups
+    assert (pool.data_allocation, found.allocation) == expected
+    assert pool.metadata_allocation == pool.data_allocation

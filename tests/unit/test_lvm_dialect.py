@@ -33,6 +33,7 @@ OLD_ATTRIBUTES = {"lv_attr": "twi-a-tz-", "vg_attr": "wz--n-", "pv_attr": "a--"}
 NEWER = {
     *("lv_role", "lv_active_locally", "lv_suspended", "lv_allocation_locked"),
     *("lv_converting", "lv_check_needed", "lv_health_status", "lv_when_full"),
+    *("lv_allocation_policy", "vg_allocation_policy"),
     *("lv_permissions", "lv_profile", "data_copies", "seg_monitor"),
     *("vg_profile", "vg_permissions", "vg_exported", "vg_partial", "vg_shared"),
     *("vg_clustered", "vg_systemid", "pv_allocatable", "pv_missing"),

@@ -240,6 +240,13 @@ def differs() -> Host:
     return host(RUNNING, pools=(make_pool(lvm=lvm),), **roomy())
 
 
+def narrow() -> Host:
+    """Return a pool of which LVM extends the data in one place only, by the VG's word."""
+    group = make_volume_group(allocation="cling")
+    pool = make_pool(lvm=make_lvm_pool(data_allocation="contiguous"))
+    return host(RUNNING, pools=(pool,), volume_groups=(group,))
+
+
 def bad_group() -> Host:
     """Return a VG with everything wrong with it."""
     group = make_volume_group(
@@ -338,6 +345,7 @@ HOSTS: dict[str, tuple[Callable[[], Host], Severity]] = {
         (suspended, Severity.WARNING),
         (differs, Severity.WARNING),
         (bad_group, Severity.WARNING),
+        (narrow, Severity.WARNING),
         (foreign, Severity.WARNING),
         (mute_kernel, Severity.WARNING),
         (latched, Severity.CRITICAL),

@@ -28,7 +28,10 @@ SAMPLES = HERE / "samples"
 EXPECTED: dict[str, Any] = json.loads((SAMPLES / "expected.json").read_text())
 CHUNK_BYTES = 524_288
 # An LVM of 2012: the fields of its reports that are not told by letters.
-BY_LETTERS = {"lv_health_status", "lv_permissions", "lv_role", "lv_when_full", "vg_permissions"}
+BY_LETTERS = {
+    *("lv_health_status", "lv_permissions", "lv_role", "lv_when_full", "vg_permissions"),
+    *("lv_allocation_policy", "vg_allocation_policy"),
+}
 NEWER = {"vg_profile", "vg_systemid"}
 OLD = Dialect(
     fields={
