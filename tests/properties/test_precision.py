@@ -116,6 +116,7 @@ def row_of(pool: Pool, *, is_new: bool = True) -> dict[str, str]:
     """Print a pool's fields, its sizes in bytes."""
     return TEMPLATE | {
         "lv_attr": "twi-aotz--",
+        "lv_allocation_policy": "inherit",  # asked for since the recording
         "lv_size": str(pool.size_bytes),
         "lv_metadata_size": str(pool.metadata_extents * EXTENT_BYTES),
         "chunk_size": str(pool.chunk_bytes),
