@@ -81,7 +81,11 @@ def _parser() -> argparse.ArgumentParser:
     add("check", check, hosting)
     collect = add("collect", "Collect once and print the metrics.", hosting)
     collect.add_argument(
-        "--output", type=Path, metavar="FILE", help="write to this file, atomically"
+        "--output",
+        type=Path,
+        default=Path("-"),
+        metavar="FILE",
+        help="write to this file, atomically; -, the default, is standard output",
     )
     return parser
 

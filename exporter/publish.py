@@ -17,7 +17,7 @@ from msgspec import Struct
 from exporter import __version__
 from exporter.errors import ExporterError, quote
 from exporter.model import Snapshot
-from exporter.textfile import write_atomically
+from exporter.textfile import write_state_file
 
 Kind = TypeVar("Kind")
 
@@ -54,12 +54,11 @@ class SnapshotWriter:
         self._path = directory / FILE_NAME
 
     def write(self, snapshot: Snapshot) -> None:
-        """Replace the file. Raises ExporterError."""
+        """Replace the file; make its directory if it is missing. Raises ExporterError."""
         raw = _encoded(_Envelope(FORMAT, __version__, snapshot))
         if len(raw) > MAX_BYTES:
             raise PublishedError(self._path, f"{len(raw)} bytes are more than readers take")
-        # In memory: what a crash of the host loses is of no use after it.
-        write_atomically(self._path, raw, mode=MODE, is_durable=False)
+        write_state_file(self._path, raw, mode=MODE)
 
 
 def _encoded(envelope: _Envelope) -> bytes:

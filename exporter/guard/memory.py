@@ -8,8 +8,6 @@ belong to: a reboot forgets it, in both ways.
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,12 +15,15 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from exporter.errors import ExporterError
 from exporter.guard.latch import Latch
 from exporter.guard.ledger import PoolRecord
 from exporter.model import PastExtension
+from exporter.textfile import write_state_file
 
 FILE_NAME = "guard-memory.json"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+MODE = 0o600  # no other process reads it
 MAX_BYTES = 4 * 1024 * 1024
 
 
@@ -73,8 +74,8 @@ class MemoryFile:
             raw = self._encode(records)
             if raw == self._saved:
                 return
-            with contextlib.suppress(OSError):
-                _replace(self._path, raw)
+            with contextlib.suppress(ExporterError):
+                write_state_file(self._path, raw, mode=MODE)
                 self._saved = raw
 
     def _encode(self, records: Mapping[str, PoolRecord]) -> bytes:
@@ -93,18 +94,6 @@ def _is_worth(pool: Remembered) -> bool:
 
 def _record(remembered: Remembered) -> PoolRecord:
     return PoolRecord(**msgspec.structs.asdict(remembered))
-
-
-def _replace(path: Path, raw: bytes) -> None:
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=path.name, dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(raw)
-        Path(name).replace(path)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def _read_text(path: Path) -> str:

@@ -44,9 +44,10 @@ class Process:
         *arguments: str,
         directory: Path,
         log: str = "log",
+        state: Path | None = None,
         env: Mapping[str, str] | None = None,
     ) -> None:
-        flags = (*self.flags, f"--state.directory={directory}")
+        flags = (*self.flags, f"--state.directory={state or directory}")
         self._log_path = directory / log
         with self._log_path.open("wb") as file:
             self.process = subprocess.Popen(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import time
 from pathlib import Path
@@ -47,17 +48,40 @@ def config(path: Path, lvm: Path) -> str:
     return f"--config.file={path}"
 
 
-def test_a_host_with_nothing_of_it_all(tmp_path: Path) -> None:
-    """No device-mapper, LVM or Docker: metrics say so, and nothing is invented."""
-    flag = config(tmp_path / "config.yml", tmp_path / "absent")
+@pytest.fixture
+def readable(tmp_path: Path, fake_lvm: Path) -> str:
+    """Return the flag of a configuration whose lvm tells its policy, and nothing else."""
+    policy = "thin_pool_autoextend_threshold=80\nthin_pool_autoextend_percent=20\nmonitoring=1"
+    write_script(fake_lvm, f"#!/bin/sh\necho '{policy}'\n")
+    return config(tmp_path / "config.yml", fake_lvm)
 
-    result = run("collect", flag, env=NO_DEVICE_MAPPER)
+
+def test_what_cannot_be_read_is_told_and_not_invented(readable: str) -> None:
+    """Device-mapper, volume groups and Docker are missing; LVM's policy is there."""
+    result = run("collect", readable, "--output=-", env=NO_DEVICE_MAPPER)
 
     metrics = parse_metrics(result.stdout)
     assert result.returncode == 0
     for name in ("device_mapper", "lvm", "policy", "docker"):
-        assert metrics[f'thinpool_collector_success{{collector="{name}"}}'] == 0
+        success = metrics[f'thinpool_collector_success{{collector="{name}"}}']
+        assert success == (name == "policy"), name
     assert not any("thinpool_data" in series for series in metrics)
+
+
+def test_collect_fails_if_nothing_can_be_read(tmp_path: Path) -> None:
+    """Cron hears of it, with every reason, and the last good file stays."""
+    flag = config(tmp_path / "config.yml", tmp_path / "absent")
+    target = tmp_path / "thinpool.prom"
+    target.write_text("last good\n")
+
+    for output in ("-", str(target)):
+        result = run("collect", flag, f"--output={output}", env=NO_DEVICE_MAPPER)
+
+        assert result.returncode == 1
+        assert result.stdout == ""
+        for name in ("device_mapper", "lvm", "policy", "docker"):
+            assert f"{name}: cannot " in result.stderr
+    assert target.read_text() == "last good\n"
 
 
 @pytest.mark.parametrize("kind", SCRIPTS)
@@ -107,7 +131,9 @@ def test_check_says_what_it_does_not_know(tmp_path: Path) -> None:
     assert "device-mapper" in result.stdout
 
 
-@pytest.mark.parametrize(("pid", "words"), [(4711, "has looked at no pool for 1h"), (1, "")])
+@pytest.mark.parametrize(
+    ("pid", "words"), [(os.getpid(), "has looked at no pool for 1h"), (1, "")]
+)
 def test_check_believes_no_guard_that_runs_and_does_nothing(
     tmp_path: Path, pid: int, words: str
 ) -> None:
@@ -115,7 +141,7 @@ def test_check_believes_no_guard_that_runs_and_does_nothing(
 
     What another guard left in the file says nothing of the one that runs.
     """
-    note = GuardNote(pid=4711, mode=GuardMode.AUTO)
+    note = GuardNote(pid=os.getpid(), mode=GuardMode.AUTO)
     long_ago = time.time() - 3600
     said = make_guard_report(last_cycle_at=long_ago, note=replace(note, pid=pid))
     SnapshotWriter(tmp_path).write(make_snapshot(taken_at=long_ago, guard=said))
@@ -125,9 +151,9 @@ def test_check_believes_no_guard_that_runs_and_does_nothing(
     result = run("check", flag, f"--state.directory={tmp_path}", env=NO_DEVICE_MAPPER)
     lock.release()
 
-    assert "guard     running, pid 4711" in result.stdout
+    assert f"guard     running, pid {os.getpid()}" in result.stdout
     assert (result.returncode == 2) is bool(words)
-    assert ("CRITICAL: the guard (pid 4711)" in result.stdout) is bool(words)
+    assert (f"CRITICAL: the guard (pid {os.getpid()})" in result.stdout) is bool(words)
     assert words in result.stdout
 
 
@@ -153,13 +179,12 @@ def test_a_valid_or_absent_configuration_is_fine(tmp_path: Path) -> None:
     assert run("check-config", f"--config.file={tmp_path}/none.yml").returncode == 2
 
 
-def test_collect_writes_a_textfile_in_one_piece(tmp_path: Path) -> None:
+def test_collect_writes_a_textfile_in_one_piece(tmp_path: Path, readable: str) -> None:
     """For node_exporter's directory: a whole file that others may read, and no rest."""
-    flag = config(tmp_path / "config.yml", tmp_path / "absent")
     target = tmp_path / "textfile" / "thinpool.prom"
     target.parent.mkdir()
 
-    result = run("collect", flag, f"--output={target}", env=NO_DEVICE_MAPPER)
+    result = run("collect", readable, f"--output={target}", env=NO_DEVICE_MAPPER)
 
     assert result.returncode == 0
     assert result.stdout == ""
@@ -168,11 +193,21 @@ def test_collect_writes_a_textfile_in_one_piece(tmp_path: Path) -> None:
     assert "thinpool_exporter_build_info" in target.read_text()
 
 
-def test_a_directory_that_is_not_there_is_said(tmp_path: Path) -> None:
-    """One line, no traceback."""
-    flag = config(tmp_path / "config.yml", tmp_path / "absent")
+def test_collect_leaves_what_is_no_file_as_it_is(tmp_path: Path, readable: str) -> None:
+    """Root could replace /dev/null by a file, and break the host."""
+    device = tmp_path / "stdout"
+    device.symlink_to("/dev/null")
 
-    result = run("collect", flag, f"--output={tmp_path}/none/x.prom", env=NO_DEVICE_MAPPER)
+    result = run("collect", readable, f"--output={device}", env=NO_DEVICE_MAPPER)
+
+    assert result.returncode == 1
+    assert "not a regular file" in result.stderr
+    assert device.readlink() == Path("/dev/null")
+
+
+def test_a_directory_that_is_not_there_is_said(tmp_path: Path, readable: str) -> None:
+    """One line, no traceback."""
+    result = run("collect", readable, f"--output={tmp_path}/none/x.prom", env=NO_DEVICE_MAPPER)
 
     assert result.returncode == 1
     assert "none/x.prom" in result.stderr

@@ -79,6 +79,19 @@ def test_web_without_a_guard_says_what_is_missing(tmp_path: Path) -> None:
         assert TIMESTAMP not in web.metrics()
 
 
+def test_either_side_may_start_first(tmp_path: Path, config: str) -> None:
+    """Neither finds the directory; the guard makes it although it only observes."""
+    state = tmp_path / "missing" / "state"
+    with Program("web", directory=tmp_path, state=state) as web:
+        assert web.get("/-/ready")[0] == 503
+        arguments = ("guard", config, "--guard.mode=observe")
+        with Process(
+            *arguments, directory=tmp_path, log="guard", state=state, env=NO_DEVICE_MAPPER
+        ) as guard:
+            assert eventually(lambda: web.get("/-/ready")[0] == 200)
+            assert guard.events("publishing_failed") == []
+
+
 def test_web_says_why_it_cannot_read_a_newer_guard(tmp_path: Path, guard: Process) -> None:
     """Once in the log, and where readiness is asked for; until the guard is as it was."""
     assert guard.stop() == 0

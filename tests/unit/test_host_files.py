@@ -1,8 +1,11 @@
-"""What is read from files: dmeventd's process, LVM's configuration, the lock."""
+"""What is read from files: dmeventd's process, LVM's configuration."""
 
 from __future__ import annotations
 
 import os
+import socket
+import stat
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -13,7 +16,6 @@ import pytest
 from msgspec.structs import replace
 
 from exporter.errors import ExporterError
-from exporter.guard.lock import GuardLock, GuardRunningError, running_guard
 from exporter.guard.rules import PoolRule, Rules
 from exporter.model import Dmeventd, GuardMode, GuardNote
 from exporter.sources import dmeventd
@@ -156,32 +158,6 @@ def test_what_dmeventd_does_is_told_for_people(tmp_path: Path) -> None:
 NOTE = GuardNote(pid=7, mode=GuardMode.ALWAYS, pools={"docker/thinpool": GuardMode.OFF})
 
 
-def test_the_lock_keeps_the_host_to_one_guard(tmp_path: Path) -> None:
-    """A second one is refused while the first lives, and its note can be read."""
-    first, second = GuardLock(tmp_path / "state"), GuardLock(tmp_path / "state")
-    assert running_guard(tmp_path / "state") is None
-
-    first.take(NOTE)
-    with pytest.raises(GuardRunningError, match=r"guard\.lock"):
-        second.take(NOTE)
-    assert running_guard(tmp_path / "state") == NOTE
-
-    first.release()
-    assert running_guard(tmp_path / "state") is None
-    second.take(NOTE)
-    second.release()
-
-
-def test_a_note_that_is_being_written_is_no_note(tmp_path: Path) -> None:
-    """Nor is nonsense."""
-    lock = GuardLock(tmp_path)
-    lock.take(NOTE)
-    (tmp_path / "guard.lock").write_text("{")
-
-    assert running_guard(tmp_path) is None
-    lock.release()
-
-
 def test_a_running_guards_modes_win_over_the_settings() -> None:
     """`check` speaks of the guard that runs."""
     rules = Rules(mode=GuardMode.AUTO, pools={"docker/thinpool": PoolRule(max_size_bytes=9)})
@@ -205,13 +181,45 @@ def test_a_textfile_replaces_the_old_one_whole(tmp_path: Path) -> None:
 
 
 def test_a_textfile_that_cannot_be_written_is_named(tmp_path: Path) -> None:
-    """And leaves nothing behind."""
-    (tmp_path / "directory").mkdir()
+    """Where there is no directory for it."""
+    with pytest.raises(ExporterError, match=r"none/x\.prom"):
+        write_atomically(tmp_path / "none" / "x.prom", b"new")
 
-    with pytest.raises(ExporterError, match="directory"):
-        write_atomically(tmp_path / "directory", b"new")
 
-    assert [entry.name for entry in tmp_path.iterdir()] == ["directory"]
+def _make_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+
+
+def _make_device(path: Path) -> None:
+    try:
+        os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 3))  # as /dev/null
+    except PermissionError:
+        pytest.skip("makes a device, which takes root")
+
+
+NO_FILES: dict[str, Callable[[Path], object]] = {
+    "device": _make_device,
+    "fifo": os.mkfifo,
+    "socket": _make_socket,
+    "directory": Path.mkdir,
+    "link to nothing": lambda path: path.symlink_to("nothing"),
+    "link to a file": lambda path: path.symlink_to(__file__),
+}
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_what_is_no_regular_file_is_not_replaced(kind: str, tmp_path: Path) -> None:
+    """Whatever it is, it is still the same, and nothing lies beside it."""
+    path = tmp_path / "x.prom"
+    NO_FILES[kind](path)
+    before = path.lstat()
+
+    with pytest.raises(ExporterError, match=r"x\.prom: it exists and is not a regular file"):
+        write_atomically(path, b"new")
+
+    assert (path.lstat().st_ino, path.lstat().st_mode) == (before.st_ino, before.st_mode)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["x.prom"]
 
 
 def test_the_note_is_json() -> None:

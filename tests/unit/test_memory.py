@@ -36,6 +36,7 @@ def test_the_next_guard_knows_what_the_last_one_knew(tmp_path: Path, boot_id: Pa
     found = memory(tmp_path, boot_id).load()
 
     assert list(found) == ["docker/thinpool"]
+    assert (tmp_path / "run" / FILE_NAME).stat().st_mode & 0o777 == 0o600
     loaded = found["docker/thinpool"]
     assert loaded.latch == LATCH
     assert (loaded.above_since, loaded.is_taken_over, loaded.taken_over_from) == (3.5, True, 77)
