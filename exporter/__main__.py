@@ -14,11 +14,13 @@ import structlog
 
 from exporter import __version__, log
 from exporter.cli.starting import DEFAULT_ADDRESS, DEFAULT_CONFIG
-from exporter.errors import ConfigError, ExporterError
+from exporter.errors import ConfigError, ExporterError, ListenError
 from exporter.model import GuardMode
 
 DEFAULT_STATE = Path("/run/thinpool-exporter")
 
+# The units set it to their name.
+UNIT_VARIABLE = "THINPOOL_UNIT"
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_UNKNOWN = 3
@@ -28,7 +30,13 @@ logger = structlog.get_logger("exporter")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
-    options = _parser().parse_args(argv)
+    unit = os.environ.pop(UNIT_VARIABLE, "")
+    try:
+        options = _parser().parse_args(argv, argparse.Namespace(unit=unit))
+    except SystemExit as error:
+        if error.code:
+            _delay_restart(unit)
+        raise
     log.configure(options.log_level, options.log_format)
     threading.excepthook = _log_thread_death
     try:
@@ -37,9 +45,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         for fault in error.faults:
             sys.stderr.write(f"{fault}\n")
+        _delay_restart(unit)
         return EXIT_USAGE
     except ExporterError as error:
         sys.stderr.write(f"thinpool-exporter: {error}\n")
+        if isinstance(error, ListenError):
+            _delay_restart(unit)
         return EXIT_UNKNOWN if options.module == "check" else EXIT_FAILED
     except BrokenPipeError:
         # The reader has left (`… | head`): nobody is there to be told.
@@ -48,6 +59,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         log.flush()
     return status
+
+
+def _delay_restart(unit: str) -> None:
+    if unit:  # loaded only if it is needed: a web side that runs needs none of it
+        import_module("exporter.cli.restarts").delay_restart(unit)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,7 +92,8 @@ def _parser() -> argparse.ArgumentParser:
     demo = "Do what `run` does, on a simulated host."
     add("demo", demo, hosting, serving, web_config)
     faults = "Show every fault of the configuration."
-    add("check-config", faults, hosting, web_config)
+    # With the web side's flags, of which it uses one, so that its whole command line is checked.
+    add("check-config", faults, hosting, serving, web_config)
     check = "Report on every pool; exit 0 ok, 1 warning, 2 critical, 3 unknown."
     add("check", check, hosting)
     collect = add("collect", "Collect once and print the metrics.", hosting)

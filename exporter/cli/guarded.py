@@ -12,6 +12,7 @@ from typing import NamedTuple
 import structlog
 
 from exporter.cli.host import real_host
+from exporter.cli.restarts import lock_patience
 from exporter.cli.starting import settings_of
 from exporter.collection import HostAccess
 from exporter.config import Settings
@@ -43,7 +44,7 @@ def protected(options: argparse.Namespace) -> Iterator[Guarded]:
     residence = Residence(HostMemory(), host.runner, lvm, warn=logger.warning)
     protection = Protection(options.state, residence.start, log=logger)
     try:
-        settings = protection.take(settings)
+        settings = protection.take(settings, lambda: lock_patience(options.unit))
         reloading = reload_on_signal(options, protection.take)
         yield Guarded(
             host, settings, reloading, lambda: protection.memory, (residence.supervise,)

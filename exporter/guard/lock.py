@@ -32,6 +32,9 @@ PAUSE_SECONDS = 0.02
 FLOCK = struct.Struct("@hhqqi0q")
 WHOLE_FILE = (os.SEEK_SET, 0, 0, 0)
 
+# Asked only when another guard holds the lock; seconds.
+Patience = Callable[[], float]
+
 
 class GuardRunningError(ExporterError):
     """Another guard already protects this host."""
@@ -48,27 +51,25 @@ class GuardLock:
         self,
         directory: Path,
         *,
-        patience_seconds: float = PATIENCE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
         self._path = directory / FILE_NAME
-        self._patience_seconds = patience_seconds
         self._clock = clock
         self._sleep = sleep
         self._descriptor = -1
 
-    def take(self, note: GuardNote) -> None:
+    def take(self, note: GuardNote, patience: Patience = lambda: PATIENCE_SECONDS) -> None:
         """Take the lock and leave the note in it; if it is held already, the note alone.
 
-        Raises GuardRunningError when another guard holds it for too long, and OSError when
-        the directory cannot be written or the file cannot be locked.
+        Raises GuardRunningError when another guard holds it for longer than `patience` says,
+        and OSError when the directory cannot be written or the file cannot be locked.
         """
         if self._descriptor >= 0:
             _write(self._descriptor, note)
             return
         self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        descriptor = self._locked()
+        descriptor = self._locked(patience)
         try:
             _write(descriptor, note)
         except BaseException:
@@ -82,11 +83,10 @@ class GuardLock:
             os.close(self._descriptor)
             self._descriptor = -1
 
-    def _locked(self) -> int:
+    def _locked(self, patience: Patience) -> int:
         """Open the file and lock it; returns the descriptor."""
-        ends_at = self._clock() + self._patience_seconds
+        ends_at = None
         while True:
-            is_last = self._clock() >= ends_at
             with ExitStack() as opened:
                 descriptor = os.open(self._path, FLAGS, MODE)
                 opened.callback(os.close, descriptor)
@@ -98,7 +98,9 @@ class GuardLock:
                 elif _conflict(descriptor, fcntl.F_WRLCK)[0] == fcntl.F_RDLCK:
                     # No guard, but a process that opened the file while it could.
                     self._path.unlink(missing_ok=True)
-                elif is_last:
+                elif ends_at is None:
+                    ends_at = self._clock() + patience()
+                elif self._clock() >= ends_at:
                     break
             self._sleep(PAUSE_SECONDS)
         raise GuardRunningError(

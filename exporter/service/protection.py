@@ -11,7 +11,7 @@ from msgspec import structs
 
 from exporter.config import Settings
 from exporter.events import Log
-from exporter.guard.lock import GuardLock
+from exporter.guard.lock import PATIENCE_SECONDS, GuardLock, Patience
 from exporter.guard.memory import MemoryFile
 from exporter.model import GuardMode, GuardNote
 from exporter.service.wiring import rules
@@ -54,16 +54,20 @@ class Protection:
         self._log = log
         self.memory: MemoryFile | None = None
 
-    def take(self, settings: Settings) -> Settings:
+    def take(
+        self, settings: Settings, patience: Patience = lambda: PATIENCE_SECONDS
+    ) -> Settings:
         """Become the host's one guard; returns settings that only observe where that fails.
 
-        Raises GuardRunningError when another guard protects this host.
+        Raises GuardRunningError when another guard protects this host, and has not ended
+        within the seconds that `patience` returns.
         """
         if not rules(settings).may_extend:
             return settings
         modes = {label: pool.mode for label, pool in settings.pools.items() if pool.mode}
         try:
-            self._lock.take(GuardNote(pid=os.getpid(), mode=settings.guard.mode, pools=modes))
+            note = GuardNote(pid=os.getpid(), mode=settings.guard.mode, pools=modes)
+            self._lock.take(note, patience)
         except OSError as error:
             self._log.error("guard_only_observes", error=str(error), next_step="run as root")
             return _observing(settings)

@@ -107,14 +107,14 @@ def make_lock(tmp_path: Path) -> Iterator[Make]:
     """Make this process' lock, whose clock moves by what it sleeps."""
     with ExitStack() as stack:
 
-        def make(sleep: Sleep = lambda _: None, **options: float) -> GuardLock:
+        def make(sleep: Sleep = lambda _: None) -> GuardLock:
             clock = ManualClock()
 
             def pass_time(seconds: float) -> None:
                 clock.now += seconds
                 sleep(seconds)
 
-            lock = GuardLock(tmp_path, clock=clock, sleep=pass_time, **options)
+            lock = GuardLock(tmp_path, clock=clock, sleep=pass_time)
             stack.callback(lock.release)
             return lock
 
@@ -160,7 +160,7 @@ def test_another_guard_is_refused_when_patience_ends(
     guard.tell("take")
 
     with pytest.raises(GuardRunningError, match=FILE_NAME):
-        make_lock(slept.append, patience_seconds=patience).take(note())
+        make_lock(slept.append).take(note(), lambda: patience)
 
     assert sum(slept) == pytest.approx(patience, abs=0.1)
     found = running_guard(tmp_path)
