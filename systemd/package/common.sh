@@ -6,10 +6,12 @@ set -eu
 PREFIX=/opt/thinpool-exporter
 ENVIRONMENTS=$PREFIX.d
 OURS=/usr/lib/thinpool-exporter
+FLAGS=/etc/default/thinpool-exporter
 GROUP=thinpool-snapshot
 GUARD=thinpool-guard.service
 WEB=thinpool-exporter.service
 SOCKET=thinpool-exporter.socket
+WANTED=/etc/systemd/system
 PLACES='/usr/bin /usr/local/bin'
 # There while systemd runs: not in a container, nor below rpm --root.
 SYSTEMD=/run/systemd/system
@@ -86,6 +88,16 @@ is_running() {
     systemctl show -p ActiveState --value "$1" | grep -qxE 'active|activating|reloading'
 }
 
+# The flags that systemd gives to the web side, split as it does; faults of theirs, and of the
+# files that they name, are as bad as those of config.yml.
+check_config() {
+    flags=$(sed -n 's/^ARGS=//p' "$FLAGS" 2>/dev/null | tail -n 1 |
+        sed -e 's/^"\(.*\)"$/\1/' -e "s/^'\(.*\)'\$/\1/")
+    set -f
+    # shellcheck disable=SC2086
+    "$PREFIX/bin/thinpool-exporter" check-config $flags
+}
+
 # What runs is restarted by systemd, which spares an lvextend that is under way. A guard that
 # would not start with this configuration is left to run: better the old one than none.
 restart_running() {
@@ -94,7 +106,7 @@ restart_running() {
     if ! is_running "$GUARD" && ! is_running "$WEB"; then
         return 0
     fi
-    if ! faults=$("$PREFIX/bin/thinpool-exporter" check-config 2>&1); then
+    if ! faults=$(check_config 2>&1); then
         say "nothing was restarted, since the new version does not accept the configuration:
 $faults
 When it is mended: systemctl restart $GUARD $WEB"
@@ -120,6 +132,7 @@ set_up() {
     tell_hidden_units
     make_environment
     ! restart_running || tidy
+    tell_stopped_units
 }
 
 tidy() {
@@ -134,9 +147,24 @@ mend() {
 }
 
 stop() {
-    command -v systemctl >/dev/null || return 0
     [ ! -d $SYSTEMD ] || systemctl stop "$WEB" "$SOCKET" "$GUARD" || :
-    systemctl disable --quiet "$WEB" "$SOCKET" "$GUARD" || :
+}
+
+# By hand, since the units are gone when a deb is purged.
+disable() {
+    for unit in "$GUARD" "$WEB" "$SOCKET"; do
+        rm -f "$WANTED"/*.target.wants/"$unit"
+    done
+}
+
+# A package that is installed again finds its units enabled, but nothing starts them until the
+# next boot. Nor does it start what somebody has stopped.
+tell_stopped_units() {
+    [ -d $SYSTEMD ] || return 0
+    for unit in "$GUARD" "$WEB"; do
+        ! systemctl is-enabled --quiet "$unit" || is_running "$unit" ||
+            say "$unit is enabled and does not run: systemctl start $unit"
+    done
 }
 
 remove_environments() {

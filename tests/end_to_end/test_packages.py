@@ -264,6 +264,95 @@ def test_a_configuration_that_is_refused_leaves_the_old_guard(tmp_path: Path) ->
     assert "guard.mode: no such mode" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("lines", "flags"),
+    [
+        ("ARGS=", ""),
+        ("ARGS=--web.config.file=/a --web.systemd-socket", "/a --web.systemd-socket"),
+        ('ARGS="--web.config.file=/b"', "/b"),
+        ("ARGS='--web.config.file=/b'", "/b"),
+        ("# ARGS=--web.config.file=/c\nARGS=--web.config.file=/d*\n", "/d*"),
+        ("ARGS=--web.config.file=/e\nARGS=--web.config.file=/f", "/f"),
+        (None, ""),
+    ],
+)
+def test_an_upgrade_checks_the_web_sides_flags(
+    tmp_path: Path, lines: str | None, flags: str
+) -> None:
+    """As systemd reads them, with the files that they name."""
+    (tmp_path / "bin").mkdir()
+    fake(tmp_path / "bin/thinpool-exporter", 'echo "$@"')
+    if lines is not None:
+        (tmp_path / "default").write_text(f"{lines}\n")
+
+    done = shell("PREFIX=$1 FLAGS=$1/default; check_config", str(tmp_path))
+
+    wanted = f" --web.config.file={flags}" if flags else ""
+    assert done.stdout == f"check-config{wanted}\n"
+
+
+def test_a_web_configuration_that_is_refused_leaves_the_old_version(tmp_path: Path) -> None:
+    """By the real program: neither side is restarted, and the file is named."""
+    (tmp_path / "bin").mkdir()
+    program = f"cd {build.ROOT} && exec {sys.executable} -m exporter"
+    fake(tmp_path / "bin/thinpool-exporter", f'{program} "$@"')
+    (tmp_path / "web.yml").write_text("tls_server_config: {cert_file: none}\n")
+    address = "--web.listen-address=:10128"
+
+    def upgrade(flags: str) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "default").write_text(f"ARGS={address} {flags}\n")
+        state = f"{SYSTEMD} FLAGS=$1/default STATE=active"
+        return shell(f"{state}; restart_running", str(tmp_path))
+
+    for flags in (f"--web.config.file={tmp_path}/web.yml", "--web.no-such-flag"):
+        done = upgrade(flags)
+        assert done.returncode != 0
+        assert "try-restart" not in done.stdout
+        assert flags.rpartition("=")[2] in done.stderr
+    assert "try-restart" in upgrade("").stdout
+
+
+def test_only_a_purge_disables_a_deb(tmp_path: Path) -> None:
+    """A package that is removed and installed again is enabled as before."""
+    wanted = tmp_path / "multi-user.target.wants"
+    wanted.mkdir()
+    for name in ("thinpool-guard.service", "thinpool-exporter.service", "other.service"):
+        (wanted / name).symlink_to("/nonexistent")
+
+    def script(name: str, argument: str) -> None:
+        text = (PACKAGE / "deb" / name).read_text()
+        state = f"{SYSTEMD} WANTED=$1 ENVIRONMENTS=$1/x STATE=active"
+        spared = "remove_state() { :; }; getent() { false; }; rmdir() { :; }"
+        done = shell(f"{state}; {spared}; set -- {argument}; {text}", str(tmp_path))
+        assert done.returncode == 0, done.stderr
+
+    script("prerm.sh", "remove")
+    script("postrm.sh", "remove")
+    assert len(list(wanted.iterdir())) == 3
+
+    script("postrm.sh", "purge")
+    assert [path.name for path in wanted.iterdir()] == ["other.service"]
+
+
+@pytest.mark.parametrize(
+    ("is_enabled", "state", "is_told"),
+    [("true", "inactive", True), ("true", "active", False), ("false", "inactive", False)],
+)
+def test_a_unit_that_is_enabled_and_stopped_is_told(
+    tmp_path: Path,
+    is_enabled: str,
+    state: str,
+    is_told: bool,  # noqa: FBT001 - a column of the table
+) -> None:
+    """Installed again, it would start at the next boot only."""
+    answers = f"systemctl() {{ case $1 in show) echo {state} ;; *) {is_enabled} ;; esac; }}"
+
+    done = shell(f"SYSTEMD=$1; {answers}; tell_stopped_units", str(tmp_path))
+
+    assert done.returncode == 0
+    assert ("systemctl start thinpool-guard.service" in done.stderr) is is_told
+
+
 @pytest.mark.parametrize(("status", "made"), [(0, ""), (1, "made\nrestarted\ntidied\n")])
 def test_another_python_on_the_host(tmp_path: Path, status: int, made: str) -> None:
     """The environment is made anew where its own interpreter has ceased to work."""

@@ -79,6 +79,13 @@ def become() -> None:
     os.setuid(1)
 
 
+def rename_host() -> None:
+    """Give the host the name that it has."""
+    name = os.uname().nodename.encode()
+    if ctypes.CDLL(None, use_errno=True).sethostname(name, len(name)) < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
 ATTEMPTS: dict[str, Callable[[], None]] = {
     **{f"write {path}": partial(write, path) for path in OUTSIDE},
     "connect": connect,
@@ -92,6 +99,7 @@ ATTEMPTS: dict[str, Callable[[], None]] = {
     "user_namespace": call(UNSHARE, CLONE_NEWUSER),
     "reboot": call(REBOOT, 0, 0, 0),
     "bpf": call(BPF, 0, 0, 0),
+    "rename the host": rename_host,
     "write own": partial(write, "/run/thinpool-exporter"),
     "write lvm": partial(write, "/etc/lvm/archive"),
 }

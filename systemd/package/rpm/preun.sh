@@ -1,2 +1,5 @@
 # 0: removed. 1: the old package, after an upgrade.
-[ "$1" -ne 0 ] || stop
+if [ "$1" -eq 0 ]; then
+    stop
+    disable
+fi
