@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     demo = "Do what `run` does, on a simulated host."
     add("demo", demo, hosting, serving, web_config)
     faults = "Show every fault of the configuration."
-    # With the web side's flags, of which it uses one, so that its whole command line is checked.
+    # It takes all flags of the web side, so that a whole command line can be checked.
     add("check-config", faults, hosting, serving, web_config)
     check = "Report on every pool; exit 0 ok, 1 warning, 2 critical, 3 unknown."
     add("check", check, hosting)

@@ -164,7 +164,7 @@ def _start_guard(case: Case) -> tuple[Line, ...]:
         return (
             say("Let the guard protect it; it gives what there is (the configuration must not"),
             say("say otherwise):"),
-            run("systemctl", "enable", "--now", "thinpool-exporter.service"),
+            run("systemctl", "enable", "--now", "thinpool-guard.service"),
             say("Or without its units, for as long as it runs:"),
             run("thinpool-exporter", "run"),
         )

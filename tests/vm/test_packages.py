@@ -151,6 +151,8 @@ def removing_stops_and_purging_leaves_nothing(machine: Machine) -> None:
     assert not machine.is_active(WEB)
     assert machine.read(CONFIG) == KEPT
     assert machine.run("ls /opt").stdout == ""
+    wanted = machine.run("ls /etc/systemd/system/multi-user.target.wants").stdout.split()
+    assert {GUARD, WEB} <= {*wanted}, "it would come back unguarded"
 
     machine.run("apt-get purge -y thinpool-exporter", timeout_seconds=SECONDS)
     assert names(machine) == []

@@ -161,7 +161,7 @@ def test_a_configuration_with_faults(docked: Machine, guest: Guest) -> None:
     """Each is named; the file is mended and read."""
     name = "thinpool_exporter_config_last_reload_successful"
     docked.write(CONFIG, "guard: {mode: sometimes}\n")
-    docked.run(f"systemctl reload {GUARD}")
+    assert docked.run(f"systemctl reload {GUARD}", check=False).returncode != 0
     guest.wait_for(PATIENCE_SECONDS, name, 0)
     book = Runbook(docked, "ThinPoolConfigReloadFailed")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.vm import payload, scenarios, units
-from tests.vm.guest import CONFIG, Guest
+from tests.vm.guest import CONFIG, Guest, check
 from tests.vm.machine import Machine
 from tests.vm.units import GUARD, WEB
 from tests.vm.waiting import wait_until
@@ -78,7 +78,10 @@ def test_exposure(served: Machine, unit: str) -> None:
 
 # Below /root and /home a guard has nothing but a file system of its own, empty and passing.
 PASSING = {"write /root", "write /home"}
-ALLOWED = {GUARD: {"write own", "write lvm", *PASSING}, WEB: {"listen", "connect"}}
+ALLOWED = {
+    GUARD: {"write own", "write lvm", "read Snapshot", "lock guard", *PASSING},
+    WEB: {"listen", "connect", "read Snapshot"},
+}
 
 
 @pytest.mark.every_release
@@ -106,9 +109,68 @@ def test_what_is_forbidden_fails(served: Machine, unit: str) -> None:
     assert served.is_active(other)
     left = served.run("ls -a / /etc /usr /root /home /var/lib /opt /run").stdout
     assert ".sandbox-probe" not in left
+    assert not met["read Snapshot"], met
     if unit == GUARD:
+        assert not met["lock guard"], met
         assert not met["write own"], met
         assert not met["write lvm"], met
+
+
+@pytest.mark.every_release
+def test_the_web_side_cannot_keep_a_guard_out(served: Machine) -> None:
+    """As its user, outside of its sandbox; the file is one that an earlier version made."""
+    lock = "/run/thinpool-exporter/guard.lock"
+    pid = units.main_pid(served, WEB)
+    uid, gid = served.run(f"stat -c '%u %g' /proc/{pid}").stdout.split()
+    group = served.run("getent group thinpool-snapshot | cut -d: -f3").stdout.strip()
+    become = f"setpriv --reuid={uid} --regid={gid} --groups={group}"
+    assert served.run(f"{become} cat /run/thinpool-exporter/snapshot.json").stdout
+    refused = served.run(f"{become} flock -n -s {lock} true", check=False)
+    assert "Permission denied" in refused.stderr
+
+    served.run(f"systemctl stop {GUARD}")
+    served.run(f"rm {lock} && touch {lock} && chgrp thinpool-snapshot {lock}; chmod 640 {lock}")
+    served.start(f"exec {become} flock {lock} sleep 600")
+    served.wait_until(f"! flock -n {lock} true", 30)
+    assert "no guard is running" in check(served)[1]
+    served.run(f"systemctl start {GUARD}", timeout_seconds=units.READY_SECONDS)
+
+    assert units.restarts(served, GUARD) == 0
+    assert f"running, pid {units.main_pid(served, GUARD)}" in check(served)[1]
+    assert served.run(f"stat -c '%a %U' {lock}").stdout == "600 root\n"
+
+
+def test_each_unit_is_for_itself(served: Machine) -> None:
+    """Whoever disables one leaves the other as it is, now and at the next boot."""
+    guard = units.main_pid(served, GUARD)
+    served.run(f"systemctl disable --now {WEB}")
+    assert units.main_pid(served, GUARD) == guard
+    assert served.run(f"systemctl is-enabled {GUARD}").stdout == "enabled\n"
+
+    served.run(f"systemctl disable --now {GUARD}")
+    served.run(f"systemctl enable --now {WEB}", timeout_seconds=units.READY_SECONDS)
+    assert not served.is_active(GUARD)
+
+
+def test_metrics_without_a_guard_that_acts(served: Machine, web: Guest) -> None:
+    """By the README's command."""
+    served.run(payload.command("sh -c"))
+    served.run(f"systemctl restart {GUARD}", timeout_seconds=units.READY_SECONDS)
+
+    web.wait_for(PROMPT_SECONDS, "thinpool_guard_mode", 1, mode="observe", **LABELS)
+
+
+def test_a_unit_that_cannot_start_says_so_at_once_and_seldom_again(served: Machine) -> None:
+    """The start by hand fails; the next one, by systemd, pauses, and can be stopped."""
+    said = f"journalctl -u {WEB} | grep -c 'unrecognized arguments'"
+    served.write("/etc/default/thinpool-exporter", "ARGS=--no.such.flag\n")
+    failed = served.run(f"systemctl restart {WEB}", check=False, timeout_seconds=50)
+    assert failed.returncode != 0
+    served.wait_until(f"test $({said}) = 2", PROMPT_SECONDS)
+
+    pid = units.main_pid(served, WEB)
+    served.wait_until(f"grep -q nanosleep /proc/{pid}/wchan", 30)
+    served.run(f"systemctl stop {WEB}", timeout_seconds=9)
 
 
 def test_the_guard_has_no_network_at_all(served: Machine) -> None:
@@ -197,8 +259,9 @@ def test_reload(served: Machine, web: Guest) -> None:
     served.run(f"systemctl reload {GUARD}")
     web.wait_for(30, "thinpool_guard_mode", 1, mode="observe", **LABELS)
     served.write(CONFIG, "guard: {mode: sometimes}\n")
-    served.run(f"systemctl reload {GUARD}")
+    refused = served.run(f"systemctl reload {GUARD}", check=False)
 
+    assert refused.returncode != 0
     metrics = web.wait_for(30, successful, 0)
     assert metrics.value("thinpool_guard_mode", mode="observe", **LABELS) == 1
     assert served.is_active(GUARD)
