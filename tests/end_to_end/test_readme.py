@@ -12,6 +12,7 @@ import pytest
 from exporter import config
 from exporter.config import Settings
 from exporter.config.keys import KEYS
+from exporter.service.wiring import rules
 from tests.end_to_end.program import Program, run
 from tests.programs import need
 
@@ -30,11 +31,14 @@ RUN_ELSEWHERE = {
     "make run": "tests/end_to_end/test_readme.py: test_make_run_chooses_the_simulated_host",
     "make test": ".ci/run",
     "sudo apt install ./dist/thinpool-exporter_*.deb": "tests/vm/payload.py",
-    "sudo systemctl enable --now thinpool-exporter": "tests/vm/units.py",
+    "sudo systemctl enable --now thinpool-guard thinpool-exporter": "tests/vm/units.py",
     "sudo thinpool-exporter check": "tests/vm: check",
     "sudo thinpool-exporter collect --output "
     "/var/lib/node_exporter/thinpool.prom": "tests/end_to_end/test_bad_input.py: textfile",
 }
+METRICS_ONLY = (
+    "sudo sh -c \"echo 'guard: {mode: observe}' > /etc/thinpool-exporter/config.yml\""
+)
 LOADED = "/etc/prometheus/thinpool"
 RUNBOOKS = "s|http://{{ $labels.instance }}/runbooks|https://runbooks.example.org|"
 RULES = (
@@ -55,7 +59,18 @@ def test_every_command_is_run_somewhere() -> None:
     """A new command in the README is tested, or this list says where."""
     lines = [line for block in blocks("sh") for line in block.splitlines()]
 
-    assert set(lines) == {*RUN_ELSEWHERE, *INSTALLATION, *RULES}
+    assert set(lines) == {*RUN_ELSEWHERE, METRICS_ONLY, *INSTALLATION, *RULES}
+
+
+def test_metrics_only_is_a_guard_that_never_acts(tmp_path: Path) -> None:
+    """Tried below another directory; tests/vm/test_units.py has the unit read it."""
+    line = METRICS_ONLY.replace("sudo ", "").replace("/etc/thinpool-exporter", str(tmp_path))
+
+    subprocess.run(["sh", "-c", line], check=True)
+
+    settings = config.load(tmp_path / "config.yml", required=True)
+    assert settings == config.parse("guard: {mode: observe}")
+    assert not rules(settings).may_extend
 
 
 # The first time, nfpm is compiled.
