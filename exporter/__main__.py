@@ -21,6 +21,7 @@ DEFAULT_STATE = Path("/run/thinpool-exporter")
 
 # The units set it to their name.
 UNIT_VARIABLE = "THINPOOL_UNIT"
+SERVICES = {"run", "guard", "web"}
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_UNKNOWN = 3
@@ -37,6 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if error.code:
             _delay_restart(unit)
         raise
+    if options.module not in SERVICES:
+        unit = ""  # a reload runs check-config with the unit's environment
     log.configure(options.log_level, options.log_format)
     threading.excepthook = _log_thread_death
     try:

@@ -88,6 +88,16 @@ def test_a_fault_is_told_at_once_and_the_next_try_is_a_minute_away(
     assert time.monotonic() - began < PAUSE_SECONDS / 2
 
 
+def test_a_reload_of_a_restarted_unit_does_not_wait(systemctl: Path) -> None:
+    """It runs check-config in the unit's environment."""
+    answer(systemctl, "echo NRestarts=1")
+
+    faulty = run("check-config", "--config.file=/nonexistent", env={"THINPOOL_UNIT": UNIT})
+
+    assert faulty.returncode == 2
+    assert not systemctl.with_name("asked").exists()
+
+
 def ends_by_sigterm(pid: int) -> bool:
     """Whether a process does not catch the signal, as at the start and in the pause."""
     status = Path(f"/proc/{pid}/status").read_text()
