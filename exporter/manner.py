@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from exporter.model import Dmeventd
 from exporter.sources.lvm_dialect import Dialect
-from exporter.sources.lvm_settings import HINTS
+from exporter.sources.lvm_output import HINTS
 
 ENVIRONMENT: Mapping[str, str] = {"LVM_RUN_BY_DMEVENTD": "1"}
 NO_HINTS = f"{HINTS}=none"  # without quotes, as the lvm that is started ahead takes it

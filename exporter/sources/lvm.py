@@ -35,6 +35,7 @@ from exporter.sources.lvm_dialect import (
     is_refusal,
 )
 from exporter.sources.lvm_layout import make_layout, merge
+from exporter.sources.lvm_output import unknown_settings
 from exporter.sources.lvm_report import (
     SEPARATOR,
     Check,
@@ -47,7 +48,6 @@ from exporter.sources.lvm_report import (
     parse_json,
     parse_named,
 )
-from exporter.sources.lvm_settings import unknown_settings
 from exporter.units import parse_count, quoted
 
 Run = Callable[[Sequence[str]], Output]

@@ -15,8 +15,8 @@ from msgspec import Struct, structs
 from exporter.command import Output
 from exporter.errors import CommandFailedError, HostError
 from exporter.sources.lvm_hints import Doubts
+from exporter.sources.lvm_output import HINTS, config_option, unknown_settings
 from exporter.sources.lvm_report import is_report, names_in_help
-from exporter.sources.lvm_settings import HINTS, config_option, unknown_settings
 
 Run = Callable[[Sequence[str]], Output]
 

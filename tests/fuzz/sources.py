@@ -23,7 +23,7 @@ from exporter.sources import (
 )
 from exporter.sources import system_id as ids
 from exporter.sources.lvm_dialect import Dialect
-from exporter.sources.lvm_settings import HINTS
+from exporter.sources.lvm_output import HINTS
 from tests.fuzz.target import Target, text
 from tests.recordings.replay import HERE, NotRecordedError, Recording, recordings
 

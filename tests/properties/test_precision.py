@@ -24,7 +24,7 @@ from exporter.simulation.figures import make_percent, percent_text
 from exporter.sources import lvm
 from exporter.sources.lvm_dialect import FULL, Dialect
 from exporter.sources.lvm_layout import make_layout
-from exporter.sources.lvm_settings import HINTS
+from exporter.sources.lvm_output import HINTS
 from exporter.units import format_bytes
 from tests.factories import (
     make_collectors,

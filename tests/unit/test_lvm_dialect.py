@@ -25,7 +25,7 @@ from exporter.sources.lvm_dialect import (
     Dialect,
     Dialects,
 )
-from exporter.sources.lvm_settings import FORM, HINTS, config_option
+from exporter.sources.lvm_output import FORM, HINTS, config_option
 from tests.unit.test_lvm import LV, PV, VG, report
 from tests.unit.test_lvm import LVS as LV_ROWS
 

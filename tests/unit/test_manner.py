@@ -11,7 +11,7 @@ from exporter.manner import ENVIRONMENT, USUAL, choose
 from exporter.model import Dmeventd
 from exporter.sources import dmeventd
 from exporter.sources.lvm_dialect import FULL, Dialect
-from exporter.sources.lvm_settings import HINTS
+from exporter.sources.lvm_output import HINTS
 
 OLD = Dialect(unknown_settings=frozenset({HINTS}))
 

@@ -19,8 +19,8 @@ from exporter.sources import docker, lvm, policy
 from exporter.sources.device_mapper import parse_pool_status
 from exporter.sources.lvm_dialect import FULL, Dialect
 from exporter.sources.lvm_layout import make_layout
+from exporter.sources.lvm_output import HINTS
 from exporter.sources.lvm_report import convert, parse_named, parse_report
-from exporter.sources.lvm_settings import HINTS
 from tests.printed import cut_columns, read_size
 from tests.recordings.replay import HERE, Recording
 
