@@ -6,6 +6,7 @@ Values are swapped in whole, so that readers need no lock.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from exporter.model import (
     KernelReading,
     LvmLayout,
     LvmPool,
+    LvmSettings,
     Policies,
     PoolStatus,
     Snapshot,
@@ -43,7 +45,14 @@ from exporter.snapshot import (
     overlay,
     without_old_percentages,
 )
-from exporter.sources import device_mapper, docker, docker_volumes, lvm, policy
+from exporter.sources import (
+    device_mapper,
+    docker,
+    docker_volumes,
+    lvm,
+    lvm_settings,
+    policy,
+)
 from exporter.sources.lvm_dialect import Dialect, Dialects
 from exporter.sources.lvm_layout import merge
 
@@ -72,6 +81,7 @@ class HostAccess(Struct, frozen=True, kw_only=True):
     # by name of the device, from the files below Docker's root directory
     volume_owners: ReadOwners = lambda _root, _names: {}
     has_devices_of_dmeventd: Callable[[], bool] = lambda: False
+    is_installed: Callable[[str], bool] = lambda _: True  # a program
     # GET /info at Docker's socket, within so many seconds; None where there is no socket
     docker_socket: Callable[[float], str | None] = lambda _: None
     # where engines keep their data, by what Docker said last
@@ -379,9 +389,13 @@ class Collection:
         began = self._clock()
         reading = device_mapper.read(self._host.kernel, self._host.loop_backing)
         self._growth.take(reading, began)
-        with self._swap:
-            self._readings = structs.replace(self._readings, kernel=reading)
         self.no_space_timeout_seconds = self._host.no_space_timeout()
+        with self._swap:
+            self._readings = structs.replace(
+                self._readings,
+                kernel=reading,
+                no_space_timeout_seconds=self.no_space_timeout_seconds,
+            )
         self._kernel_read_at = began
 
     def _read_lvm(self) -> None:
@@ -437,6 +451,14 @@ class Collection:
         if known and known.lvm_version != policies.lvm_version:
             self._dialects.forget()
         self._take(policies=policies)
+        # Afterwards, and unknown if it fails: the guard needs the policy alone.
+        settings = LvmSettings()
+        with contextlib.suppress(HostError):
+            settings = lvm_settings.read(
+                self._run_lvm, self.programs.lvm, self._host.is_installed
+            )
+        with self._swap:
+            self._readings = structs.replace(self._readings, settings=settings)
 
     def _read_docker(self) -> None:
         deadline_seconds = self.programs.docker_deadline_seconds

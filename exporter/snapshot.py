@@ -30,6 +30,7 @@ from exporter.model import (
     KernelReading,
     LvmLayout,
     LvmPool,
+    LvmSettings,
     Policies,
     Policy,
     PoolMode,
@@ -57,6 +58,8 @@ class Readings(Struct, frozen=True, kw_only=True):
     kernel: KernelReading | None = None
     lvm: LvmLayout | None = None
     policies: Policies | None = None
+    settings: LvmSettings = LvmSettings()
+    no_space_timeout_seconds: float | None = None
     docker: DockerInfo | None = None
     growth: Mapping[VolumeKey, float] = {}
     owners: Mapping[str, VolumeOwner] = {}
@@ -154,6 +157,9 @@ def build(
         is_simulated=is_simulated,
         pools=pools,
         volume_groups=lvm.volume_groups,
+        same_named_groups=lvm.same_named_groups,
+        lvm_settings=readings.settings,
+        no_space_timeout_seconds=readings.no_space_timeout_seconds,
         lvm_version=readings.policies.lvm_version if readings.policies else None,
         dmeventd=lvm.dmeventd if readings.lvm else Dmeventd(is_alive=None),
         docker=readings.docker,

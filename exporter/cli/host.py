@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from functools import partial
 
@@ -52,6 +53,7 @@ def real_host(settings: Settings) -> HostAccess:
         ),
         volume_owners=docker_volumes.read,
         has_devices_of_dmeventd=dmeventd.has_devices,
+        is_installed=lambda program: shutil.which(program) is not None,
         docker_socket=docker_socket.info,
         storage=storage_root.read,
         close=close,

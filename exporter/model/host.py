@@ -149,6 +149,8 @@ class LvmPool(Struct, frozen=True, kw_only=True):
     is_writable: bool
     needs_check: bool | None
     health: str | None
+    # The hidden LVs with its metadata and its data that are active although the pool is not.
+    active_components: tuple[str, ...] = ()
     data_segment_type: str | None = None
     data_stripes: int = 1
     data_areas: int = 1
@@ -284,11 +286,15 @@ class Dmeventd(Struct, frozen=True, kw_only=True):
 
 
 class LvmLayout(Struct, frozen=True, kw_only=True):
-    """Everything that LVM says about the VGs of the host, at one time."""
+    """Everything that LVM says about the VGs of the host, at one time.
+
+    VGs that share a name are in `same_named_groups`: LVM changes none of them by that name.
+    """
 
     pools: tuple[LvmPool, ...] = ()
     thins: tuple[LvmThin, ...] = ()
     volume_groups: tuple[VolumeGroup, ...] = ()
+    same_named_groups: tuple[VolumeGroup, ...] = ()
     # by "vg/pool": seg_monitor's own word; nothing where dmeventd could not be asked
     monitoring: dict[str, str] = {}
     dmeventd: Dmeventd = Dmeventd(is_alive=None)
@@ -309,6 +315,28 @@ class Policy(Struct, frozen=True, kw_only=True):
     def is_off(self) -> bool:
         """Whether LVM would never extend, neither data nor metadata."""
         return self.threshold_percent >= 100  # noqa: PLR2004 - LVM's own constant
+
+
+class LvmSettings(Struct, frozen=True, kw_only=True):
+    """Settings of lvm.conf that decide whether LVM can extend and activate pools.
+
+    `thin_command` is what dmeventd runs when a pool fills, None if LVM does not say.
+    `missing_thin_check` is the configured thin_check program, if it is not installed.
+    """
+
+    thin_command: str | None = None
+    missing_thin_check: str | None = None
+
+    @property
+    def replaced_thin_command(self) -> str | None:
+        """What dmeventd runs instead of extending the pool; None if it extends.
+
+        dmeventd runs what begins with `lvm ` itself, and anything else as one program.
+        Source: lvm2 daemons/dmeventd/plugins/thin/dmeventd_thin.c, register_device.
+        """
+        words = (self.thin_command or "").split()
+        extends = words[:2] == ["lvm", "lvextend"] and "--use-policies" in words
+        return None if not words or extends else self.thin_command
 
 
 class Policies(Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from exporter.model.host import (
     DockerInfo,
     KernelPool,
     LvmPool,
+    LvmSettings,
     Policy,
     PoolStatus,
     Problem,
@@ -149,12 +150,17 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     """Everything known about the host at one time (seconds since the epoch).
 
     The parts of a source without a value of its own tell how its reading went.
+    `no_space_timeout_seconds` is how long writes to a full pool wait before the kernel fails
+    them: 0 is for ever, None unknown.
     """
 
     taken_at: float
     is_simulated: bool
     pools: tuple[ThinPool, ...]
     volume_groups: tuple[VolumeGroup, ...]
+    same_named_groups: tuple[VolumeGroup, ...] = ()
+    lvm_settings: LvmSettings = LvmSettings()
+    no_space_timeout_seconds: float | None = None
     lvm_version: tuple[int, int, int] | None
     dmeventd: Dmeventd
     docker: DockerInfo | None

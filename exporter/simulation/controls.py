@@ -45,7 +45,7 @@ class HostControls(HostBuilder):
         with self._present() as state:
             state.config.profiles.pop(name, None)
 
-    def set_config(self, key: str, value: int) -> None:
+    def set_config(self, key: str, value: int | str) -> None:
         """Change lvm.conf; `key` is a path such as activation/monitoring."""
         with self._present() as state:
             state.config.values[key] = value

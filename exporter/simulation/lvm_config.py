@@ -12,6 +12,7 @@ DEFAULTS: dict[str, int | str] = {
     STEP: 20,
     MONITORING: 1,
     "dmeventd/thin_command": "lvm lvextend --use-policies",
+    "global/thin_check_executable": "/usr/sbin/thin_check",
 }
 
 

@@ -34,7 +34,7 @@ def make_layout(
 ) -> LvmLayout:
     """Join the three reports; `lvs` has a row for each segment, hidden LVs included.
 
-    Of VGs that share a name, none is among the VGs: LVM changes neither by that name.
+    VGs that share a name are kept apart: LVM changes none of them by that name.
     """
     vgs = _unrepeated(vgs, "vg_uuid")
     shared = _shared_names(vgs)
@@ -42,15 +42,16 @@ def make_layout(
     metadata = _metadata_sizes(lvs)
     volumes = defaultdict(list)
     for row in pvs:
-        volumes[row["vg_name"]].append(_physical_volume(row))
+        if row["vg_name"] not in shared:  # else it may be of any of them
+            volumes[row["vg_name"]].append(_physical_volume(row))
+    groups = [
+        _volume_group(row, volumes[row["vg_name"]], metadata[row["vg_name"]]) for row in vgs
+    ]
     return LvmLayout(
         pools=tuple(_pool(row, last) for row in _of_type(lvs, "thin-pool")),
         thins=tuple(_thin(row) for row in _of_type(lvs, "thin")),
-        volume_groups=tuple(
-            _volume_group(row, volumes[row["vg_name"]], metadata[row["vg_name"]])
-            for row in vgs
-            if row["vg_name"] not in shared
-        ),
+        volume_groups=tuple(group for group in groups if group.name not in shared),
+        same_named_groups=tuple(group for group in groups if group.name in shared),
         problems=(*problems, *(_ambiguous(name, uuids) for name, uuids in shared.items())),
     )
 
@@ -119,6 +120,7 @@ def _pool(row: Row, last: Segments) -> LvmPool:
         is_writable=not (row["lv_permissions"] or "").startswith("read-only"),
         needs_check=row["lv_check_needed"],
         health=row["lv_health_status"],
+        active_components=_active_components(row, last),
         data_segment_type=data.get("segtype"),
         data_stripes=_stripes(data),
         data_areas=_data_areas(data),
@@ -134,6 +136,14 @@ def _allocation(segment: Row) -> str | None:
     """Give the policy of a hidden LV by which lvextend looks for room; None: the VG's."""
     policy: str | None = segment.get("lv_allocation_policy")
     return None if policy == "inherit" else policy
+
+
+def _active_components(row: Row, last: Segments) -> tuple[str, ...]:
+    if row["lv_active_locally"] is not False:
+        return ()
+    names = (row["metadata_lv"], row["data_lv"])
+    segments = ((name, last.get((row["vg_name"], name))) for name in names)
+    return tuple(name for name, found in segments if found and found["lv_active_locally"])
 
 
 def _under_caches(vg_name: str, lv_name: str, last: Segments) -> Row:
@@ -229,6 +239,13 @@ def merge(known: LvmLayout, fresh: LvmLayout, *, keep: Callable[[str], bool]) ->
         thins=tuple(_pick(known.thins, fresh.thins, lambda thin: keep(thin.vg_name))),
         volume_groups=tuple(
             _pick(known.volume_groups, fresh.volume_groups, lambda group: keep(group.name))
+        ),
+        same_named_groups=tuple(
+            _pick(
+                known.same_named_groups,
+                fresh.same_named_groups,
+                lambda group: keep(group.name),
+            )
         ),
     )
 

@@ -10,11 +10,14 @@ from msgspec import structs
 
 from exporter.collection import Collection
 from exporter.command import Output, Running
+from exporter.errors import CommandStuckError
 from exporter.model import (
     Collector,
     Dmeventd,
     DockerInfo,
     LvmPool,
+    LvmSettings,
+    Snapshot,
     StorageReading,
     VolumeGroup,
 )
@@ -237,3 +240,41 @@ def test_what_lvm_said_of_dmeventd_long_ago_is_not_shown() -> None:
     guarded.collection.refresh(Collector.LVM)
 
     assert guarded.collection.snapshot().pools[0].is_monitored is None
+
+
+def read_once(host: SimulatedHost, **access: object) -> Snapshot:
+    """Read a host with other ways to it."""
+    clock = ManualClock()
+    collection = Collection(
+        structs.replace(host.access(), **access), PROGRAMS, wall_clock=clock, clock=clock
+    )
+    collection.refresh_all()
+    return collection.snapshot()
+
+
+def test_a_snapshot_has_what_decides_about_dmeventd_activation_and_writes() -> None:
+    """For `check` without root, which reads nothing but the Snapshot."""
+    host = SimulatedHost(ManualClock())
+    host.set_config("dmeventd/thin_command", "/usr/local/sbin/mail-admin")
+    snapshot = read_once(host, is_installed=lambda _: False, no_space_timeout=lambda: 0.0)
+
+    assert snapshot.lvm_settings.thin_command == "/usr/local/sbin/mail-admin"
+    assert snapshot.lvm_settings.missing_thin_check == "/usr/sbin/thin_check"
+    assert snapshot.no_space_timeout_seconds == 0.0
+
+
+def test_settings_that_cannot_be_read_cost_the_policy_nothing() -> None:
+    """The guard decides by it; the settings are for people."""
+    host = SimulatedHost(ManualClock())
+    runner = Interrupted(host)
+
+    def fail(argv: Sequence[str]) -> None:
+        if "dmeventd/thin_command" in argv:
+            raise CommandStuckError(argv, 1.0)
+
+    runner.after = fail
+    snapshot = read_once(host, runner=runner)
+
+    assert snapshot.lvm_settings == LvmSettings()
+    assert snapshot.collectors[Collector.POLICY].is_ok
+    assert snapshot.lvm_version is not None

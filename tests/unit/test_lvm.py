@@ -14,7 +14,7 @@ from exporter.errors import (
     HostError,
     ParseError,
 )
-from exporter.model import Dmeventd
+from exporter.model import Dmeventd, LvmLayout
 from exporter.sources.lvm import (
     LV_FIELDS,
     MAX_LINES,
@@ -25,6 +25,7 @@ from exporter.sources.lvm import (
     read_layout,
     read_monitoring,
 )
+from exporter.sources.lvm_layout import merge
 from exporter.sources.lvm_report import parse_report
 
 LV = {
@@ -224,6 +225,43 @@ def test_a_cache_over_the_data_is_looked_through(kind: str, suffix: str) -> None
     assert (pool.data_segment_type, pool.data_areas) == (
         ("striped", 3) if suffix else (kind, 1)
     )
+
+
+@pytest.mark.parametrize(
+    ("is_pool_active", "components"),
+    [("0", ("thinpool_tmeta", "thinpool_tdata")), ("1", ()), ("-1", ())],
+)
+def test_components_are_told_that_keep_a_pool_from_activation(
+    is_pool_active: str, components: tuple[str, ...]
+) -> None:
+    """A failed activation or a repair leaves them active; below an active pool they must be."""
+    pool = LV | {"lv_active_locally": is_pool_active}
+    layout = read_layout(Lvm(lvs=report("lv", [pool, *LVS[1:]])), "lvm")
+
+    assert layout.pools[0].active_components == components
+
+
+def test_components_that_are_down_with_their_pool_are_not_told() -> None:
+    """Then nothing stands in the way of an activation."""
+    rows = [row | {"lv_active_locally": "0"} for row in LVS]
+    layout = read_layout(Lvm(lvs=report("lv", rows)), "lvm")
+
+    assert layout.pools[0].active_components == ()
+
+
+def test_vgs_of_one_name_are_kept_apart() -> None:
+    """With what LVM says of each, except for the PVs: those may be of any of them."""
+    other = VG | {"vg_uuid": "other", "vg_partial": "1"}
+    layout = read_layout(Lvm(vgs=report("vg", [VG, other])), "lvm")
+
+    assert layout.volume_groups == ()
+    assert [(group.uuid, group.is_partial) for group in layout.same_named_groups] == [
+        (VG["vg_uuid"], False),
+        ("other", True),
+    ]
+    assert all(group.physical_volumes == () for group in layout.same_named_groups)
+    again = merge(layout, LvmLayout(), keep=lambda name: name == "docker")
+    assert again.same_named_groups == layout.same_named_groups
 
 
 def test_vgs_of_one_name_are_a_problem() -> None:
