@@ -339,6 +339,7 @@ def make_snapshot(**changes: object) -> Snapshot:
         is_simulated=False,
         pools=(make_pool(),),
         volume_groups=(make_volume_group(),),
+        no_space_timeout_seconds=60.0,
         lvm_version=(2, 2, 166),
         dmeventd=Dmeventd(is_alive=False),
         docker=make_docker(),

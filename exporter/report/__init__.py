@@ -6,7 +6,7 @@ Reads nothing itself.
 from exporter.report.figures import Figure
 from exporter.report.finding import Finding, Line, Severity, Style, urgency, worst
 from exporter.report.lines import lines_of
-from exporter.report.output import print_report
+from exporter.report.output import Output, print_failure, print_report
 from exporter.report.pool import PoolReport
 from exporter.report.report import HostReport, Report
 
@@ -15,11 +15,13 @@ __all__ = [
     "Finding",
     "HostReport",
     "Line",
+    "Output",
     "PoolReport",
     "Report",
     "Severity",
     "Style",
     "lines_of",
+    "print_failure",
     "print_report",
     "urgency",
     "worst",

@@ -14,6 +14,7 @@ from exporter.model import (
     Engine,
     GuardMode,
     GuardNote,
+    LvmSettings,
     NextStep,
     PoolGuard,
     PoolMode,
@@ -33,11 +34,15 @@ class Case(Struct, frozen=True, kw_only=True):
 
     `judged` and `note` are the guard's; `silence_seconds` is for how long it has completed no
     cycle, if that is too long. `decision` and `steps` are LVM's own, without the guard's modes
-    and limits: what dmeventd would be up against.
+    and limits: what dmeventd would be up against. `namesakes` are the VGs that share the name
+    of the pool's VG, itself included, if several do: `group` is None then.
     """
 
     pool: ThinPool
     group: VolumeGroup | None
+    namesakes: tuple[VolumeGroup, ...] = ()
+    settings: LvmSettings = LvmSettings()
+    no_space_timeout_seconds: float | None = None
     dmeventd: Dmeventd
     docker: DockerInfo | None
     is_docker_s: bool
@@ -64,6 +69,13 @@ class Case(Struct, frozen=True, kw_only=True):
         return cls(
             pool=pool,
             group=group,
+            namesakes=tuple(
+                other
+                for other in snapshot.same_named_groups
+                if pool.vg_name and other.name == pool.vg_name
+            ),
+            settings=snapshot.lvm_settings,
+            no_space_timeout_seconds=snapshot.no_space_timeout_seconds,
             dmeventd=snapshot.dmeventd,
             docker=snapshot.docker,
             is_docker_s=_is_docker_s(pool, snapshot),

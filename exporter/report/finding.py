@@ -80,6 +80,9 @@ def say(text: str) -> Line:
     return Line(text)
 
 
+AS_ABOVE = say("As told above.")
+
+
 def run(*words: str) -> Line:
     """Name a command to type."""
     return Line(command(*words), Style.COMMAND)

@@ -15,13 +15,14 @@ VG_NAME = "docker"
 # The usual 95 %VG leaves no room for a single step of 20 %; from 60 % two steps fit.
 DATA_SHARE = "60%VG"
 DOCKER_DIRECTORY = "/var/lib/docker"
+DEVICEMAPPER_GONE = 25  # the first Docker without the driver
 
 
 def foreign_findings(case: Case) -> Iterator[Finding]:
     """Find what makes a pool one that LVM cannot extend."""
     loop = case.pool.kernel.loop if case.pool.kernel else None
     if loop:
-        yield from loop_findings(case, loop, docker=direct_lvm(case))
+        yield from loop_findings(case, loop, docker=away_from_files(case))
     elif not case.is_lvm:
         yield _foreign(case)
 
@@ -40,22 +41,39 @@ def _foreign(case: Case) -> Finding:
     )
 
 
-def direct_lvm(case: Case) -> Remedy:
-    """Move Docker to a thin pool of LVM's on a disk of its own."""
-    group = VG_NAME if VG_NAME not in case.vg_names else f"{VG_NAME}-data"
+def away_from_files(case: Case) -> Remedy:
+    """Move Docker off its loop files: to overlay2, or where Docker can, to a pool of LVM's."""
     directory = (case.docker.root_directory if case.docker else None) or DOCKER_DIRECTORY
     return (
-        say("Move Docker to direct-lvm. THIS LOSES ALL IMAGES, CONTAINERS AND VOLUMES under"),
-        say(f"{shown(directory)} unless they are saved first (docker save, docker export, a"),
-        say("copy of the volumes). Docker 23 and newer must be told the driver, and 25 has no"),
-        say("devicemapper any more: overlay2 needs no pool at all. NEW_DISK is a disk of its"),
-        say("own, whose content is lost:"),
-        run("systemctl", "stop", "docker"),
+        say("Move Docker to overlay2, which needs no pool. THIS LOSES ALL IMAGES, CONTAINERS"),
+        say(f"AND VOLUMES under {shown(directory)} unless they are saved first"),
+        say("(docker save, docker export, a copy of the volumes):"),
+        run("systemctl", "stop", "docker.socket", "docker"),
         run("mv", *operand(directory), f"{directory}.old"),
-        *_make_pool(group),
-        say("Tell Docker in /etc/docker/daemon.json (keep what else is in there):"),
-        *_daemon_json(group),
+        say("Set in /etc/docker/daemon.json, and remove what begins with dm. there:"),
+        say('  "storage-driver": "overlay2"'),
         run("systemctl", "start", "docker"),
+        say(f"When all is back, remove {shown(directory)}.old: it still takes its space."),
+        *(_direct_lvm(case) if _has_devicemapper(case) else ()),
+    )
+
+
+def _has_devicemapper(case: Case) -> bool:
+    """Whether Docker still has the driver, so far as is known."""
+    version = case.docker.server_version if case.docker else None
+    major = (version or "").partition(".")[0]
+    return not (major.isdecimal() and int(major) >= DEVICEMAPPER_GONE)
+
+
+def _direct_lvm(case: Case) -> tuple[Line, ...]:
+    group = VG_NAME if VG_NAME not in case.vg_names else f"{VG_NAME}-data"
+    return (
+        say("Or keep devicemapper on a pool of LVM's (direct-lvm), made before that start."),
+        say(f"Docker {DEVICEMAPPER_GONE} has removed it. NEW_DISK is a disk of its own, whose"),
+        say("content is lost:"),
+        *_make_pool(group),
+        say("And set in /etc/docker/daemon.json, in place of overlay2:"),
+        *_daemon_json(group),
     )
 
 
@@ -73,7 +91,6 @@ def _make_pool(group: str) -> tuple[Line, ...]:
         ),
         *profile_file(profile),
         run("lvchange", "--metadataprofile", profile, pool),
-        run("lvs", "-o+seg_monitor", group),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from exporter.model import Collector, CollectorState, Dmeventd, GuardNote, Problem, Snapshot
+from exporter.model import Collector, CollectorState, GuardNote, Problem, Snapshot
 from exporter.report.figures import Figure
 from exporter.report.finding import Finding, Remedy, Severity, run, say
 from exporter.report.storage import storage_figures
@@ -20,6 +20,7 @@ SOURCES = {
 }
 # How errors.CommandMissingError begins; a test holds the two together.
 NOT_STARTED = "cannot start "
+NO_ANSWER = "no answer within "  # as errors.CommandStuckError and cli/deadline.py put it
 STATES = {
     "R": "running",
     "S": "sleeping",
@@ -33,20 +34,22 @@ STATES = {
 def host_figures(snapshot: Snapshot, note: GuardNote | None) -> tuple[Figure, ...]:
     """Write what runs on the host."""
     return (
-        Figure("dmeventd", _dmeventd(snapshot.dmeventd)),
+        Figure("dmeventd", _dmeventd(snapshot)),
         Figure("guard", _guard(note)),
         Figure("Docker", _docker(snapshot)),
         *storage_figures(snapshot),
     )
 
 
-def _dmeventd(dmeventd: Dmeventd) -> str:
+def _dmeventd(snapshot: Snapshot) -> str:
+    dmeventd, other = snapshot.dmeventd, snapshot.lvm_settings.replaced_thin_command
     if dmeventd.is_alive is None:
         return "unknown"
     if not dmeventd.is_alive:
         return "not running (this program never starts it)"
     state = STATES.get(dmeventd.state or "", "state unknown")
-    return f"running, pid {dmeventd.pid}, {state}"
+    runs = f"; runs {shown(other)} when a pool fills (lvm.conf)" if other else ""
+    return f"running, pid {dmeventd.pid}, {state}{runs}"
 
 
 def _guard(note: GuardNote | None) -> str:
@@ -105,6 +108,12 @@ def host_findings(
     yield from (_problem(problem) for problem in _other_problems(snapshot))
 
 
+def missing_pool(label: str) -> Finding:
+    """Report that a pool which was asked for is not there."""
+    text = f"no thin pool {shown(label)}"
+    return Finding(severity=Severity.UNKNOWN, brief=text, text=f"{text} on this host")
+
+
 def _silent_guard(note: GuardNote, silence_seconds: float) -> Finding:
     return Finding(
         severity=Severity.CRITICAL,
@@ -115,12 +124,21 @@ def _silent_guard(note: GuardNote, silence_seconds: float) -> Finding:
 
 
 def _unreadable(name: Collector, state: CollectorState, snapshot: Snapshot) -> Finding:
+    _, mark, seconds = (state.error or "").rpartition(NO_ANSWER)
+    late = shown(mark + seconds) if mark else ""
     return Finding(
         severity=Severity.UNKNOWN,
-        brief=f"{SOURCES[name]} cannot be read",
+        brief=f"{SOURCES[name]}: {late}" if late else f"{SOURCES[name]} cannot be read",
         text=f"{SOURCES[name]} cannot be read: {_error(state)}; last read "
         f"{_age(state, snapshot)}",
-        remedy=_next_step(name),
+        remedy=(*_next_step(name), *(_wait_longer() if late else ())),
+    )
+
+
+def _wait_longer() -> Remedy:
+    return (
+        say("If it is only slow:"),
+        run("thinpool-exporter", "check", "--live", "--timeout=60"),
     )
 
 
@@ -178,9 +196,15 @@ def _docker_loopback(snapshot: Snapshot) -> Iterator[Finding]:
 
 
 def _other_problems(snapshot: Snapshot) -> Iterator[Problem]:
-    """Leave out what the failed sources have said already."""
+    """Leave out what the failed sources and the pools have said already."""
     said = {(str(name), state.error) for name, state in snapshot.collectors.items()}
-    return (p for p in snapshot.problems if (p.subject, p.message) not in said)
+    told = {f"VG {pool.vg_name}" for pool in snapshot.pools}
+    told &= {f"VG {group.name}" for group in snapshot.same_named_groups}
+    return (
+        p
+        for p in snapshot.problems
+        if (p.subject, p.message) not in said and p.subject not in told
+    )
 
 
 def _problem(problem: Problem) -> Finding:

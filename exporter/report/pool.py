@@ -10,7 +10,17 @@ from msgspec.structs import replace
 from exporter.model import ThinPool
 from exporter.report.case import Case
 from exporter.report.figures import Figure, figures
-from exporter.report.finding import Finding, Remedy, Severity, Style, run, say, urgency, worst
+from exporter.report.finding import (
+    AS_ABOVE,
+    Finding,
+    Remedy,
+    Severity,
+    Style,
+    run,
+    say,
+    urgency,
+    worst,
+)
 from exporter.report.foreign import foreign_findings
 from exporter.report.policy import policy_findings
 from exporter.report.room import room_findings
@@ -75,6 +85,17 @@ class PoolReport(Struct, frozen=True, kw_only=True):
 
 
 def _findings(case: Case) -> Iterator[Finding]:
+    if not case.namesakes:
+        yield from _all_findings(case)
+        return
+    # Until the VG has a name of its own, LVM refuses every other command.
+    named = tuple(group_findings(case))
+    yield from named
+    rest = (finding for finding in _all_findings(case) if finding not in named)
+    yield from (replace(finding, remedy=()) for finding in rest)
+
+
+def _all_findings(case: Case) -> Iterator[Finding]:
     yield from state_findings(case)
     yield from foreign_findings(case)
     yield from group_findings(case)
@@ -107,7 +128,7 @@ def _each_once(findings: Iterable[Finding], told: Remedy) -> Iterator[Finding]:
         commands = _commands(finding.remedy)
         is_told = bool(commands) and commands <= known
         known |= commands
-        again = (say("What to type is told above."),)
+        again = (AS_ABOVE,)
         yield replace(finding, remedy=again) if is_told else finding
 
 

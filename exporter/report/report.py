@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 
 from exporter.bulkhead import Bulkheads
@@ -9,7 +11,7 @@ from exporter.model import GuardNote, Snapshot, Stage, ThinPool
 from exporter.report.case import Case
 from exporter.report.figures import Figure
 from exporter.report.finding import Finding, Severity, urgency, worst
-from exporter.report.host import host_figures, host_findings
+from exporter.report.host import host_figures, host_findings, missing_pool
 from exporter.report.pool import PoolReport
 from exporter.report.text import error_words
 
@@ -26,10 +28,18 @@ class HostReport(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(
-        cls, snapshot: Snapshot, guard: GuardNote | None, silence_seconds: float | None = None
+        cls,
+        snapshot: Snapshot,
+        guard: GuardNote | None,
+        silence_seconds: float | None = None,
+        *,
+        missing: Sequence[str] = (),
     ) -> HostReport:
-        """Report on the host."""
-        found = host_findings(snapshot, guard, silence_seconds)
+        """Report on the host, and on the pools that were asked for and are not there."""
+        found = [
+            *map(missing_pool, missing),
+            *host_findings(snapshot, guard, silence_seconds),
+        ]
         findings = sorted(found, key=lambda f: -urgency(f.severity))
         briefs = dict.fromkeys(finding.brief for finding in findings if finding.brief)
         return cls(
@@ -48,8 +58,14 @@ class HostReport(Struct, frozen=True, kw_only=True):
 
 
 class Report(Struct, frozen=True, kw_only=True):
-    """What a person needs to know; `summary` is one line, for monitoring systems as well."""
+    """What a person needs to know; `summary` is one line, for monitoring systems as well.
 
+    `taken_at` is the Snapshot's time, in seconds since the epoch. `published_seconds_ago` is
+    how old it was if a guard published it; None: it was read for this report.
+    """
+
+    taken_at: float
+    published_seconds_ago: float | None = None
     severity: Severity
     summary: str
     is_simulated: bool
@@ -69,11 +85,13 @@ class Report(Struct, frozen=True, kw_only=True):
         bulkheads: Bulkheads,
         *,
         silence_seconds: float | None = None,
+        labels: Sequence[str] = (),
     ) -> Report:
         """Report on a host; `guard` is the note of the guard that runs, if one does.
 
         `silence_seconds` is for how long that guard has completed no cycle, if that is too
         long. What cannot be reported on is shown as such, and nothing else is missing.
+        `labels` are the pools to report on: all of them if none is named.
         """
 
         def of_pool(pool: ThinPool) -> PoolReport:
@@ -83,11 +101,15 @@ class Report(Struct, frozen=True, kw_only=True):
 
         def of_host() -> HostReport:
             with bulkheads.contain(Stage.REPORT, "host") as bulkhead:
-                return HostReport.of(snapshot, guard, silence_seconds)
+                return HostReport.of(snapshot, guard, silence_seconds, missing=missing)
             return HostReport.of_error(bulkhead.error)
 
-        pools, host = tuple(map(of_pool, snapshot.pools)), of_host()
+        known = [pool.label for pool in snapshot.pools]
+        missing = tuple(label for label in labels if label not in known)
+        chosen = [pool for pool in snapshot.pools if not labels or pool.label in labels]
+        pools, host = tuple(map(of_pool, chosen)), of_host()
         return cls(
+            taken_at=snapshot.taken_at,
             severity=worst([*(pool.severity for pool in pools), host.severity]),
             summary=_summary(pools, host),
             is_simulated=snapshot.is_simulated,

@@ -6,7 +6,7 @@ from exporter.autoextend import added_extents
 from exporter.model import Device, LvmPool, NextStep, VolumeGroup
 from exporter.report.case import Case
 from exporter.report.finding import Finding, Line, Remedy, Severity, run, say
-from exporter.report.text import operand, short_bytes, size_argument
+from exporter.report.text import operand, short_bytes, shown, size_argument
 from exporter.units import format_bytes
 
 MANY_STEPS = 20
@@ -62,10 +62,12 @@ def _make_room(case: Case, step: NextStep) -> Remedy:
         return tuple(lines)
     possible = 100 * step.possible_bytes // case.pool.lvm.size_bytes
     if 0 < possible < case.pool.policy.step_percent:
+        profile = case.pool.profile
+        where = f"the profile {shown(profile)}" if profile else "lvm.conf, for all pools"
         lines.append(
             say(
                 f"A stopgap, since LVM takes all or nothing: a step of {possible} % would fit "
-                f"(thin_pool_autoextend_percent={possible} in the pool's profile)."
+                f"(thin_pool_autoextend_percent={possible} in {where})."
             )
         )
     return tuple(lines)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from exporter.model import UNKNOWN_STATUS, Device, PoolMode, PoolStatus, Reason
 from exporter.policy import is_recoverable
 from exporter.report.case import Case
 from exporter.report.finding import Finding, Line, Remedy, Severity, run, say
 from exporter.report.room import grow_by_hand
-from exporter.report.text import operand, percent, whole_percent
+from exporter.report.text import operand, percent, shown, whole_percent
 
 NEARLY_FULL_PERCENT = 95
 CLEAR_NEEDS_CHECK = 'global/thin_check_options=["-q","--clear-needs-check-flag"]'
@@ -88,7 +88,7 @@ def _out_of_data_space(case: Case, status: PoolStatus) -> Finding:
     return Finding(
         severity=Severity.CRITICAL,
         brief="out of data space",
-        text=f"the pool is out of data space: {_what_becomes_of_writes(status)}",
+        text=f"the pool is out of data space: {_what_becomes_of_writes(case, status)}",
         remedy=(
             *grow_by_hand(case, Device.DATA),
             say("Then look for file systems with errors, which want fsck or a new mount:"),
@@ -97,18 +97,20 @@ def _out_of_data_space(case: Case, status: PoolStatus) -> Finding:
     )
 
 
-def _what_becomes_of_writes(status: PoolStatus) -> str:
+def _what_becomes_of_writes(case: Case, status: PoolStatus) -> str:
+    timeout = case.no_space_timeout_seconds
+    known = "some time (60 s by default)" if timeout is None else f"{timeout:g} s"
     if status.queue_if_no_space is None:
         return "the kernel does not tell whether writes wait or fail"
+    if status.queue_if_no_space and timeout == 0:
+        return "writes wait until it is extended (no_space_timeout of dm_thin_pool is 0)"
     if status.queue_if_no_space:
         return (
-            "writes wait. 60 s after it became full (no_space_timeout of dm_thin_pool) "
-            "the kernel fails them all, and file systems take damage"
+            f"writes wait. The kernel fails them all {known} after the pool became full "
+            "(no_space_timeout of dm_thin_pool), and file systems take damage"
         )
-    return (
-        "writes fail at once (error_if_no_space: set so, or writes had already waited "
-        "for 60 s); an extension ends that"
-    )
+    waited = "" if timeout == 0 else f", or writes had already waited for {known}"
+    return f"writes fail at once (error_if_no_space: set so{waited}); an extension ends that"
 
 
 def _suspended(case: Case) -> Finding:
@@ -141,14 +143,64 @@ def _differs(case: Case) -> Finding:
 
 
 def _inactive(case: Case) -> Finding:
-    return Finding(
-        severity=Severity.WARNING,
-        brief="inactive",
-        text="the pool is not active: nobody can use its volumes",
-        remedy=(
-            say("If it should be:"),
-            run("lvchange", "-ay", *operand(case.pool.label)),
+    program = case.settings.missing_thin_check
+    components = case.pool.lvm.active_components if case.pool.lvm else ()
+    activate = run("lvchange", "-ay", *operand(case.pool.label))
+    text = "the pool is not active: nobody can use its volumes"
+    brief = "inactive"
+    mending: Remedy = ()
+    if program:
+        text += f". LVM cannot check its metadata: {shown(program)} is not installed"
+        brief += ", thin_check missing"
+        mending += _install_thin_check()
+    if components:
+        names = ", ".join(shown(name) for name in components)
+        text += f". LVM cannot activate it while these hidden LVs are active: {names}"
+        brief += ", components active"
+        mending += _deactivate(case, components)
+    if mending:
+        remedy = (*mending, say("Then activate the pool:"), activate)
+    else:
+        remedy = (say("If it should be:"), activate, *_if_activation_fails(case))
+    return Finding(severity=Severity.WARNING, brief=brief, text=text, remedy=remedy)
+
+
+def _deactivate(case: Case, components: Iterable[str]) -> Remedy:
+    names = [operand(f"{case.pool.vg_name}/{name}") for name in components]
+    return (
+        say("Deactivate what a failed activation or a repair has left:"),
+        *(run("lvchange", "-an", *name) for name in names),
+    )
+
+
+def _install_thin_check() -> Remedy:
+    return (
+        say("Install it (on Debian and Ubuntu, else on Fedora, RHEL and their kin). If the"),
+        say("pool is activated in the initramfs, make that anew afterwards."),
+        run("apt-get", "install", "thin-provisioning-tools"),
+        run("dnf", "install", "device-mapper-persistent-data"),
+    )
+
+
+def _if_activation_fails(case: Case) -> Remedy:
+    """Mend what activation reports: LVM tells only then.
+
+    Source of the second: jthornber/thin-provisioning-tools#226.
+    """
+    group, file = operand(case.pool.vg_name), "/root/before.vg"
+    return (
+        say('If LVM says "Manual repair required", repair its metadata:'),
+        run("lvconvert", "--repair", *operand(case.pool.label)),
+        *_after_repair(case),
+        say('If LVM says "transaction_id is A, while expected B", set transaction_id of the'),
+        say(
+            "pool from B to A in a copy of LVM's metadata, restore that, and activate the pool."
         ),
+        say("Volumes made between the two may be lost:"),
+        run("vgcfgbackup", "-f", file, *group),
+        run("cp", file, "/root/after.vg"),
+        run("editor", "/root/after.vg"),
+        run("vgcfgrestore", "--force", "-f", "/root/after.vg", *group),
     )
 
 

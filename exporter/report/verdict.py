@@ -49,7 +49,7 @@ class Verdict(Struct, frozen=True, kw_only=True):
 def verdict(case: Case) -> Verdict:
     """Tell what protects a pool."""
     reason = case.decision.reason
-    if reason in UNKNOWN:
+    if reason in UNKNOWN and not case.namesakes:
         text = f"cannot tell what protects it: {WORDS[reason]}"
         return Verdict(severity=Severity.UNKNOWN, text=text, brief="protection unknown")
     protectors = [name for name in (_dmeventd(case), _guard(case)) if name]
@@ -65,7 +65,8 @@ def verdict(case: Case) -> Verdict:
 
 
 def _dmeventd(case: Case) -> str | None:
-    is_there = case.pool.is_monitored and case.dmeventd.is_answering
+    extends = case.settings.replaced_thin_command is None
+    is_there = case.pool.is_monitored and case.dmeventd.is_answering and extends
     can = case.decision.reason in DMEVENTD_CAN and _has_step(case) and case.fits
     return "dmeventd" if is_there and can else None
 
@@ -110,6 +111,8 @@ def _severity(case: Case) -> Severity:
 
 def _why(case: Case) -> str:
     reason = case.decision.reason
+    if case.namesakes:
+        return f"{namesake_words(case)}: LVM changes none of them"
     if reason not in OPEN and not (reason is Reason.VG_SHARED and case.pool.is_monitored):
         return WORDS[reason]
     if not _has_step(case):
@@ -129,6 +132,8 @@ def _why_not_dmeventd(case: Case) -> str:
         return "nobody can tell whether dmeventd monitors it"
     if not case.pool.is_monitored:
         return "dmeventd does not monitor it"
+    if other := case.settings.replaced_thin_command:
+        return f"dmeventd monitors it, but runs {shown(other)} instead of extending it"
     return (
         "dmeventd monitors it, but the next extension does not fit: "
         "LVM extends by all or nothing"
@@ -204,12 +209,25 @@ def _start_dmeventd(case: Case) -> tuple[Line, ...]:
             run("ps", "-o", "pid,stat,lstart,args", "-p", pid),
             run("kill", "-CONT", pid),
         )
-    if case.pool.is_monitored or not case.fits:
+    if not case.fits:
         return ()
+    restore = _restore_thin_command() if case.settings.replaced_thin_command else ()
+    if case.pool.is_monitored:
+        return restore
     return (
+        *restore,
         say("Or let dmeventd protect it; LVM starts it where it is installed:"),
         run("lvchange", "--monitor", "y", *operand(case.pool.label)),
         *_keep_monitoring(case),
+    )
+
+
+def _restore_thin_command() -> tuple[Line, ...]:
+    return (
+        say("Let dmeventd extend pools again: in lvm.conf, section dmeventd, set"),
+        say('  thin_command = "lvm lvextend --use-policies"'),
+        say("and have dmeventd read it:"),
+        run("dmeventd", "-R"),
     )
 
 
@@ -221,6 +239,11 @@ def _keep_monitoring(case: Case) -> tuple[Line, ...]:
         say("lvm.conf has activation/monitoring=0: set it to 1, or the next activation"),
         say("of the pool forgets it again."),
     )
+
+
+def namesake_words(case: Case) -> str:
+    """Say that several VGs have the name of the pool's."""
+    return f"{len(case.namesakes)} VGs are named {shown(case.pool.vg_name)}"
 
 
 def over_words(case: Case, device: Device) -> str:

@@ -8,6 +8,7 @@ from exporter.model import LvmPool, VolumeGroup
 from exporter.report.case import Case
 from exporter.report.finding import Finding, Line, Severity, run, say
 from exporter.report.text import operand, shown
+from exporter.report.verdict import namesake_words
 
 # Where LVM takes free extents by each policy; source: lvm(8).
 NARROW = {
@@ -22,7 +23,9 @@ def group_findings(case: Case) -> Iterator[Finding]:
     """Find what is wrong with the VG of a pool."""
     group = case.group
     if group is None:
-        if case.is_lvm and case.is_lvm_read:
+        if case.namesakes:
+            yield _same_named(case)
+        elif case.is_lvm and case.is_lvm_read:
             yield _unlisted(case)
         return
     checks = (
@@ -38,6 +41,28 @@ def group_findings(case: Case) -> Iterator[Finding]:
         yield _locked(group)
     if case.pool.lvm:
         yield from _narrow(case.pool.lvm, group)
+
+
+def _same_named(case: Case) -> Finding:
+    uuids = ", ".join(_with_disk(group) for group in case.namesakes)
+    own = case.pool.lvm.vg_uuid if case.pool.lvm else ""
+    whole = [group.uuid for group in case.namesakes if not group.is_partial]
+    others = [uuid for uuid in whole if uuid != own] or whole or ["UUID"]
+    return Finding(
+        severity=Severity.WARNING,
+        brief="VG name not unique",
+        text=f"{namesake_words(case)} ({uuids}): LVM changes none of them",
+        remedy=(
+            say("Give one of them another name, best one that nothing mounts by its name. LVM"),
+            say("renames no VG that misses a disk:"),
+            run("vgs", "-o", "+vg_uuid"),
+            *(run("vgrename", uuid, "NEW_NAME") for uuid in others),
+        ),
+    )
+
+
+def _with_disk(group: VolumeGroup) -> str:
+    return shown(group.uuid) + (", which misses a disk" if group.is_partial else "")
 
 
 def _unlisted(case: Case) -> Finding:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from exporter.bulkhead import Bulkheads
-from exporter.errors import CommandMissingError
+from exporter.errors import CommandMissingError, CommandStuckError
 from exporter.guard import Clocks, Rules
 from exporter.guard.judge import Judge
 from exporter.model import (
@@ -26,6 +26,7 @@ from exporter.model import (
     GuardMode,
     GuardNote,
     LoopBacking,
+    LvmSettings,
     PoolMode,
     PoolSource,
     Problem,
@@ -35,6 +36,7 @@ from exporter.model import (
     ThinPool,
 )
 from exporter.report import Report, Severity, lines_of, print_report
+from exporter.report.lines import brief_lines_of
 from exporter.simulation import ManualClock
 from tests.factories import (
     DATA_EXTENTS,
@@ -106,6 +108,49 @@ def pool_used(ratio: float, **changes: object) -> ThinPool:
 def monitored(pool: ThinPool) -> ThinPool:
     """Return the pool as dmeventd's."""
     return replace(pool, is_monitored=True, monitoring="monitored")
+
+
+def thin_check_missing() -> Host:
+    """Return a pool that cannot be activated since LVM's thin_check is not installed."""
+    pool = inactive().pools[0]
+    settings = LvmSettings(missing_thin_check="/usr/sbin/thin_check")
+    return host(RUNNING, pools=(pool,), lvm_settings=settings, **roomy())
+
+
+def components_active() -> Host:
+    """Return a pool that cannot be activated since a crash has left its hidden LVs active."""
+    pool = inactive().pools[0]
+    assert pool.lvm is not None
+    components = ("thinpool_tmeta", "thinpool_tdata")
+    lvm = replace(pool.lvm, active_components=components)
+    return host(RUNNING, pools=(replace(pool, lvm=lvm),), **roomy())
+
+
+def other_thin_command() -> Host:
+    """Return a pool that dmeventd monitors, with a command that mails an admin."""
+    return host(
+        pools=(monitored(pool_used(0.42)),),
+        dmeventd=DMEVENTD,
+        lvm_settings=LvmSettings(thin_command="/usr/local/sbin/mail-admin"),
+        **roomy(),
+    )
+
+
+def same_named() -> Host:
+    """Return a pool over its threshold whose VG has the name of one that misses a disk."""
+    own = make_lvm_pool()
+    groups = (
+        make_volume_group(uuid=own.vg_uuid),
+        make_volume_group(uuid="other-uuid", is_partial=True),
+    )
+    problem = Problem(subject="VG docker", message="2 VGs have this name")
+    return host(
+        RUNNING,
+        pools=(replace(pool_used(0.99), policy=make_policy(threshold_percent=100)),),
+        volume_groups=(),
+        same_named_groups=groups,
+        problems=(problem,),
+    )
 
 
 def healthy_guard() -> Host:
@@ -342,6 +387,10 @@ HOSTS: dict[str, tuple[Callable[[], Host], Severity]] = {
         (no_root, Severity.UNKNOWN),
         (no_pools, Severity.OK),
         (inactive_pool, Severity.WARNING),
+        (thin_check_missing, Severity.WARNING),
+        (components_active, Severity.WARNING),
+        (other_thin_command, Severity.WARNING),
+        (same_named, Severity.CRITICAL),
         (suspended, Severity.WARNING),
         (differs, Severity.WARNING),
         (bad_group, Severity.WARNING),
@@ -612,7 +661,7 @@ def test_tells_what_becomes_of_writes(*, is_queueing: bool | None) -> None:
     """They wait, or fail, or the kernel does not say."""
     mode = PoolMode.OUT_OF_DATA_SPACE
     pool = pool_used(1.0, mode=mode, queue_if_no_space=is_queueing)
-    words = {True: "writes wait. 60 s", False: "writes fail at once", None: "does not tell"}
+    words = {True: "fails them all 60 s after", False: "for 60 s)", None: "does not tell"}
 
     assert words[is_queueing] in printed(*host(RUNNING, pools=(pool,)))
 
@@ -991,3 +1040,143 @@ def test_says_on_which_pool_engines_data_is(place: StoragePlace, expected: str) 
     text = printed(*host(storage=(place,)))
 
     assert f"  Docker's data  {expected}\n" in text
+
+
+def test_a_guard_in_always_needs_no_dmeventd() -> None:
+    """Whatever dmeventd runs in place of lvextend."""
+    note = GuardNote(pid=9, mode=GuardMode.ALWAYS)
+    snapshot, *_ = other_thin_command()
+    text = printed(judged(snapshot, note), note)
+
+    assert "\n  protected by this guard (always, pid 9)\n" in text
+    assert text.startswith("OK: ")
+    assert "runs /usr/local/sbin/mail-admin when a pool fills" in text
+
+
+@pytest.mark.parametrize(
+    ("command", "is_extending"),
+    [
+        (None, True),
+        ("lvm lvextend --use-policies", True),
+        ("lvm lvextend --verbose --use-policies", True),
+        ("/sbin/lvm lvextend --use-policies", False),
+        ("lvm lvextend -L+1G", False),
+        ("lvm lvs", False),
+        ("/usr/local/sbin/mail-admin", False),
+    ],
+)
+def test_dmeventd_protects_with_the_command_that_extends(
+    command: str | None, *, is_extending: bool
+) -> None:
+    """It runs anything else as one program, options and all, and gives it the pool's name."""
+    snapshot, *_ = other_thin_command()
+    changed = replace(snapshot, lvm_settings=LvmSettings(thin_command=command))
+
+    assert ("\n  protected by dmeventd\n" in printed(changed)) is is_extending
+
+
+def test_a_name_of_several_vgs_is_the_one_thing_to_mend() -> None:
+    """LVM refuses every other command; the VG that misses a disk cannot be renamed."""
+    text = printed(*same_named())
+
+    assert "other-uuid, which misses a disk" in text
+    assert "vgrename other-uuid" not in text
+    for refused in ("lvextend", "vgextend", "lvchange", "lvmdevices"):
+        assert refused not in text
+    assert text.count("LVM changes none of them") == 2
+    assert "2 VGs have this name" not in text  # the host's part repeats nothing
+
+
+def test_the_vg_beside_the_pools_own_is_renamed() -> None:
+    """Something mounts the pool's volumes by their names."""
+    snapshot, *_ = same_named()
+    own, other = snapshot.same_named_groups
+    text = printed(replace(snapshot, same_named_groups=(own, replace(other, is_partial=False))))
+
+    assert "vgrename other-uuid NEW_NAME" in text
+    assert f"vgrename {own.uuid}" not in text
+
+
+@pytest.mark.parametrize(
+    ("timeout", "is_queueing", "words"),
+    [
+        (0.0, True, "writes wait until it is extended (no_space_timeout of dm_thin_pool is 0)"),
+        (300.0, True, "fails them all 300 s after"),
+        (None, True, "fails them all some time (60 s by default) after"),
+        (0.0, False, "writes fail at once (error_if_no_space: set so); an extension ends"),
+        (300.0, False, "waited for 300 s); an extension"),
+    ],
+)
+def test_tells_how_long_writes_wait(
+    timeout: float | None, words: str, *, is_queueing: bool
+) -> None:
+    """By the kernel's own setting."""
+    mode = PoolMode.OUT_OF_DATA_SPACE
+    pool = pool_used(1.0, mode=mode, queue_if_no_space=is_queueing)
+
+    assert words in printed(*host(pools=(pool,), no_space_timeout_seconds=timeout))
+
+
+def test_a_smaller_step_is_set_where_the_pools_own_comes_from() -> None:
+    """A pool without a profile has none to change."""
+    assert "=3 in the profile docker-thinpool)" in printed(*article())
+    assert "=3 in lvm.conf, for all pools)" in printed(*host(pools=(make_pool(profile=None),)))
+
+
+@pytest.mark.parametrize(
+    ("version", "has_devicemapper"),
+    [("1.12.6", True), ("24.0.9", True), ("25.0.0", False), ("29.1.2", False), (None, True)],
+)
+def test_docker_is_moved_to_overlay2(version: str | None, *, has_devicemapper: bool) -> None:
+    """First, and alone where Docker has no devicemapper any more; without waking dmeventd."""
+    docker = make_docker(server_version=version)
+    text = printed(replace(loopback(), docker=docker))
+
+    assert '"storage-driver": "overlay2"' in text
+    assert ("dm.thinpooldev" in text) is has_devicemapper
+    assert "overlay2" in text.partition("dm.thinpooldev")[0]
+    assert "seg_monitor" not in text
+
+
+def test_a_remedy_is_told_once() -> None:
+    """However many pools need it; what differs is told of each."""
+    text = printed(judged(SNAPSHOTS["many"]()))
+
+    assert text.count("systemctl enable --now thinpool-guard.service") == 1
+    assert text.count("thinpool-exporter run") == 1
+    assert len(re.findall(r"vgextend vg00[0-4] ", text)) == 5
+
+
+def test_brief_is_a_line_for_each_pool() -> None:
+    """With the host's, if anything is wrong with it."""
+    snapshot = replace(
+        judged(SNAPSHOTS["many"]()), collectors=make_collectors(docker=make_failed_state())
+    )
+    lines = [line.text for line in brief_lines_of(report_of(snapshot, None))]
+
+    assert len(lines) == 1 + len(snapshot.pools) + 1
+    assert all(line.startswith("  WARNING: ") for line in lines[1:])
+    assert lines[-1] == "  WARNING: host: Docker does not answer"
+
+
+def test_reports_on_the_pools_that_are_asked_for() -> None:
+    """And says of one that is not there that it knows nothing of it."""
+    snapshot = judged(SNAPSHOTS["many"]())
+    wanted = snapshot.pools[2].label
+    bulkheads = Bulkheads(FakeLog(), ManualClock())
+    report = Report.of(snapshot, None, bulkheads, labels=(wanted, "no/such"))
+
+    assert [pool.name for pool in report.pools] == [wanted]
+    assert "no thin pool no/such" in report.summary
+    well = Report.of(replace(snapshot, pools=()), None, bulkheads, labels=("no/such",))
+    assert well.severity is Severity.UNKNOWN
+
+
+def test_a_source_that_is_late_is_named_with_its_time() -> None:
+    """In the first line: it may be all that is read."""
+    error = str(CommandStuckError(("lvm", "lvs"), 4.2))
+    late = make_failed_state(error=error)
+    text = printed(make_snapshot(collectors=make_collectors(lvm=late)))
+
+    assert "LVM: no answer within 4.2 s" in text.splitlines()[0]
+    assert "thinpool-exporter check --live --timeout=60" in text

@@ -45,7 +45,7 @@ UNTOUCHED: Mapping[str, Case] = {
     "sick/failed": Case("failed", "lvconvert --repair sick/failed", mode="failed"),
     "ward/muted": Case("read_only", "journalctl -k", mode="ro"),
     "ward/cold": Case("inactive", "lvchange -ay ward/cold", mode="inactive"),
-    "ward/torn": Case("inactive", "lvchange -ay ward/torn", mode="inactive"),
+    "ward/torn": Case("inactive", "lvchange -an ward/torn_tdata", mode="inactive"),
     "ward/lost": Case("profile_missing", f"/etc/lvm/profile/{LOST}.profile"),
     "asleep/pool": Case("suspended", "dmsetup resume asleep-pool"),
     "exported/pool": Case("vg_exported", "vgimport exported"),
