@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import threading
+import traceback
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
 import structlog
 
@@ -25,52 +29,107 @@ SERVICES = {"run", "guard", "web"}
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_UNKNOWN = 3
+# check_nrpe and most other ways to run a plugin wait ten seconds.
+CHECK_SECONDS = 9.0
+LEAST_CHECK_SECONDS, MOST_CHECK_SECONDS = 1.0, 3600.0
 
 logger = structlog.get_logger("exporter")
+
+
+class UsageError(ExporterError):
+    """The command line cannot be understood; `usage` is the command's own."""
+
+    def __init__(self, usage: str, message: str) -> None:
+        super().__init__(message)
+        self.usage = usage
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises UsageError in place of ending the process: `check` answers on stdout."""
+
+    def error(self, message: str) -> NoReturn:
+        """See ArgumentParser.error."""
+        raise UsageError(self.format_usage(), message)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     unit = os.environ.pop(UNIT_VARIABLE, "")
-    try:
-        options = _parser().parse_args(argv, argparse.Namespace(unit=unit))
-    except SystemExit as error:
-        if error.code:
-            _delay_restart(unit)
-        raise
-    if options.module not in SERVICES:
+    arguments = sys.argv[1:] if argv is None else argv
+    command = arguments[0] if arguments else ""
+    if command not in SERVICES:
         unit = ""  # a reload runs check-config with the unit's environment
-    log.configure(options.log_level, options.log_format)
-    threading.excepthook = _log_thread_death
+    run = _run_check if command == "check" else partial(_run, unit=unit)
     try:
-        # One of exporter/cli: only what this command needs is loaded.
-        status: int = import_module(f"exporter.cli.{options.module}").main(options)
-    except ConfigError as error:
-        for fault in error.faults:
-            sys.stderr.write(f"{fault}\n")
-        _delay_restart(unit)
-        return EXIT_USAGE
-    except ExporterError as error:
-        sys.stderr.write(f"thinpool-exporter: {error}\n")
-        if isinstance(error, ListenError):
-            _delay_restart(unit)
-        return EXIT_UNKNOWN if options.module == "check" else EXIT_FAILED
+        status = run(arguments)
+        sys.stdout.flush()
     except BrokenPipeError:
         # The reader has left (`… | head`): nobody is there to be told.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAILED
+        return EXIT_UNKNOWN if run is _run_check else EXIT_FAILED
     finally:
         log.flush()
     return status
 
 
-def _delay_restart(unit: str) -> None:
+def _run(arguments: Sequence[str], *, unit: str) -> int:
+    """Run any command but `check`; `unit` is that of systemd which runs it, if any."""
+    try:
+        return _run_module(_parser().parse_args(arguments, argparse.Namespace(unit=unit)))
+    except UsageError as error:
+        sys.stderr.write(f"{error.usage}thinpool-exporter: error: {error}\n")
+        status = EXIT_USAGE
+    except ConfigError as error:
+        sys.stderr.writelines(f"{fault}\n" for fault in error.faults)
+        status = EXIT_USAGE
+    except ListenError as error:
+        sys.stderr.write(f"thinpool-exporter: {error}\n")
+        status = EXIT_FAILED
+    except ExporterError as error:
+        sys.stderr.write(f"thinpool-exporter: {error}\n")
+        return EXIT_FAILED
     if unit:  # loaded only if it is needed: a web side that runs needs none of it
         import_module("exporter.cli.restarts").delay_restart(unit)
+    return status
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _run_check(arguments: Sequence[str]) -> int:
+    """Run `check`: whatever goes wrong, it says so on stdout and is unknown.
+
+    A monitoring system would take another exit status for a state of the pools.
+    """
+    output = "plugin"
+    try:
+        options = _parser().parse_args(arguments)
+        output = options.output
+        return _run_module(options)
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # noqa: BLE001 - see above
+        if isinstance(error, UsageError):
+            sys.stderr.write(error.usage)
+        elif not isinstance(error, ExporterError):
+            traceback.print_exc()
+        faults = error.faults if isinstance(error, ConfigError) else (str(error),)
+        sys.stderr.writelines(f"thinpool-exporter: {fault}\n" for fault in faults)
+        kind = "" if isinstance(error, ExporterError) else f"{type(error).__name__}: "
+        more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
+        from exporter.report import Output, print_failure  # noqa: PLC0415 - memory of the others
+
+        print_failure(f"{kind}{faults[0]}{more}", sys.stdout, Output(output))
+        return EXIT_UNKNOWN
+
+
+def _run_module(options: argparse.Namespace) -> int:
+    log.configure(options.log_level, options.log_format)
+    threading.excepthook = _log_thread_death
+    # One of exporter/cli: only what this command needs is loaded.
+    status: int = import_module(f"exporter.cli.{options.module}").main(options)
+    return status
+
+
+def _parser() -> Parser:
+    parser = Parser(
         prog="thinpool-exporter",
         description="Watches thin pools, and keeps them from filling up.",
     )
@@ -80,7 +139,7 @@ def _parser() -> argparse.ArgumentParser:
     common, hosting, serving = _common_flags(), _hosting_flags(), _serving_flags()
     web_config = _web_config_flag()
 
-    def add(name: str, text: str, *parents: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    def add(name: str, text: str, *parents: Parser) -> Parser:
         command = commands.add_parser(
             name, help=text, description=text, parents=(common, *parents), allow_abbrev=False
         )
@@ -98,7 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     # It takes all flags of the web side, so that a whole command line can be checked.
     add("check-config", faults, hosting, serving, web_config)
     check = "Report on every pool; exit 0 ok, 1 warning, 2 critical, 3 unknown."
-    add("check", check, hosting)
+    _add_check_flags(add("check", check, hosting))
     collect = add("collect", "Collect once and print the metrics.", hosting)
     collect.add_argument(
         "--output",
@@ -110,8 +169,56 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _hosting_flags() -> argparse.ArgumentParser:
-    flags = argparse.ArgumentParser(add_help=False)
+def _add_check_flags(check: Parser) -> None:
+    check.add_argument(
+        "pools", nargs="*", metavar="VG/POOL", help="report on these pools only (default: all)"
+    )
+    check.add_argument(
+        "--output",
+        choices=("text", "plugin", "json"),
+        default="text",
+        metavar="FORM",
+        help="text (default), plugin (one line with performance data) or json",
+    )
+    check.add_argument(
+        "--brief",
+        dest="is_brief",
+        action="store_true",
+        help="print one line for each pool, without figures and remedies",
+    )
+    check.add_argument(
+        "--timeout",
+        dest="timeout_seconds",
+        type=_timeout,
+        default=CHECK_SECONDS,
+        metavar="SECONDS",
+        help=f"report what has been read after this long (default {CHECK_SECONDS:g})",
+    )
+    check.add_argument(
+        "--live",
+        dest="is_live",
+        action="store_true",
+        help="read the host even if a guard publishes a fresh Snapshot",
+    )
+    check.add_argument(
+        "--demo",
+        dest="is_demo",
+        action="store_true",
+        help="report on the simulated host of `demo` instead",
+    )
+
+
+def _timeout(text: str) -> float:
+    """Read seconds, as monitoring plugins take them."""
+    least, most = LEAST_CHECK_SECONDS, MOST_CHECK_SECONDS
+    with contextlib.suppress(ValueError):
+        if least <= float(text) <= most:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not {least:g} to {most:g} seconds")
+
+
+def _hosting_flags() -> Parser:
+    flags = Parser(add_help=False)
     flags.add_argument(
         "--config.file",
         dest="config_file",
@@ -130,8 +237,8 @@ def _hosting_flags() -> argparse.ArgumentParser:
     return flags
 
 
-def _common_flags() -> argparse.ArgumentParser:
-    flags = argparse.ArgumentParser(add_help=False)
+def _common_flags() -> Parser:
+    flags = Parser(add_help=False)
     flags.add_argument(
         "--log.level",
         dest="log_level",
@@ -155,8 +262,8 @@ def _common_flags() -> argparse.ArgumentParser:
     return flags
 
 
-def _serving_flags() -> argparse.ArgumentParser:
-    flags = argparse.ArgumentParser(add_help=False)
+def _serving_flags() -> Parser:
+    flags = Parser(add_help=False)
     flags.add_argument(
         "--web.listen-address",
         dest="addresses",
@@ -176,8 +283,8 @@ def _serving_flags() -> argparse.ArgumentParser:
     return flags
 
 
-def _web_config_flag() -> argparse.ArgumentParser:
-    flags = argparse.ArgumentParser(add_help=False)
+def _web_config_flag() -> Parser:
+    flags = Parser(add_help=False)
     flags.add_argument(
         "--web.config.file",
         dest="web_config_file",

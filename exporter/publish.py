@@ -55,14 +55,15 @@ class SnapshotWriter:
 
     def write(self, snapshot: Snapshot) -> None:
         """Replace the file; make its directory if it is missing. Raises ExporterError."""
-        raw = _encoded(_Envelope(FORMAT, __version__, snapshot))
+        raw = encode(snapshot)
         if len(raw) > MAX_BYTES:
             raise PublishedError(self._path, f"{len(raw)} bytes are more than readers take")
         write_state_file(self._path, raw, mode=MODE)
 
 
-def _encoded(envelope: _Envelope) -> bytes:
+def encode(snapshot: Snapshot) -> bytes:
     """Encode; a name of a file that is no UTF-8 must not keep all the rest from readers."""
+    envelope = _Envelope(FORMAT, __version__, snapshot)
     try:
         return msgspec.json.encode(envelope)
     except UnicodeEncodeError:
@@ -111,27 +112,28 @@ class SnapshotReader:
         except OSError as error:
             self._seen = ()
             raise PublishedError(self._path, _reason(error)) from error
-        self.snapshot = self._decode(raw)
+        self.snapshot = decode(raw, self._path)
         return True
 
-    def _decode(self, raw: bytes) -> Snapshot:
-        if len(raw) > MAX_BYTES:
-            raise PublishedError(self._path, f"larger than {MAX_BYTES} bytes")
-        header = self._parse(raw, _Header)
-        by = f"written by version {quote(header.program)} in format {header.format}"
-        if header.format != FORMAT:
-            here = f"this is version {__version__}, which reads format {FORMAT}"
-            raise PublishedError(self._path, f"{by}, and {here}: restart both sides")
-        return self._parse(raw, _Envelope, by).snapshot
 
-    def _parse(self, raw: bytes, kind: type[Kind], by: str = "") -> Kind:
-        try:
-            return msgspec.json.decode(raw, type=kind)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            what = (
-                f"{by}, and not understood by version {__version__}" if by else "not a Snapshot"
-            )
-            raise PublishedError(self._path, f"{what}: {quote(str(error))}") from error
+def decode(raw: bytes, path: Path) -> Snapshot:
+    """Read what `encode` has made; `path` is for messages. Raises PublishedError."""
+    if len(raw) > MAX_BYTES:
+        raise PublishedError(path, f"larger than {MAX_BYTES} bytes")
+    header = _parse(raw, _Header, path)
+    by = f"written by version {quote(header.program)} in format {header.format}"
+    if header.format != FORMAT:
+        here = f"this is version {__version__}, which reads format {FORMAT}"
+        raise PublishedError(path, f"{by}, and {here}: restart both sides")
+    return _parse(raw, _Envelope, path, by).snapshot
+
+
+def _parse(raw: bytes, kind: type[Kind], path: Path, by: str = "") -> Kind:
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        what = f"{by}, and not understood by version {__version__}" if by else "not a Snapshot"
+        raise PublishedError(path, f"{what}: {quote(str(error))}") from error
 
 
 def _identity(status: os.stat_result) -> tuple[int, ...]:

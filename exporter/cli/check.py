@@ -1,53 +1,160 @@
-"""`check`: a person's report on every pool."""
+"""`check`: a report on every pool, for people and for monitoring systems.
+
+What a live guard has published is reported, if it is fresh: that takes no lock of LVM's, and
+needs no root. Else root reads the host.
+"""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
 
 import structlog
+from msgspec import structs
 
 from exporter.bulkhead import Bulkheads
-from exporter.cli.host import CLOCKS, collect_once
+from exporter.cli.deadline import in_child, read_within
+from exporter.cli.host import CLOCKS, real_host
 from exporter.cli.starting import settings_of
+from exporter.config import Settings
+from exporter.errors import ExporterError
 from exporter.guard.judge import Judge
 from exporter.guard.lock import running_guard
 from exporter.model import GuardNote, Snapshot
 from exporter.publish import SnapshotReader
-from exporter.report import Report, print_report
-from exporter.service.wiring import rules
-from exporter.staleness import silence_seconds
+from exporter.report import Output, Report, print_report
+from exporter.service.wiring import programs, rules
+from exporter.staleness import Freshness, as_of, freshness, silence_seconds
 from exporter.volumes import with_volumes_of
 
-WATCH_SECONDS = 1.0
+DEMO_SECONDS = 45.0  # after which every pool of the demo shows what it is for
+
+
+class NothingToReportError(ExporterError):
+    """Neither may this user read the host, nor does a live guard publish a Snapshot."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"{why}. Run this as root, or let thinpool-guard.service run and this user be in "
+            "the group thinpool-snapshot"
+        )
 
 
 def main(options: argparse.Namespace) -> int:
     """Report, and end as monitoring plugins do."""
     settings = settings_of(options)
-    note = running_guard(options.state)
-    published = _published(options.state, note) if note else None
-    silence = silence_seconds(published, time.time()) if published else None
-    is_watched = published is not None and silence is None
-    snapshot = collect_once(settings, watch_seconds=0.0 if is_watched else WATCH_SECONDS)
-    if published and is_watched:
-        snapshot = with_volumes_of(published, snapshot)
-    in_force = rules(settings).as_noted(note) if note else rules(settings)
-    report = Report.of(
-        Judge(in_force, CLOCKS).foresee(snapshot),
-        note,
-        Bulkheads(structlog.get_logger("exporter"), time.monotonic),
-        silence_seconds=silence,
-    )
-    print_report(report, sys.stdout)
+    report = _demo_report(settings, options) if options.is_demo else _report(settings, options)
+    print_report(report, sys.stdout, Output(options.output), is_brief=options.is_brief)
     return report.exit_status
 
 
-def _published(directory: Path, note: GuardNote) -> Snapshot | None:
-    """Read what the guard that runs has said: it has watched the volumes for longer."""
+def _report(settings: Settings, options: argparse.Namespace) -> Report:
+    is_root = os.geteuid() == 0
+    published, why = _published(options.state, is_root=is_root)
+    if published and not options.is_live and _is_whole(published):
+        return _report_published(published, options)
+    if not is_root and not options.is_live:
+        raise NothingToReportError(why)
+    note = running_guard(options.state)
+    return _report_read(settings, options, note, published if note else None)
+
+
+def _published(directory: Path, *, is_root: bool) -> tuple[Snapshot | None, str]:
+    """Return the Snapshot of the guard that runs, or why there is none.
+
+    Root may ask the guard's lock whether it runs; anybody else goes by the Snapshot's age.
+    """
     reader = SnapshotReader(directory)
     reader.look()
-    report = reader.snapshot.guard if reader.snapshot else None
-    return reader.snapshot if report and report.note.pid == note.pid else None
+    snapshot, now = reader.snapshot, time.time()
+    if snapshot is None or snapshot.guard is None:
+        return None, str(reader.error or f"{directory} holds no Snapshot of a guard")
+    if is_root:
+        note = running_guard(directory)
+        is_its = note is not None and note.pid == snapshot.guard.note.pid
+        return (snapshot, "") if is_its else (None, "the guard that published does not run")
+    if freshness(snapshot, now) is Freshness.OLD:
+        age = abs(now - snapshot.taken_at)
+        return None, f"what the guard published last is {age:.0f} s old"
+    return snapshot, ""
+
+
+def _is_whole(snapshot: Snapshot) -> bool:
+    """Whether it holds for the present, and every source has been read once at least."""
+    states = snapshot.collectors.values()
+    is_read = all(state.attempted_at is not None for state in states)
+    return is_read and freshness(snapshot, time.time()) is not Freshness.OLD
+
+
+def _report_published(snapshot: Snapshot, options: argparse.Namespace) -> Report:
+    now = time.time()
+    report = Report.of(
+        as_of(snapshot, now),
+        snapshot.guard.note if snapshot.guard else None,
+        _bulkheads(),
+        silence_seconds=silence_seconds(snapshot, now),
+        labels=options.pools,
+    )
+    return structs.replace(report, published_seconds_ago=max(0.0, now - snapshot.taken_at))
+
+
+def _report_read(
+    settings: Settings,
+    options: argparse.Namespace,
+    note: GuardNote | None,
+    published: Snapshot | None,
+) -> Report:
+    """Read the host; a guard that has watched the volumes for longer tells who fills them."""
+    silence = silence_seconds(published, time.time()) if published else None
+
+    def read(timeout_seconds: float) -> Snapshot:
+        return read_within(
+            real_host(settings),
+            programs(settings),
+            timeout_seconds,
+            max_volumes=settings.collect.top_volumes,
+        )
+
+    snapshot = in_child(read, options.timeout_seconds)
+    if published and silence is None:
+        snapshot = with_volumes_of(published, snapshot)
+    return _judged(settings, options, snapshot, note, silence)
+
+
+def _judged(
+    settings: Settings,
+    options: argparse.Namespace,
+    snapshot: Snapshot,
+    note: GuardNote | None,
+    silence: float | None = None,
+) -> Report:
+    """Report what a guard by these settings would say of a Snapshot."""
+    in_force = rules(settings).as_noted(note) if note else rules(settings)
+    return Report.of(
+        Judge(in_force, CLOCKS).foresee(snapshot),
+        note,
+        _bulkheads(),
+        silence_seconds=silence,
+        labels=options.pools,
+    )
+
+
+def _demo_report(settings: Settings, options: argparse.Namespace) -> Report:
+    """Report on the simulated host of `demo`, as nobody guards it."""
+    from exporter.simulation import ManualClock  # noqa: PLC0415 - for this alone
+    from exporter.simulation.demo import demo_host  # noqa: PLC0415 - same
+
+    clock = ManualClock()
+    host = demo_host(clock)
+    clock.now += DEMO_SECONDS
+    snapshot = read_within(
+        host.access(), programs(settings), options.timeout_seconds, watch_seconds=0.0
+    )
+    return _judged(settings, options, snapshot, None)
+
+
+def _bulkheads() -> Bulkheads:
+    return Bulkheads(structlog.get_logger("exporter"), time.monotonic)

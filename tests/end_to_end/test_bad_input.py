@@ -124,7 +124,7 @@ def test_check_says_what_it_does_not_know(tmp_path: Path) -> None:
     """Exit status 3, and the next step."""
     flag = config(tmp_path / "config.yml", tmp_path / "absent")
 
-    result = run("check", flag, env=NO_DEVICE_MAPPER)
+    result = run("check", "--live", flag, env=NO_DEVICE_MAPPER)
 
     assert result.returncode == 3
     assert result.stdout.startswith("UNKNOWN")
@@ -148,7 +148,8 @@ def test_check_believes_no_guard_that_runs_and_does_nothing(
     lock = GuardLock(tmp_path)
     lock.take(note)
     flag = config(tmp_path / "config.yml", tmp_path / "absent")
-    result = run("check", flag, f"--state.directory={tmp_path}", env=NO_DEVICE_MAPPER)
+    state = f"--state.directory={tmp_path}"
+    result = run("check", "--live", flag, state, env=NO_DEVICE_MAPPER)
     lock.release()
 
     assert f"guard     running, pid {os.getpid()}" in result.stdout

@@ -14,7 +14,7 @@ import pytest
 
 from tests.vm import faults, odd, scenarios
 from tests.vm.conftest import READY
-from tests.vm.guest import CONFIG, PROGRAM, Guest, Metrics, running
+from tests.vm.guest import CHECK, CONFIG, PROGRAM, Guest, Metrics, running
 from tests.vm.machine import Machine
 from tests.vm.runbook import Runbook
 from tests.vm.test_faults_states import labels, sections
@@ -176,7 +176,7 @@ def is_judged(metrics: Metrics, pool: str) -> bool:
 
 def checked(machine: Machine) -> tuple[int, str]:
     """Run `check`; exit status and report."""
-    argv = (PROGRAM, "check", "--log.level=error")
+    argv = (PROGRAM, *CHECK)
     result = machine.run(argv, check=False, timeout_seconds=ASK_SECONDS)
     return result.returncode, result.stdout
 
