@@ -38,8 +38,8 @@ class NothingToReportError(ExporterError):
 
     def __init__(self, why: str) -> None:
         super().__init__(
-            f"{why}. Run this as root, or let thinpool-guard.service run and this user be in "
-            "the group thinpool-snapshot"
+            f"no guard's Snapshot ({why}): run this as root, or start thinpool-guard.service "
+            "and add this user to the group thinpool-snapshot"
         )
 
 

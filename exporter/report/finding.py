@@ -80,7 +80,7 @@ def say(text: str) -> Line:
     return Line(text)
 
 
-AS_ABOVE = say("As told above.")
+AS_ABOVE = say("See above.")
 
 
 def run(*words: str) -> Line:

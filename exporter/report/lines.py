@@ -42,7 +42,7 @@ def brief_lines_of(report: Report) -> tuple[Line, ...]:
 def origin_words(report: Report) -> str:
     """Say whose figures these are, if they were not read for this report."""
     seconds = report.published_seconds_ago
-    return "" if seconds is None else f"as the guard published {seconds:.0f} s ago"
+    return "" if seconds is None else f"from the guard's Snapshot, {seconds:.0f} s old"
 
 
 def _head(report: Report) -> Iterator[Line]:
@@ -97,7 +97,7 @@ def _pool(pool: PoolReport, told: Told) -> Iterator[Line]:
 def _host(report: Report, told: Told) -> Iterator[Line]:
     host, origin = report.host, origin_words(report)
     yield Line("host", Style.HEADING)
-    figures = [*([Figure("figures", origin)] if origin else []), *host.figures]
+    figures = [*([Figure("source", origin)] if origin else []), *host.figures]
     width = max((len(figure.name) for figure in figures), default=0) + GAP
     yield from _indented(_figures(figures, width))
     yield from _indented(_findings(host.findings, told))

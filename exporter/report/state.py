@@ -175,8 +175,10 @@ def _deactivate(case: Case, components: Iterable[str]) -> Remedy:
 
 def _install_thin_check() -> Remedy:
     return (
-        say("Install it (on Debian and Ubuntu, else on Fedora, RHEL and their kin). If the"),
-        say("pool is activated in the initramfs, make that anew afterwards."),
+        say(
+            "Install it: the first command is for Debian and Ubuntu, the second for Fedora and"
+        ),
+        say("RHEL. Then rebuild the initramfs, if that activates the pool."),
         run("apt-get", "install", "thin-provisioning-tools"),
         run("dnf", "install", "device-mapper-persistent-data"),
     )

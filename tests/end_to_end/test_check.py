@@ -180,7 +180,7 @@ def test_a_fresh_snapshot_is_reported(state: Path, *, is_root: bool) -> None:
     lock.release()
 
     assert text.startswith("OK: docker/thinpool: protected by this guard"), said
-    assert re.search(r"\n  figures +as the guard published [0-9]+ s ago\n", text)
+    assert re.search(r"\n  source +from the guard's Snapshot, [0-9]+ s old\n", text)
     assert status == 0
 
 
@@ -191,7 +191,7 @@ def test_a_guard_that_has_died_is_not_believed_by_root(state: Path) -> None:
     publish(state)
     status, text, _ = check(state)
 
-    assert "published" not in text
+    assert "Snapshot" not in text
     assert "guard     not running" in text
     assert status != 0
 
@@ -204,7 +204,7 @@ def test_live_reads_the_host(state: Path) -> None:
     _, text, _ = check(state, "--live")
     lock.release()
 
-    assert "published" not in text
+    assert "Snapshot" not in text
     assert "device-mapper cannot be read" in text
 
 
@@ -228,7 +228,7 @@ def test_without_root_and_snapshot_the_next_step_is_told(
     assert status == 3
     assert text.startswith("THINPOOL UNKNOWN - ")
     assert words in text
-    assert "Run this as root, or let thinpool-guard.service run" in text
+    assert "run this as root, or start thinpool-guard.service" in text
     assert text.count("\n") == 1
 
 
@@ -239,7 +239,7 @@ def test_a_guard_that_has_fallen_silent_is_critical(state: Path) -> None:
 
     assert status == 2
     assert "the guard does not work" in text
-    assert "(as the guard published 4" in text
+    assert "(from the guard's Snapshot, 4" in text
 
 
 def test_the_demos_host_is_reported_on() -> None:

@@ -85,7 +85,7 @@ def test_the_line_says_how_old_it_is_and_whether_it_is_real() -> None:
     report = report_of(make_snapshot(is_simulated=True))
     line = printed(replace(report, published_seconds_ago=2.4), Output.PLUGIN)
 
-    assert " (as the guard published 2 s ago) (simulated host) | " in line
+    assert " (from the guard's Snapshot, 2 s old) (simulated host) | " in line
 
 
 def test_json_keeps_its_keys() -> None:
