@@ -19,7 +19,7 @@ from exporter.guard.lock import GuardLock
 from exporter.model import GuardMode, GuardNote
 from exporter.publish import SnapshotWriter
 from tests.end_to_end.program import PROGRAM, run
-from tests.end_to_end.test_bad_input import NO_DEVICE_MAPPER, SCRIPTS, config, write_script
+from tests.end_to_end.test_bad_input import NO_DEVICE_MAPPER, SCRIPTS, write_script
 from tests.factories import (
     make_guard_report,
     make_physical_volume,
@@ -157,7 +157,9 @@ def test_an_lvm_that_hangs_costs_one_deadline(tmp_path: Path) -> None:
     """It says what it waited for, and what else it has read."""
     lvm = tmp_path / "lvm"
     write_script(lvm, SCRIPTS["hanging"])
-    flag = config(tmp_path / "config.yml", lvm)
+    path = tmp_path / "config.yml"
+    path.write_text(f"commands: {{lvm: {lvm}, docker: /nonexistent}}\n")
+    flag = f"--config.file={path}"
     began = time.monotonic()
     timeout = f"--timeout={TIMEOUT_SECONDS:g}"
     result = run("check", "--live", flag, timeout, "--output=plugin", env=NO_DEVICE_MAPPER)
