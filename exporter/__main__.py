@@ -37,11 +37,11 @@ logger = structlog.get_logger("exporter")
 
 
 class UsageError(ExporterError):
-    """The command line cannot be understood; `usage` is the command's own."""
+    """The command line cannot be understood; `details` has the command's usage too."""
 
-    def __init__(self, usage: str, message: str) -> None:
+    def __init__(self, details: str, message: str) -> None:
         super().__init__(message)
-        self.usage = usage
+        self.details = details
 
 
 class Parser(argparse.ArgumentParser):
@@ -49,7 +49,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """See ArgumentParser.error."""
-        raise UsageError(self.format_usage(), message)
+        details = f"{self.format_usage()}{self.prog}: error: {message}\n"
+        raise UsageError(details, message)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,36 +62,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         unit = ""  # a reload runs check-config with the unit's environment
     run = _run_check if command == "check" else partial(_run, unit=unit)
     try:
-        status = run(arguments)
-        sys.stdout.flush()
+        return run(arguments)
     except BrokenPipeError:
         # The reader has left (`… | head`): nobody is there to be told.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_UNKNOWN if run is _run_check else EXIT_FAILED
     finally:
         log.flush()
-    return status
 
 
 def _run(arguments: Sequence[str], *, unit: str) -> int:
     """Run any command but `check`; `unit` is that of systemd which runs it, if any."""
     try:
         return _run_module(_parser().parse_args(arguments, argparse.Namespace(unit=unit)))
-    except UsageError as error:
-        sys.stderr.write(f"{error.usage}thinpool-exporter: error: {error}\n")
-        status = EXIT_USAGE
-    except ConfigError as error:
-        sys.stderr.writelines(f"{fault}\n" for fault in error.faults)
-        status = EXIT_USAGE
-    except ListenError as error:
-        sys.stderr.write(f"thinpool-exporter: {error}\n")
-        status = EXIT_FAILED
     except ExporterError as error:
-        sys.stderr.write(f"thinpool-exporter: {error}\n")
-        return EXIT_FAILED
-    if unit:  # loaded only if it is needed: a web side that runs needs none of it
-        import_module("exporter.cli.restarts").delay_restart(unit)
-    return status
+        _complain(error)
+        if unit and isinstance(error, (UsageError, ConfigError, ListenError)):
+            # Loaded only if it is needed: a web side that runs needs none of it.
+            import_module("exporter.cli.restarts").delay_restart(unit)
+        return EXIT_USAGE if isinstance(error, (UsageError, ConfigError)) else EXIT_FAILED
 
 
 def _run_check(arguments: Sequence[str]) -> int:
@@ -102,22 +92,40 @@ def _run_check(arguments: Sequence[str]) -> int:
     try:
         options = _parser().parse_args(arguments)
         output = options.output
-        return _run_module(options)
+        status = _run_module(options)
+        sys.stdout.flush()
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - see above
-        if isinstance(error, UsageError):
-            sys.stderr.write(error.usage)
-        elif not isinstance(error, ExporterError):
-            traceback.print_exc()
-        faults = error.faults if isinstance(error, ConfigError) else (str(error),)
-        sys.stderr.writelines(f"thinpool-exporter: {fault}\n" for fault in faults)
-        kind = "" if isinstance(error, ExporterError) else f"{type(error).__name__}: "
-        more = f" (and {len(faults) - 1} more faults)" if len(faults) > 1 else ""
+        _complain(error)
         from exporter.report import Output, print_failure  # noqa: PLC0415 - memory of the others
 
-        print_failure(f"{kind}{faults[0]}{more}", sys.stdout, Output(output))
+        with contextlib.suppress(AttributeError):  # stdout is closed
+            print_failure(_in_short(error), sys.stdout, Output(output))
         return EXIT_UNKNOWN
+    return status
+
+
+def _complain(error: Exception) -> None:
+    with contextlib.suppress(AttributeError):  # stderr is closed
+        sys.stderr.write(_details(error))
+
+
+def _details(error: Exception) -> str:
+    if isinstance(error, UsageError):
+        return error.details
+    if isinstance(error, ConfigError):
+        return "".join(f"{fault}\n" for fault in error.faults)
+    if isinstance(error, ExporterError):
+        return f"thinpool-exporter: {error}\n"
+    return traceback.format_exc()
+
+
+def _in_short(error: Exception) -> str:
+    if isinstance(error, ConfigError) and len(error.faults) > 1:
+        return f"{error.faults[0]} (faults in all: {len(error.faults)})"
+    is_ours = isinstance(error, ExporterError)
+    return str(error) if is_ours else f"{type(error).__name__}: {error}"
 
 
 def _run_module(options: argparse.Namespace) -> int:

@@ -6,9 +6,11 @@ For `check`. Nothing here can change the host. The guard has schedules and deadl
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import select
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -32,6 +34,8 @@ SHARE = 0.5
 # The sources end this much before the child, and the child before its parent.
 SOURCES_SHARE, CHILD_SHARE = 0.8, 0.9
 READ_BYTES = 65536
+LENGTH_BYTES = 8
+STREAMS = 3  # stdin, stdout, stderr
 READ = b"+"
 
 
@@ -151,7 +155,7 @@ def in_child(read: Callable[[float], Snapshot], timeout_seconds: float) -> Snaps
         _be_child(lambda: read(CHILD_SHARE * timeout_seconds), writable)
     os.close(writable)
     try:
-        answer = _read_to_end(readable, ends_at)
+        answer = _receive(readable, ends_at)
     except TimeoutError as error:
         os.kill(pid, signal.SIGKILL)
         message = f"the host could not be read within {timeout_seconds:.3g} s"
@@ -160,31 +164,42 @@ def in_child(read: Callable[[float], Snapshot], timeout_seconds: float) -> Snaps
         os.close(readable)
         os.waitpid(pid, os.WNOHANG)
     if not answer.startswith(READ):
-        raise HostError(f"the host could not be read: {quote(answer.decode())}")
+        said = answer.decode()
+        with contextlib.suppress(AttributeError):  # stderr is closed
+            sys.stderr.write(said)
+        why = said.rstrip().rpartition("\n")[2] or "the process that read it has died"
+        raise HostError(f"the host could not be read: {quote(why)}")
     return decode(answer.removeprefix(READ), Path("the reading of the host"))
 
 
 def _be_child(read: Callable[[], Snapshot], writable: int) -> NoReturn:
     """Write READ and the Snapshot, or else the traceback; hold none of our parent's streams."""
+    # Above the streams: one that was closed when we started has left its number to the pipe.
+    writable = fcntl.fcntl(writable, fcntl.F_DUPFD, STREAMS)
     nothing = os.open(os.devnull, os.O_RDWR)
-    for descriptor in range(3):
+    for descriptor in range(STREAMS):
         os.dup2(nothing, descriptor)
     try:
         answer = READ + encode(read())
     except BaseException:  # noqa: BLE001 - the parent raises it
         answer = traceback.format_exc().encode("utf-8", "backslashreplace")
-    # Closing is what tells the parent: a thread that hangs may keep this process for ever.
     with contextlib.suppress(OSError), os.fdopen(writable, "wb") as pipe:
-        pipe.write(answer)
+        pipe.write(len(answer).to_bytes(LENGTH_BYTES, "big") + answer)
     os._exit(0)
 
 
-def _read_to_end(readable: int, ends_at: float) -> bytes:
-    """Read until the other side closes. Raises TimeoutError."""
-    chunks: list[bytes] = []
+def _receive(readable: int, ends_at: float) -> bytes:
+    """Read a length and as many bytes; nothing if the child has died. Raises TimeoutError.
+
+    The end of the pipe tells nothing: a child that cannot end keeps it open.
+    """
+    received = b""
     while select.select([readable], [], [], max(0.0, ends_at - time.monotonic()))[0]:
         chunk = os.read(readable, READ_BYTES)
+        received += chunk
+        length = int.from_bytes(received[:LENGTH_BYTES], "big")
+        if len(received) >= LENGTH_BYTES + length > LENGTH_BYTES:
+            return received[LENGTH_BYTES:]
         if not chunk:
-            return b"".join(chunks)
-        chunks.append(chunk)
+            return b""
     raise TimeoutError

@@ -12,7 +12,7 @@ from exporter.command import HostRunner
 from exporter.config import Settings
 from exporter.devmapper import IoctlKernel
 from exporter.guard import Clocks
-from exporter.model import Collector, Snapshot
+from exporter.model import Snapshot
 from exporter.service.wiring import programs
 from exporter.sources import (
     archive,
@@ -60,16 +60,11 @@ def real_host(settings: Settings) -> HostAccess:
     )
 
 
-def collect_once(settings: Settings, *, watch_seconds: float = 0.0) -> Snapshot:
-    """Read everything once, and the kernel again after so long: what grows needs two looks."""
+def collect_once(settings: Settings) -> Snapshot:
+    """Read everything once."""
     collection = Collection(
         real_host(settings), programs(settings), wall_clock=time.time, clock=time.monotonic
     )
     collection.max_volumes = settings.collect.top_volumes
-    began = time.monotonic()
     collection.refresh_all()
-    if watch_seconds and collection.has_volumes:
-        # A rate takes a span of time, and nothing happens meanwhile that could end it earlier.
-        time.sleep(max(0.0, began + watch_seconds - time.monotonic()))
-        collection.refresh(Collector.DEVICE_MAPPER)
     return collection.snapshot()

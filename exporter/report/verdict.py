@@ -211,7 +211,7 @@ def _start_dmeventd(case: Case) -> tuple[Line, ...]:
         )
     if not case.fits:
         return ()
-    restore = _restore_thin_command() if case.settings.replaced_thin_command else ()
+    restore = _restore_thin_command(case) if case.settings.replaced_thin_command else ()
     if case.pool.is_monitored:
         return restore
     return (
@@ -222,8 +222,11 @@ def _start_dmeventd(case: Case) -> tuple[Line, ...]:
     )
 
 
-def _restore_thin_command() -> tuple[Line, ...]:
+def _restore_thin_command(case: Case) -> tuple[Line, ...]:
+    is_left = case.note is not None and case.judged and case.judged.mode is GuardMode.AUTO
+    at_once = say("Let the guard act at once: set this pool's mode to always, or do this:")
     return (
+        *((at_once,) if is_left else ()),
         say("Let dmeventd extend pools again: in lvm.conf, section dmeventd, set"),
         say('  thin_command = "lvm lvextend --use-policies"'),
         say("and have dmeventd read it:"),

@@ -19,7 +19,7 @@ from exporter.guard.lock import GuardLock
 from exporter.model import GuardMode, GuardNote
 from exporter.publish import SnapshotWriter
 from tests.end_to_end.program import PROGRAM, run
-from tests.end_to_end.test_bad_input import NO_DEVICE_MAPPER, SCRIPTS, write_script
+from tests.end_to_end.test_bad_input import NO_DEVICE_MAPPER, SCRIPTS, config, write_script
 from tests.factories import (
     make_guard_report,
     make_physical_volume,
@@ -133,7 +133,7 @@ def test_a_faulty_configuration_is_unknown(tmp_path: Path) -> None:
 
     assert result.returncode == 3
     assert result.stdout.startswith(f"THINPOOL UNKNOWN - {path}: guard.mode: ")
-    assert result.stdout.endswith("(and 1 more faults)\n")
+    assert result.stdout.endswith("(faults in all: 2)\n")
     assert "guard.reserve" in result.stderr
 
 
@@ -253,3 +253,25 @@ def test_the_demos_host_is_reported_on() -> None:
     assert lines[0].startswith("CRITICAL: docker/thinpool: ")
     assert lines[1].startswith("SIMULATED HOST")
     assert len(lines) == 4
+
+
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- 2>&-"])
+def test_streams_may_be_closed(tmp_path: Path, closed: str) -> None:
+    """As some monitoring systems start their plugins: the child's pipe gets their numbers."""
+    flag = config(tmp_path / "config.yml", tmp_path / "absent")
+    script = f'exec "$@" {closed}'
+    command = ["sh", "-c", script, "sh", *PROGRAM, "check", "--live", flag]
+    status, text, _ = _run([*command, "--output=plugin"])
+
+    assert status == 3
+    assert "LVM cannot be read" in text
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-", ">&- 2>&-"])
+def test_a_failure_is_unknown_whoever_listens(closed: str) -> None:
+    """A closed stream is no reason for another exit status."""
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", *PROGRAM, "check", "--no-such-flag"]
+    status, text, _ = _run(command)
+
+    assert status == 3
+    assert text.startswith("THINPOOL UNKNOWN - ") is (closed == "2>&-")

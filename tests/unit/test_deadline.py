@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Sequence
@@ -124,6 +126,36 @@ def test_a_child_that_cannot_end_holds_nobody_up() -> None:
     assert not snapshot.collectors[Collector.DEVICE_MAPPER].is_ok
 
 
+def test_a_pipe_that_a_child_keeps_open_holds_nobody_up() -> None:
+    """As one does that cannot end; here it is a process of the child's."""
+    waiting, end = os.pipe()
+    snapshot = make_snapshot()
+
+    def read_and_leave_a_process(_: float) -> Snapshot:
+        if os.fork() == 0:
+            os.close(end)
+            os.read(waiting, 1)
+            os._exit(0)
+        return snapshot
+
+    began = time.monotonic()
+    assert in_child(read_and_leave_a_process, 30.0) == snapshot
+    assert time.monotonic() < began + 15.0
+    os.close(end)
+    os.close(waiting)
+
+
+def test_a_child_that_dies_is_told() -> None:
+    """Of the OOM killer, say."""
+
+    def die(_: float) -> Snapshot:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return make_snapshot()
+
+    with pytest.raises(HostError, match="has died"):
+        in_child(die, 30.0)
+
+
 def test_a_child_that_does_not_answer_is_given_up() -> None:
     """With the time that it was given."""
 
@@ -135,11 +167,12 @@ def test_a_child_that_does_not_answer_is_given_up() -> None:
         in_child(hang, 0.3)
 
 
-def test_an_exception_of_the_childs_is_told() -> None:
-    """Whatever it is."""
+def test_an_exception_of_the_childs_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever it is, and its traceback on stderr."""
 
     def fail(_: float) -> Snapshot:
         raise ZeroDivisionError("of all things")
 
-    with pytest.raises(HostError, match="ZeroDivisionError: of all things"):
+    with pytest.raises(HostError, match="read: ZeroDivisionError: of all things"):
         in_child(fail, 30.0)
+    assert "Traceback" in capsys.readouterr().err
