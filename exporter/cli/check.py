@@ -54,7 +54,7 @@ def main(options: argparse.Namespace) -> int:
 def _report(settings: Settings, options: argparse.Namespace) -> Report:
     is_root = os.geteuid() == 0
     published, why = _published(options.state, is_root=is_root)
-    if published and not options.is_live and _is_whole(published):
+    if published and not options.is_live and (_is_whole(published) or not is_root):
         return _report_published(published, options)
     if not is_root and not options.is_live:
         raise NothingToReportError(why)

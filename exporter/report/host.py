@@ -131,13 +131,19 @@ def _unreadable(name: Collector, state: CollectorState, snapshot: Snapshot) -> F
         brief=f"{SOURCES[name]}: {late}" if late else f"{SOURCES[name]} cannot be read",
         text=f"{SOURCES[name]} cannot be read: {_error(state)}; last read "
         f"{_age(state, snapshot)}",
-        remedy=(*_next_step(name), *(_wait_longer() if late else ())),
+        remedy=_look_what_it_waits_for() if late else _next_step(name),
     )
 
 
-def _wait_longer() -> Remedy:
+def _look_what_it_waits_for() -> Remedy:
     return (
-        say("If it is only slow:"),
+        say(
+            "It waits for a lock of LVM's or for a disk, and so would an lvs that you type. See"
+        ),
+        say("which command waits (state D is a disk), and what the kernel says:"),
+        run("ps", "-eo", "pid,stat,wchan:20,etimes,args", "--sort=-etimes"),
+        run("journalctl", "-k", "--since", "-2h"),
+        say("If it is only slow, give it longer:"),
         run("thinpool-exporter", "check", "--live", "--timeout=60"),
     )
 

@@ -16,8 +16,8 @@ import pytest
 from msgspec.structs import replace
 
 from exporter.guard.lock import GuardLock
-from exporter.model import GuardMode, GuardNote
-from exporter.publish import SnapshotWriter
+from exporter.model import Collector, CollectorState, GuardMode, GuardNote
+from exporter.publish import SnapshotReader, SnapshotWriter
 from tests.end_to_end.program import PROGRAM, run
 from tests.end_to_end.test_bad_input import NO_DEVICE_MAPPER, SCRIPTS, config, write_script
 from tests.factories import (
@@ -275,3 +275,18 @@ def test_a_failure_is_unknown_whoever_listens(closed: str) -> None:
 
     assert status == 3
     assert text.startswith("THINPOOL UNKNOWN - ") is (closed == "2>&-")
+
+
+def test_a_guard_that_has_just_started_is_reported_without_root(state: Path) -> None:
+    """With what it has not read yet; root reads the host instead."""
+    publish(state)
+    reader = SnapshotReader(state)
+    reader.look()
+    assert reader.snapshot is not None
+    unread = {**reader.snapshot.collectors, Collector.DOCKER: CollectorState()}
+    SnapshotWriter(state).write(replace(reader.snapshot, collectors=unread))
+    (state / "snapshot.json").chmod(0o644)
+    status, text, _ = check_as_nobody(state, "--output=plugin")
+
+    assert status == 1
+    assert "Docker does not answer (from the guard's Snapshot" in text

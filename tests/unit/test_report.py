@@ -1180,3 +1180,4 @@ def test_a_source_that_is_late_is_named_with_its_time() -> None:
 
     assert "LVM: no answer within 4.2 s" in text.splitlines()[0]
     assert "thinpool-exporter check --live --timeout=60" in text
+    assert "  lvs" not in text  # it would wait as well
