@@ -175,7 +175,7 @@ def in_child(read: Callable[[float], Snapshot], timeout_seconds: float) -> Snaps
 def _be_child(read: Callable[[], Snapshot], writable: int) -> NoReturn:
     """Write READ and the Snapshot, or else the traceback; hold none of our parent's streams."""
     # Above the streams: one that was closed when we started has left its number to the pipe.
-    writable = fcntl.fcntl(writable, fcntl.F_DUPFD, STREAMS)
+    writable = fcntl.fcntl(writable, fcntl.F_DUPFD_CLOEXEC, STREAMS)
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in range(STREAMS):
         os.dup2(nothing, descriptor)
