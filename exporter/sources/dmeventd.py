@@ -1,7 +1,8 @@
 """Whether dmeventd lives, found without talking to it.
 
 Asking it would start it: `lvs -o seg_monitor` does, and so does opening its FIFO where
-systemd listens on it. So: its pid file, else the process table.
+systemd listens on it. So: its pid file, else the process table. One that runs in a container
+is none: LVM does not find it, and starts another.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 import psutil
 
 from exporter.model import Dmeventd
+from exporter.sources import namespaces
 from exporter.units import parse_count
 
 NAME = "dmeventd"
@@ -36,20 +38,25 @@ def read(
     *,
     pid_files: Iterable[Path] = PID_FILES,
     processes: Callable[[], Iterable[psutil.Process]] = psutil.process_iter,
+    is_of_host: Callable[[int], bool] = namespaces.is_of_host,
 ) -> Dmeventd:
-    """Find dmeventd's process. `is_alive` is None where processes cannot be seen."""
+    """Find the host's dmeventd. `is_alive` is None where processes cannot be seen."""
     try:
-        found = _from_pid_files(pid_files) or _from_process_table(processes)
+        found = _from_pid_files(pid_files, is_of_host) or _from_process_table(
+            processes, is_of_host
+        )
     except (psutil.Error, OSError):
         return Dmeventd(is_alive=None)
     return found or Dmeventd(is_alive=False)
 
 
-def _from_pid_files(files: Iterable[Path]) -> Dmeventd | None:
+def _from_pid_files(
+    files: Iterable[Path], is_of_host: Callable[[int], bool]
+) -> Dmeventd | None:
     for file in files:
         try:
             pid = _pid(file)
-            found = _describe(psutil.Process(pid))
+            found = _describe(psutil.Process(pid), is_of_host)
         except (OSError, ValueError, psutil.NoSuchProcess):
             continue  # absent or left over from a dead one
         if found:
@@ -66,10 +73,12 @@ def _pid(file: Path) -> int:
     return pid
 
 
-def _from_process_table(processes: Callable[[], Iterable[psutil.Process]]) -> Dmeventd | None:
+def _from_process_table(
+    processes: Callable[[], Iterable[psutil.Process]], is_of_host: Callable[[int], bool]
+) -> Dmeventd | None:
     for process in processes():
         try:
-            found = _describe(process)
+            found = _describe(process, is_of_host)
         except psutil.NoSuchProcess:
             continue
         if found:
@@ -77,8 +86,8 @@ def _from_process_table(processes: Callable[[], Iterable[psutil.Process]]) -> Dm
     return None
 
 
-def _describe(process: psutil.Process) -> Dmeventd | None:
-    if process.name() != NAME:
+def _describe(process: psutil.Process, is_of_host: Callable[[int], bool]) -> Dmeventd | None:
+    if process.name() != NAME or not is_of_host(process.pid):
         return None
     state = _LETTERS.get(process.status(), "?")
     return Dmeventd(is_alive=state not in {"Z", "X"}, pid=process.pid, state=state)

@@ -21,6 +21,7 @@ ROOT = "/"
 MAX_LINKS = 40  # as the kernel has it
 # What reading a link says of what is none, or is not there.
 NO_LINK = frozenset({errno.EINVAL, errno.ENOENT, errno.ENOTDIR})
+NO_DISK = frozenset({"tmpfs", "ramfs", "rootfs"})
 NETWORK = frozenset(
     {
         *("nfs", "nfs4", "cifs", "smb3", "ceph", "9p", "virtiofs", "afs", "lustre", "gfs2"),
@@ -30,11 +31,15 @@ NETWORK = frozenset(
 
 
 class MountLine(Struct, frozen=True, kw_only=True):
-    """One mount; `device` is the st_dev of its files, "0:45" where it is no block device's."""
+    """One mount; `device` is the st_dev of its files, "0:45" where it is no block device's.
+
+    `root` is the directory of the file system that is mounted, "/" if it is all of it.
+    """
 
     mount_id: str
     parent_id: str
     device: str
+    root: str = "/"
     mount_point: str
     file_system: str
     source: str
@@ -64,7 +69,7 @@ def _mount_line(line: str) -> MountLine | None:
     words = line.split(" ")
     try:
         separator = words.index(SEPARATOR, FIXED_WORDS)
-        mount_id, parent_id, device, _, point, _ = words[:FIXED_WORDS]
+        mount_id, parent_id, device, root, point, _ = words[:FIXED_WORDS]
         file_system, source, options = words[separator + 1 : separator + 4]
     except ValueError:
         return None
@@ -74,6 +79,7 @@ def _mount_line(line: str) -> MountLine | None:
         mount_id=mount_id,
         parent_id=parent_id,
         device=device,
+        root=_unescaped(root),
         mount_point=_unescaped(point),
         file_system=file_system,
         source=_unescaped(source),

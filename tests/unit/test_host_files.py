@@ -32,9 +32,27 @@ def process(name: str, status: str = psutil.STATUS_SLEEPING, pid: int = 7) -> ps
 
 def test_dmeventd_is_found_among_the_processes() -> None:
     """Where its pid file is missing."""
-    found = dmeventd.read(pid_files=(), processes=lambda: [process("sh"), process("dmeventd")])
+    found = dmeventd.read(
+        pid_files=(),
+        processes=lambda: [process("sh"), process("dmeventd")],
+        is_of_host=lambda _: True,
+    )
 
     assert found == Dmeventd(is_alive=True, pid=7, state="S")
+
+
+def test_the_dmeventd_of_a_container_is_not_the_hosts() -> None:
+    """By itself there is none, so that nobody asks it and starts one; the host's own counts."""
+    processes = [process("dmeventd", pid=8), process("dmeventd", pid=9)]
+
+    def read(*of_host: int) -> Dmeventd:
+        return dmeventd.read(
+            pid_files=(), processes=lambda: processes, is_of_host=of_host.__contains__
+        )
+
+    assert read() == Dmeventd(is_alive=False)
+    assert not read().is_answering
+    assert read(9) == Dmeventd(is_alive=True, pid=9, state="S")
 
 
 @pytest.mark.parametrize(
@@ -52,7 +70,11 @@ def test_a_dmeventd_that_cannot_answer_is_told_apart(
     is_answering: bool,  # noqa: FBT001 - same
 ) -> None:
     """A stopped one lives, but must not be asked; a zombie is dead."""
-    found = dmeventd.read(pid_files=(), processes=lambda: [process("dmeventd", status)])
+    found = dmeventd.read(
+        pid_files=(),
+        processes=lambda: [process("dmeventd", status)],
+        is_of_host=lambda _: True,
+    )
 
     assert (found.is_alive, found.is_answering) == (is_alive, is_answering)
 
