@@ -53,6 +53,7 @@ from exporter.sources import (
     lvm_settings,
     policy,
 )
+from exporter.sources.docker_daemon import DockerAbsentError
 from exporter.sources.lvm_dialect import Dialect, Dialects
 from exporter.sources.lvm_layout import merge
 
@@ -84,6 +85,8 @@ class HostAccess(Struct, frozen=True, kw_only=True):
     is_installed: Callable[[str], bool] = lambda _: True  # a program
     # GET /info at Docker's socket, within so many seconds; None where there is no socket
     docker_socket: Callable[[float], str | None] = lambda _: None
+    # None: cannot be told
+    is_docker_running: Callable[[], bool | None] = lambda: True
     # where engines keep their data, by what Docker said last
     storage: Callable[[DockerInfo | None], StorageReading] = lambda _: StorageReading()
     close: Callable[[], None] = lambda: None
@@ -98,6 +101,7 @@ class Programs(Struct, frozen=True, kw_only=True):
     lvm_deadline_seconds: float
     docker_deadline_seconds: float
     lvm_interval_seconds: float = 15.0  # from one scheduled reading to the next
+    is_docker_required: bool = False
 
 
 class Collection:
@@ -364,10 +368,16 @@ class Collection:
             read()
         error = bulkhead.error
         if error is None:
-            state = structs.replace(old, is_ok=True, error=None, succeeded_at=started)
+            state = structs.replace(
+                old, is_ok=True, error=None, succeeded_at=started, absence=None
+            )
         else:
             text = str(error) if isinstance(error, HostError) else quote(repr(error))
-            state = structs.replace(old, is_ok=False, error=text)
+            absence = error.absence if isinstance(error, DockerAbsentError) else None
+            is_required = name is Collector.DOCKER and self.programs.is_docker_required
+            state = structs.replace(
+                old, is_ok=False, error=text, absence=absence, is_required=is_required
+            )
         del self._reading_since[name]
         state = structs.replace(
             state, attempted_at=started, duration_seconds=self._clock() - began
@@ -467,6 +477,7 @@ class Collection:
                 self._run_docker,
                 self.programs.docker,
                 lambda: self._host.docker_socket(deadline_seconds),
+                self._host.is_docker_running,
             )
             self._take(docker=found)
         finally:

@@ -10,6 +10,8 @@ import re
 LVM_UUID_PREFIX = "LVM-"
 LVM_UUID_LENGTH = len(LVM_UUID_PREFIX) + 2 * 32
 POOL_LAYER_SUFFIX = "-tpool"  # of a pool's device where LVM has volumes in it
+# Of all that stratisd makes: stratisd src/engine/strat_engine/names.rs.
+STRATIS_PREFIX = "stratis-1-private-"
 # In a volume's own name the dash before would be doubled.
 POOL_LAYER = re.compile(r"(?<!-)(--)*-tpool$")
 
@@ -21,8 +23,14 @@ def join_dm_name(vg_name: str, lv_name: str) -> str:
 
 def split_dm_name(dm_name: str) -> tuple[str, str] | None:
     """Split the name of an LV's device into VG and LV; None when it is not of that form."""
-    base = dm_name.removesuffix(POOL_LAYER_SUFFIX) if POOL_LAYER.search(dm_name) else dm_name
-    marked = base.replace("--", "\0")
+    names = None
+    if POOL_LAYER.search(dm_name):
+        names = _split(dm_name.removesuffix(POOL_LAYER_SUFFIX))
+    return names or _split(dm_name)  # the latter of VG "vg" and LV "tpool"
+
+
+def _split(dm_name: str) -> tuple[str, str] | None:
+    marked = dm_name.replace("--", "\0")
     group, dash, volume = marked.partition("-")
     if not dash or not group or not volume or "-" in volume:
         return None

@@ -23,7 +23,7 @@ def places(
         pool.kernel.device_number: (pool.vg_name, pool.name) for pool in pools if pool.kernel
     }
     return tuple(
-        _place(root, _named(root, pools))
+        _place(root, _named(root, pools), NO_SUCH_POOL if is_kernel_known else NO_KERNEL)
         if root.pool_device
         else _mounted(root, reading.below, by_number, is_kernel_known=is_kernel_known)
         for root in reading.roots
@@ -66,14 +66,13 @@ def _mounted(
     return _place(root, (), NOT_SEEN)
 
 
-def _place(
-    root: StorageRoot, pools: tuple[PoolName, ...], unknown: str | None = NO_SUCH_POOL
-) -> StoragePlace:
+def _place(root: StorageRoot, pools: tuple[PoolName, ...], unknown: str | None) -> StoragePlace:
     """Make the record; `unknown` is why no pools are not the same as none."""
     is_known = bool(pools) or unknown is None
     return StoragePlace(
         engine=root.engine,
         path=root.path,
+        holds=root.holds,
         driver=root.driver,
         pools=pools if is_known else None,
         file_system=root.mount.file_system if root.mount else "",

@@ -33,9 +33,9 @@ def real_host(settings: Settings) -> HostAccess:
     # Docker's client is nothing that a pool depends on; LVM's programs are.
     runner = HostRunner(expendable={settings.commands.docker})
     sockets = sockets_of(os.environ.get("DOCKER_HOST"))
-    # Another socket than Docker's own is asked whoever listens there.
-    is_asleep = docker_daemon.is_asleep if are_dockers_own(sockets) else lambda: False
-    docker_socket = DockerSocket(sockets, is_asleep=is_asleep)
+    # What DOCKER_HOST names is asked whoever listens there, and has to answer.
+    is_running = docker_daemon.is_running if are_dockers_own(sockets) else lambda: True
+    docker_socket = DockerSocket(sockets, is_running=is_running)
 
     def close() -> None:
         runner.close()
@@ -55,6 +55,7 @@ def real_host(settings: Settings) -> HostAccess:
         has_devices_of_dmeventd=dmeventd.has_devices,
         is_installed=lambda program: shutil.which(program) is not None,
         docker_socket=docker_socket.info,
+        is_docker_running=is_running,
         storage=storage_root.read,
         close=close,
     )

@@ -18,6 +18,7 @@ from exporter.collectors.families import (
 from exporter.model import (
     Collector,
     CollectorState,
+    Content,
     DockerInfo,
     Engine,
     KernelPool,
@@ -51,9 +52,9 @@ UP: tuple[Row[CollectorState], ...] = (
 INFO: tuple[Row[DockerInfo], ...] = (
     Row(
         "thinpool_docker_info",
-        "Always 1. Labels: Docker's version and storage driver, and the pool that its data "
-        "is on, empty if it is on none, on several, or that is not known; from docker info, "
-        "the last that succeeded, and from what its data root lies on.",
+        "Always 1. Labels: Docker's version and storage driver, and the pool that its images "
+        "and containers are on, empty if they are on none, on several, or that is not known; "
+        "from docker info, the last that succeeded, and from what its directories lie on.",
         present,
     ),
 )
@@ -154,9 +155,11 @@ def _docker_up(snapshot: Snapshot) -> Iterator[Metric]:
 
 
 def _info(snapshot: Snapshot, docker: DockerInfo, pools: dict[Labels, ThinPool]) -> Labels:
-    """Name the pool that Docker makes its volumes in, or else the one that its data is on."""
+    """Name the pool that Docker makes its volumes in, or else the one of its images."""
     named = (labels for labels, pool in pools.items() if pool.is_called(docker.pool_name))
-    on = (tuple(map(printable, pool)) for pool in snapshot.pools_of(Engine.DOCKER))
+    contents = (Content.DATA, Content.IMAGES)
+    pools_of_images = snapshot.pools_of(Engine.DOCKER, contents)
+    on = (tuple(map(printable, pool)) for pool in pools_of_images)
     found = list(named)[:1] or list(on)
     vg_and_pool = found[0] if len(found) == 1 else ("", "")
     return (printable(docker.server_version), printable(docker.storage_driver), *vg_and_pool)

@@ -118,6 +118,7 @@ KEYS = (
     Key("collect.docker_deadline", _positive_seconds, "docker_deadline_seconds"),
     Key("collect.extend_deadline", _positive_seconds, "extend_deadline_seconds"),
     Key("collect.top_volumes", _volumes, "top_volumes"),
+    Key("collect.require_docker", _switch, "require_docker"),
     Key(f"{ANY_POOL}.max_size", _positive_size, "max_size_bytes"),
     Key(f"{ANY_POOL}.mode", _mode, "mode"),
     Key(f"{ANY_POOL}.anticipate", _switch, "anticipate"),

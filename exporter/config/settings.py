@@ -28,6 +28,7 @@ class CollectSettings(Struct, frozen=True, kw_only=True):
     docker_deadline_seconds: float = 10.0
     extend_deadline_seconds: float = 60.0
     top_volumes: int = 10
+    require_docker: bool = False
 
 
 class PoolSettings(Struct, frozen=True, kw_only=True):

@@ -50,7 +50,9 @@ from exporter.model.snapshot import (
 )
 from exporter.model.storage import Mount, StoragePlace, StorageReading, StorageRoot
 from exporter.model.words import (
+    Absence,
     Collector,
+    Content,
     Device,
     Engine,
     Failure,
@@ -66,10 +68,12 @@ __all__ = [
     "METADATA_BLOCK_BYTES",
     "SECTOR_BYTES",
     "UNKNOWN_STATUS",
+    "Absence",
     "Attempt",
     "Collector",
     "CollectorState",
     "ConfigurationState",
+    "Content",
     "Decision",
     "Device",
     "DeviceCounters",

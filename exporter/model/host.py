@@ -357,6 +357,9 @@ class DockerInfo(Struct, frozen=True, kw_only=True):
     server_version: str | None = None
     storage_driver: str | None = None
     root_directory: str | None = None
+    # Images and containers are containerd's, as by default since Docker 29.
+    has_containerd_store: bool = False
+    containerd_socket: str | None = None
     pool_name: str | None = None
     has_loop_files: bool = False
     data_loop_file: str | None = None

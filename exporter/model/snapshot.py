@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from msgspec import Struct, structs
 
-from exporter.dm_names import POOL_LAYER_SUFFIX, join_dm_name
+from exporter.dm_names import (
+    POOL_LAYER,
+    POOL_LAYER_SUFFIX,
+    STRATIS_PREFIX,
+    join_dm_name,
+)
 from exporter.model.guard import GuardReport
 from exporter.model.host import (
     Dmeventd,
@@ -19,13 +26,15 @@ from exporter.model.host import (
     VolumeGroup,
 )
 from exporter.model.storage import StoragePlace
-from exporter.model.words import Collector, Engine, PoolMode, PoolSource
+from exporter.model.words import Absence, Collector, Content, Engine, PoolMode, PoolSource
 
 
 class CollectorState(Struct, frozen=True, kw_only=True):
     """How the last reading of one source went; times are seconds since the epoch.
 
     `succeeded_at` is the age of the value in use: a failed reading leaves it standing.
+    `absence` is set if there is nothing to read on this host, which is wrong only if the
+    configuration requires it.
     """
 
     is_ok: bool = False
@@ -33,6 +42,8 @@ class CollectorState(Struct, frozen=True, kw_only=True):
     attempted_at: float | None = None
     succeeded_at: float | None = None
     duration_seconds: float | None = None
+    absence: Absence | None = None
+    is_required: bool = False
 
 
 class ConfigurationState(Struct, frozen=True, kw_only=True):
@@ -100,9 +111,16 @@ class ThinPool(Struct, frozen=True, kw_only=True):
         """
         if not device:
             return False
-        names = (device, self.device_name)
-        given, ours = (name.removesuffix(POOL_LAYER_SUFFIX) for name in names)
-        return given == ours
+        ours = self.device_name
+        # A name may end in -tpool without being a layer's: VG "vg" may have a pool "tpool".
+        pool, layer = sorted((device, ours), key=len)
+        is_layer = layer == pool + POOL_LAYER_SUFFIX and POOL_LAYER.search(layer) is not None
+        return device == ours or is_layer
+
+    @property
+    def is_stratis(self) -> bool:
+        """Whether stratisd made it, and extends it; nobody else uses such names."""
+        return not self.vg_name and self.name.startswith(STRATIS_PREFIX)
 
     @property
     def is_renamed(self) -> bool:
@@ -174,7 +192,12 @@ class Snapshot(Struct, frozen=True, kw_only=True):
         """Find a VG by its name."""
         return next((group for group in self.volume_groups if group.name == name), None)
 
-    def pools_of(self, engine: Engine) -> tuple[tuple[str, str], ...]:
+    def pools_of(
+        self, engine: Engine, contents: Iterable[Content] = tuple(Content)
+    ) -> tuple[tuple[str, str], ...]:
         """Name the pools (VG and name) that an engine's data is on, as far as that is known."""
-        places = (place for place in self.storage if place.engine is engine)
+        wanted = frozenset(contents)
+        places = (
+            place for place in self.storage if place.engine is engine and place.holds in wanted
+        )
         return tuple(dict.fromkeys(pool for place in places for pool in place.pools or ()))

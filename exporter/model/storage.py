@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec import Struct
 
 from exporter.model.host import Problem
-from exporter.model.words import Engine
+from exporter.model.words import Content, Engine
 
 
 class Mount(Struct, frozen=True, kw_only=True):
@@ -21,7 +21,7 @@ class Mount(Struct, frozen=True, kw_only=True):
 
 
 class StorageRoot(Struct, frozen=True, kw_only=True):
-    """A directory of an engine's data.
+    """A directory in which an engine keeps all of its data, or one part (`holds`).
 
     `pool_device` is the device-mapper name of a thin pool that the engine makes its own
     volumes in: then these are its data, wherever the directory is. Without it, a `mount`
@@ -30,6 +30,7 @@ class StorageRoot(Struct, frozen=True, kw_only=True):
 
     engine: Engine
     path: str
+    holds: Content = Content.DATA
     driver: str | None = None
     pool_device: str | None = None
     mount: Mount | None = None
@@ -52,6 +53,7 @@ class StoragePlace(Struct, frozen=True, kw_only=True):
 
     engine: Engine
     path: str
+    holds: Content = Content.DATA
     driver: str | None = None
     pools: tuple[tuple[str, str], ...] | None = None
     file_system: str = ""

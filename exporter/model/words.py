@@ -53,6 +53,22 @@ class Engine(Text):
     PODMAN = "podman"
 
 
+class Content(Text):
+    """What an engine keeps in a directory: everything, or one part of it."""
+
+    DATA = "data"
+    IMAGES = "images"  # and the writable layers of containers
+    VOLUMES = "volumes"
+
+
+class Absence(Text):
+    """Why there is no Docker to ask, which alone is nothing wrong."""
+
+    NOT_INSTALLED = "not installed"
+    NOT_RUNNING = "not running"
+    PODMAN = "not installed: podman answers in its place"
+
+
 class GuardMode(Text):
     """What the guard may do; see design.md, "Growing a pool"."""
 

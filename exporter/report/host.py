@@ -18,8 +18,6 @@ SOURCES = {
     Collector.POLICY: "LVM's policy",
     Collector.DOCKER: "Docker",
 }
-# How errors.CommandMissingError begins; a test holds the two together.
-NOT_STARTED = "cannot start "
 NO_ANSWER = "no answer within "  # as errors.CommandStuckError and cli/deadline.py put it
 STATES = {
     "R": "running",
@@ -63,8 +61,9 @@ def _docker(snapshot: Snapshot) -> str:
     docker = snapshot.docker
     state = snapshot.collectors.get(Collector.DOCKER, CollectorState())
     if docker is None:
-        return "not installed" if is_not_installed(state) else "unknown"
-    words = [shown(docker.server_version or "of unknown version")]
+        return str(state.absence) if state.absence else "unknown"
+    words = [str(state.absence)] if state.absence else []
+    words.append(shown(docker.server_version or "of unknown version"))
     if docker.storage_driver:
         words.append(f"storage driver {shown(docker.storage_driver)}")
     if docker.pool_name:
@@ -80,15 +79,6 @@ def _age(state: CollectorState, snapshot: Snapshot) -> str:
     return f"{format_duration(max(0.0, snapshot.taken_at - state.succeeded_at))} ago"
 
 
-def is_not_installed(state: CollectorState) -> bool:
-    """Whether the program of a source could not even be started.
-
-    Only a text is left of the error, and this decides no more than whether a host
-    without Docker is worth a warning.
-    """
-    return (state.error or "").startswith(NOT_STARTED)
-
-
 def host_findings(
     snapshot: Snapshot, note: GuardNote | None, silence_seconds: float | None
 ) -> Iterator[Finding]:
@@ -97,7 +87,7 @@ def host_findings(
         yield _silent_guard(note, silence_seconds)
     for name in Collector:
         state = snapshot.collectors.get(name, CollectorState())
-        if state.is_ok or (name is Collector.DOCKER and is_not_installed(state)):
+        if state.is_ok or (state.absence and not state.is_required):
             continue
         yield (
             _docker_mute(state, snapshot)
@@ -169,12 +159,21 @@ def _next_step(name: Collector) -> Remedy:
 
 
 def _docker_mute(state: CollectorState, snapshot: Snapshot) -> Finding:
+    if state.absence:
+        return Finding(
+            severity=Severity.WARNING,
+            brief="Docker does not run",
+            text=f"Docker is {state.absence}, and the configuration requires it "
+            "(collect.require_docker)",
+            remedy=(run("systemctl", "status", "docker"),),
+        )
     return Finding(
         severity=_severity_of_silence(snapshot),
         brief="Docker does not answer",
         text=f"Docker does not answer: {_error(state)}; last answer {_age(state, snapshot)}",
         remedy=(
-            say("It hangs when its pool is full or suspended: mend the pool first. Else:"),
+            say("See whether it runs. If it does, it hangs: mend a pool that is full or"),
+            say("suspended first."),
             run("systemctl", "status", "docker"),
         ),
     )

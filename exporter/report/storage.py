@@ -8,10 +8,10 @@ from exporter.model import Engine, Snapshot, StoragePlace
 from exporter.report.figures import Figure
 from exporter.report.text import shown
 
-DATA = {
-    Engine.DOCKER: "Docker's data",
-    Engine.CONTAINERD: "containerd's data",
-    Engine.PODMAN: "podman's data",
+OWNERS = {
+    Engine.DOCKER: "Docker's",
+    Engine.CONTAINERD: "containerd's",
+    Engine.PODMAN: "podman's",
 }
 
 
@@ -19,7 +19,8 @@ def storage_figures(snapshot: Snapshot) -> Iterator[Figure]:
     """Write where each engine's data is, and on which pool."""
     for place in snapshot.storage:
         driver = f" ({shown(place.driver)})" if place.driver else ""
-        yield Figure(DATA[place.engine], f"{shown(place.path)}{driver}: {_where(place)}")
+        name = f"{OWNERS[place.engine]} {place.holds}"
+        yield Figure(name, f"{shown(place.path)}{driver}: {_where(place)}")
 
 
 def _where(place: StoragePlace) -> str:

@@ -289,6 +289,8 @@ class Guarding:
     def _say_state(self, name: Collector, state: CollectorState) -> None:
         if state.is_ok:
             self._log.info("source_readable", source=str(name))
+        elif state.absence and not state.is_required:
+            self._log.info("source_absent", source=str(name), absence=str(state.absence))
         else:
             self._log.warning("source_failed", source=str(name), error=state.error)
 

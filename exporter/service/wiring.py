@@ -21,6 +21,7 @@ def programs(settings: Settings) -> Programs:
         lvm_deadline_seconds=settings.collect.lvm_deadline_seconds,
         docker_deadline_seconds=settings.collect.docker_deadline_seconds,
         lvm_interval_seconds=settings.collect.lvm_interval_seconds,
+        is_docker_required=settings.collect.require_docker,
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from exporter.model import Mount
-from exporter.sources.mounts import MountLine, Mounts, visible
+from exporter.sources.mounts import NETWORK, NO_DISK, MountLine, Mounts, visible
 
 NO_DEVICE = "0:"  # major number of what has no block device of its own
 BTRFS, OVERLAY = "btrfs", "overlay"
@@ -66,8 +66,10 @@ class BlockDevices:
             return (line.device,)
         if line.file_system == OVERLAY:
             return self._under_overlay(line)
-        if not line.source.startswith(DEVICES):
+        if line.file_system in NETWORK | NO_DISK:
             return ()
+        if not line.source.startswith(DEVICES):
+            raise UnknownDeviceError(f"{line.file_system} does not tell what it lies on")
         # bcachefs names all of its devices: /dev/sda:/dev/sdb
         named = [self._number(name) for name in line.source.split(":")]
         return self._btrfs_members(named[0]) if line.file_system == BTRFS else tuple(named)

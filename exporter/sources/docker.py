@@ -1,7 +1,8 @@
 """What Docker says of itself: `docker info` in, a DockerInfo out.
 
-Docker may hang for as long as its storage does, and rounds every figure to four
-digits: nothing from here may delay or steer a decision.
+A figure in a form that Docker is not known to print is unknown, and the rest is read. Docker
+may hang for as long as its storage does, and rounds every figure to four digits: nothing from
+here may delay or steer a decision.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import msgspec
 from msgspec import Struct
 
 from exporter.command import Output
-from exporter.errors import CommandFailedError, HostError, ParseError
-from exporter.model import DockerInfo
+from exporter.errors import CommandFailedError, CommandMissingError, HostError, ParseError
+from exporter.model import Absence, DockerInfo
+from exporter.sources.docker_daemon import DockerAbsentError
 from exporter.units import MAX_SIZE_BYTES
 
 SOURCE = "docker info"
@@ -41,6 +43,19 @@ COUNT = re.compile(r"[0-9]{1,18}")
 Line = tuple[int, str, str]  # indent, key, value
 
 
+# podman's own words, and a field that podman alone has in Docker's.
+PODMAN_JSON = frozenset({"host", "store"})
+PODMAN_FIELD = "BuildahVersion"
+PODMAN_TEXT = re.compile(
+    r"^ +(?:graphDriverName|buildahVersion):", re.MULTILINE | re.IGNORECASE
+)
+# Early versions of podman-docker print this before the answer.
+PODMAN_NOTICE = "Using podman package to emulate the Docker CLI\n"
+DRIVER_TYPE, SNAPSHOTTER = "driver-type", "io.containerd.snapshotter.v1"
+
+Table = dict[str, object]
+
+
 class _DaemonDownError(ParseError):
     """The client works and says that its daemon does not: text would say the same."""
 
@@ -48,17 +63,17 @@ class _DaemonDownError(ParseError):
         super().__init__(SOURCE, message, "the daemon did not answer")
 
 
-class _Info(Struct, frozen=True, rename="pascal"):
-    """The fields that we use of Docker's JSON."""
+class _Info(Struct, frozen=True, kw_only=True):
+    """What we use of Docker's answer, as it prints it."""
 
-    driver: str | None = None
-    driver_status: list[tuple[str, str]] | None = None
+    driver: str
+    status: Mapping[str, str]
     server_version: str | None = None
-    docker_root_dir: str | None = None
-    server_errors: list[str] | None = None
+    root_directory: str | None = None
+    containerd_socket: str | None = None
 
 
-_decoder = msgspec.json.Decoder(_Info)
+_decoder = msgspec.json.Decoder(Table)
 
 
 def argv_info_json(docker: str) -> tuple[str, ...]:
@@ -75,15 +90,26 @@ def read(
     run: Callable[[Sequence[str]], Output],
     docker: str,
     ask_socket: Callable[[], str | None] = lambda: None,
+    is_running: Callable[[], bool | None] = lambda: True,
 ) -> DockerInfo:
     """Ask the daemon at its socket, or through its client where there is none.
 
     `run` and `ask_socket` bring the deadline; the latter gives the body of GET /info. The
     socket first: a client that is killed at its deadline leaves its request in the daemon,
-    and each further one another. Raises HostError.
+    and each further one another. Raises DockerAbsentError if there is no Docker to ask, else
+    HostError.
     """
     body = ask_socket()
-    return _read_by_client(run, docker) if body is None else parse_info_json(body)
+    if body is not None:
+        return parse_info_json(body)
+    try:
+        return _read_by_client(run, docker)
+    except CommandMissingError as error:
+        raise DockerAbsentError(Absence.NOT_INSTALLED, str(error)) from error
+    except (CommandFailedError, _DaemonDownError) as error:
+        if is_running():
+            raise
+        raise DockerAbsentError(Absence.NOT_RUNNING) from error
 
 
 def _read_by_client(run: Callable[[Sequence[str]], Output], docker: str) -> DockerInfo:
@@ -110,18 +136,44 @@ def parse_info_json(text: str) -> DockerInfo:
     Shape: one object; `DriverStatus` holds [key, value] pairs, the lines of the text.
     Units: four digits and a decimal unit, `65.54kB` (with a space before 17.04).
     Raises ParseError; also where only `ServerErrors` tell, beside exit status 0, that
-        the daemon is down (19.03 to 28).
+        the daemon is down (19.03 to 28). DockerAbsentError if it is podman's.
     Source: moby api/swagger.yaml, SystemInfo; docker/cli command/system/info.go.
     """
     try:
-        info = _decoder.decode(text.encode("utf-8", "backslashreplace"))
+        raw = text.removeprefix(PODMAN_NOTICE).encode("utf-8", "backslashreplace")
+        table = _decoder.decode(raw)
     except (msgspec.DecodeError, RecursionError) as error:
         raise ParseError(SOURCE, text, f"not its JSON ({error})") from error
-    if info.server_errors:
-        raise _DaemonDownError("; ".join(info.server_errors))
-    if not info.driver:
+    if PODMAN_FIELD in table or table.keys() >= PODMAN_JSON:
+        raise DockerAbsentError(Absence.PODMAN)
+    errors = table.get("ServerErrors")
+    if errors:
+        raise _DaemonDownError("; ".join(map(str, errors if isinstance(errors, list) else [])))
+    driver = _text(table, "Driver")
+    if driver is None:
         raise ParseError(SOURCE, text, "names no storage driver")
-    return _record(info)
+    containerd = table.get("Containerd")
+    return _record(
+        _Info(
+            driver=driver,
+            status=_first_of_each(_pairs(table.get("DriverStatus"))),
+            server_version=_text(table, "ServerVersion"),
+            root_directory=_text(table, "DockerRootDir"),
+            containerd_socket=_text(containerd, "Address"),
+        )
+    )
+
+
+def _text(table: object, key: str) -> str | None:
+    found = table.get(key) if isinstance(table, dict) else None
+    return found if isinstance(found, str) and found else None
+
+
+def _pairs(rows: object) -> Iterator[tuple[str, str]]:
+    """Take the pairs of texts, of which DriverStatus should consist."""
+    for row in rows if isinstance(rows, list) else ():
+        if isinstance(row, list) and [type(word) for word in row] == [str, str]:
+            yield row[0], row[1]
 
 
 def parse_info_text(text: str) -> DockerInfo:
@@ -132,7 +184,8 @@ def parse_info_text(text: str) -> DockerInfo:
         driver is `Driver` before 0.9, `Storage Driver` since. Warnings may stand
         anywhere, and take part in nothing.
     Units: four digits and a decimal unit, `65.54 kB`; before 1.3 MiB as `10.0 Mb`.
-    Raises ParseError, also where an `ERROR:` stands in the place of the daemon.
+    Raises ParseError, also where an `ERROR:` stands in the place of the daemon;
+        DockerAbsentError if it is podman's.
     Source: docker/cli command/system/info.go; moby graphdriver/devmapper/driver.go.
     """
     base, lines = _server_lines(text)
@@ -143,9 +196,9 @@ def parse_info_text(text: str) -> DockerInfo:
     return _record(
         _Info(
             driver=driver,
-            driver_status=list(_driver_status(lines, base)),
+            status=_first_of_each(_driver_status(lines, base)),
             server_version=daemon.get("Server Version"),
-            docker_root_dir=daemon.get("Docker Root Dir"),
+            root_directory=daemon.get("Docker Root Dir"),
         )
     )
 
@@ -186,8 +239,10 @@ def _first_of_each(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     return found
 
 
-def _refusal(text: str) -> ParseError:
+def _refusal(text: str) -> HostError:
     """Say why there is no storage driver in the text."""
+    if PODMAN_TEXT.search(text):
+        return DockerAbsentError(Absence.PODMAN)
     for line in text.split("\n"):
         if line.startswith("ERROR:"):
             return _DaemonDownError(line.removeprefix("ERROR:"))
@@ -205,12 +260,14 @@ def _telling(json_error: HostError, text_error: CommandFailedError) -> HostError
 
 
 def _record(info: _Info) -> DockerInfo:
-    status = _first_of_each(info.driver_status or ())
+    status = info.status
     data, metadata = _space(status, "Data"), _space(status, "Metadata")
     return DockerInfo(
         server_version=info.server_version or None,
         storage_driver=info.driver,
-        root_directory=info.docker_root_dir or None,
+        root_directory=info.root_directory or None,
+        has_containerd_store=status.get(DRIVER_TYPE) == SNAPSHOTTER,
+        containerd_socket=info.containerd_socket,
         pool_name=status.get("Pool Name") or None,
         has_loop_files=_is_on_loop(status),
         data_loop_file=_loop_file(status, "Data"),
@@ -259,22 +316,15 @@ def _loop_file(status: Mapping[str, str], device: str) -> str | None:
 
 
 def _size(status: Mapping[str, str], key: str) -> int | None:
-    """Read a printed size in bytes; None without the key."""
-    if key not in status:
-        return None
-    match = SIZE.fullmatch(status[key])
+    """Read a printed size in bytes; None without the key, or if it is no size."""
+    match = SIZE.fullmatch(status.get(key, ""))
     multiplier = MULTIPLIERS.get(match[2]) if match else None
     if match is None or multiplier is None:
-        raise ParseError(SOURCE, status[key], f"{key} is no size")
+        return None
     size_bytes = int(Decimal(match[1]) * multiplier)
-    if size_bytes > MAX_SIZE_BYTES:
-        raise ParseError(SOURCE, status[key], f"{key} is no size")
-    return size_bytes
+    return size_bytes if size_bytes <= MAX_SIZE_BYTES else None
 
 
 def _count(status: Mapping[str, str], key: str) -> int | None:
-    if key not in status:
-        return None
-    if not COUNT.fullmatch(status[key]):
-        raise ParseError(SOURCE, status[key], f"{key} is no number")
-    return int(status[key])
+    printed = status.get(key, "")
+    return int(printed) if COUNT.fullmatch(printed) else None

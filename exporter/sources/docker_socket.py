@@ -16,7 +16,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from exporter.errors import ServiceError
+from exporter.errors import HostError, ServiceError
+from exporter.model import Absence
+from exporter.sources.docker_daemon import DockerAbsentError
 from exporter.sources.http_answer import Answer, MalformedAnswerError, parse_answer
 
 DEFAULT_SOCKETS = (Path("/run/docker.sock"), Path("/var/run/docker.sock"))
@@ -28,10 +30,8 @@ READ_BYTES = 65536
 PING_SHARE = 0.2
 INFO, PING = "/info", "/_ping"
 OK = 200
-ASLEEP = (
-    "not asked, since dockerd does not run and a question would have systemd start it "
-    "(docker.socket): systemctl start docker, if it is to run"
-)
+ASLEEP = "not asked, since systemd would start it: docker.socket listens in its place"
+PODMAN = "podman"
 
 
 def sockets_of(docker_host: str | None) -> tuple[Path, ...]:
@@ -46,13 +46,14 @@ def sockets_of(docker_host: str | None) -> tuple[Path, ...]:
 
 def are_dockers_own(sockets: Iterable[Path]) -> bool:
     """Whether these are sockets at which systemd's docker.socket listens."""
-    return set(sockets) <= set(DEFAULT_SOCKETS)
+    found = set(sockets)
+    return bool(found) and found <= set(DEFAULT_SOCKETS)
 
 
 class DockerSocket:
     """Asks the first of the sockets at which somebody listens; one caller at a time.
 
-    Nobody is asked while Docker `is_asleep`: a connection would start it.
+    Nobody is asked if `is_running` is False: a connection would start Docker. None: unknown.
     """
 
     def __init__(
@@ -61,10 +62,10 @@ class DockerSocket:
         *,
         max_bytes: int = MAX_BYTES,
         clock: Callable[[], float] = time.monotonic,
-        is_asleep: Callable[[], bool] = lambda: False,
+        is_running: Callable[[], bool | None] = lambda: None,
     ) -> None:
         self._paths = tuple(paths)
-        self._is_asleep = is_asleep
+        self._is_running = is_running
         self._max_bytes = max_bytes
         self._clock = clock
         self._unanswered: _Request | None = None
@@ -75,7 +76,8 @@ class DockerSocket:
     def info(self, deadline_seconds: float) -> str | None:
         """Ask for /info: its JSON, or None where there is no socket.
 
-        Raises ServiceError, which says whether Docker lives although it does not answer.
+        Raises DockerAbsentError, or ServiceError, which says whether Docker lives although
+        it does not answer.
         """
         with self._in_use:
             return self._info(deadline_seconds)
@@ -132,8 +134,8 @@ class DockerSocket:
             raise ServiceError(f"GET {path}", "the program is ending")
         refused = None
         present = [file for file in self._paths if os.path.exists(file)]  # noqa: PTH110 - never raises
-        if present and self._is_asleep():
-            raise ServiceError(f"GET {path} at {present[0]}", ASLEEP)
+        if present and self._is_running() is False:
+            raise _absent(present[0])
         for file in self._paths:
             request = _Request(file, path, max_bytes=self._max_bytes, clock=self._clock)
             self._last = request
@@ -143,14 +145,26 @@ class DockerSocket:
                 request.close()
             except OSError as error:
                 request.close()
-                refused = refused or ServiceError(
-                    request.name, f"{error.strerror or error}: is dockerd running?"
-                )
+                refused = refused or self._refusal(request.name, error)
             else:
                 return request
         if refused:
             raise refused
         return None
+
+    def _refusal(self, name: str, error: OSError) -> HostError:
+        """Tell a socket that a daemon has left behind from one that lets nobody in."""
+        reason = error.strerror or str(error)
+        if isinstance(error, ConnectionRefusedError) and not self._is_running():
+            return DockerAbsentError(Absence.NOT_RUNNING, f"{name}: {reason}")
+        return ServiceError(name, f"{reason}: is dockerd running?")
+
+
+def _absent(file: Path) -> DockerAbsentError:
+    """Tell a stopped Docker from podman, whose package links Docker's socket to its own."""
+    if PODMAN in os.path.realpath(file):
+        return DockerAbsentError(Absence.PODMAN)
+    return DockerAbsentError(Absence.NOT_RUNNING, ASLEEP)
 
 
 def _silence(waited_seconds: float, *, is_alive: bool) -> str:

@@ -5,12 +5,10 @@ A file that its engine would refuse says nothing: ParseError, never a guess.
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterator
 
-import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from exporter.errors import ParseError, quote
 
@@ -19,14 +17,15 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-DOCKER_ROOT = "/var/lib/docker"
 CONTAINERD_ROOT = "/var/lib/containerd"
 PODMAN_ROOT = "/var/lib/containers/storage"
 MAX_LINE_CHARACTERS = 8192
-SNAPSHOTTER = "io.containerd.snapshotter.v1.devmapper"
-# In files of version 1 a plugin goes by the last part of its name.
-SNAPSHOTTER_NAMES = (SNAPSHOTTER, "devmapper")
-POOL_OPTION = re.compile(r"(?:devicemapper|dm)\.thinpooldev=(?:/dev/mapper/)?(.+)")
+SNAPSHOTTERS = "io.containerd.snapshotter.v1."
+DEVMAPPER = "devmapper"
+# Containerd's own, whose data is below its root unless its file says otherwise.
+SNAPSHOTTER_NAMES = frozenset(
+    {DEVMAPPER, "overlayfs", "native", "btrfs", "zfs", "blockfile", "erofs"}
+)
 
 Table = dict[str, object]
 
@@ -37,46 +36,24 @@ class EngineFile(Struct, frozen=True, kw_only=True):
     root: str | None = None
     driver: str | None = None
     pool_device: str | None = None
+    is_containerd_store: bool | None = None
+    config_file: str | None = None
+
+    def over(self, other: EngineFile) -> EngineFile:
+        """Take what this says, and from the other what it does not say."""
+        said = {
+            name: value for name, value in structs.asdict(self).items() if value is not None
+        }
+        return structs.replace(other, **said)
 
 
 class ContainerdFile(Struct, frozen=True, kw_only=True):
     """What one of containerd's files says, and the further ones that it names."""
 
     root: str | None = None
-    snapshotter: EngineFile | None = None
+    snapshotters: dict[str, EngineFile] = {}
     imports: tuple[str, ...] = ()
-    has_disabled: bool = False
-
-
-class _DaemonJson(Struct, frozen=True, rename="kebab"):
-    """The keys that we use; `graph` was `data-root` before 17.05."""
-
-    data_root: str | None = None
-    graph: str | None = None
-    storage_driver: str | None = None
-    storage_opts: list[str] | None = None
-
-
-_daemon_json = msgspec.json.Decoder(_DaemonJson)
-
-
-def parse_daemon_json(text: str) -> EngineFile:
-    """Read Docker's /etc/docker/daemon.json, which may be empty.
-
-    Raises ParseError. Source: moby daemon/config/config.go.
-    """
-    if not text.strip():
-        return EngineFile()
-    try:
-        found = _daemon_json.decode(text.encode("utf-8", "backslashreplace"))
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise ParseError("daemon.json", text, f"not its JSON ({quote(str(error))})") from error
-    options = (POOL_OPTION.fullmatch(option) for option in found.storage_opts or ())
-    return EngineFile(
-        root=found.data_root or found.graph or None,
-        driver=found.storage_driver or None,
-        pool_device=next((option[1] for option in options if option), None),
-    )
+    disabled: frozenset[str] = frozenset()
 
 
 def parse_containerd(text: str) -> ContainerdFile:
@@ -87,20 +64,27 @@ def parse_containerd(text: str) -> ContainerdFile:
     """
     document = _toml("containerd's configuration", text)
     plugins = _table(document, "plugins")
-    tables = [_table(plugins, name) for name in SNAPSHOTTER_NAMES if name in plugins]
+    # In files of version 1 a plugin goes by the last part of its name.
+    snapshotters = {
+        name.removeprefix(SNAPSHOTTERS): _table(plugins, name)
+        for name in plugins
+        if name.startswith(SNAPSHOTTERS) or name in SNAPSHOTTER_NAMES
+    }
     return ContainerdFile(
         root=_text(document, "root"),
-        snapshotter=_snapshotter(tables[0]) if tables else None,
+        snapshotters={
+            name: EngineFile(
+                root=_text(table, "root_path"),
+                driver=name,
+                pool_device=_text(table, "pool_name") if name == DEVMAPPER else None,
+            )
+            for name, table in snapshotters.items()
+        },
         imports=tuple(_texts(document, "imports")),
-        has_disabled=not set(_texts(document, "disabled_plugins")).isdisjoint(
-            SNAPSHOTTER_NAMES
+        disabled=frozenset(
+            name.removeprefix(SNAPSHOTTERS) for name in _texts(document, "disabled_plugins")
         ),
     )
-
-
-def _snapshotter(table: Table) -> EngineFile:
-    pool = _text(table, "pool_name")
-    return EngineFile(root=_text(table, "root_path"), driver="devmapper", pool_device=pool)
 
 
 def parse_storage_conf(text: str) -> EngineFile:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 
-from exporter.sources import engine_files, http_answer, storage_root
+from exporter.sources import docker_files, engine_files, http_answer, storage_root
+from exporter.sources.host_files import Places
 from exporter.sources.mounts import Mounts, UnresolvedPathError, parse_mountinfo
-from exporter.sources.storage_root import Places
 from tests.fuzz.sources import SEPARATOR, given, of_text, scratch, written
 from tests.fuzz.target import Target
 
@@ -16,6 +16,7 @@ FILES = (
     "etc/containerd/config.toml",
     "etc/containers/storage.conf",
     "proc/1/mountinfo",
+    "etc/sysconfig/docker-storage",
 )
 DAEMON_JSON = (
     '{"data-root": "/data/docker", "storage-opts": ["dm.thinpooldev=/dev/mapper/a-b"]}'
@@ -29,6 +30,11 @@ pool_name = "containerd-pool"
 root_path = "/var/lib/containerd/devmapper"
 """
 STORAGE_CONF = '[storage]\ndriver = "overlay"\ngraphroot = "/var/lib/containers/storage"\n'
+SYSCONFIG = (
+    'DOCKER_STORAGE_OPTIONS="--storage-driver devicemapper --storage-opt dm.fs=xfs '
+    '--storage-opt dm.thinpooldev=/dev/mapper/vg-pool "\n'
+)
+UNIT = "[Service]\nExecStart=/usr/bin/dockerd -g /data \\\n -s=devicemapper --config-file /x\n"
 MOUNTINFO = """\
 22 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw
 30 22 253:4 / /var/lib/docker rw,relatime shared:9 - xfs /dev/mapper/vg-a\\040b rw
@@ -66,7 +72,7 @@ def mounts(raw: bytes) -> object:
 
 def storage(raw: bytes) -> object:
     """Read all of a host's files about engines."""
-    parts = [*raw.split(SEPARATOR, len(FILES) - 1), b"", b"", b""]
+    parts = [*raw.split(SEPARATOR, len(FILES) - 1), *[b""] * len(FILES)]
     for name, part in zip(FILES, parts, strict=False):
         written(part, f"{ROOT}/{name}")
     root = scratch() / ROOT
@@ -81,7 +87,14 @@ TARGETS = {
         units=None,
     ),
     "daemon_json": Target(
-        parse=of_text(engine_files.parse_daemon_json), seeds=given(DAEMON_JSON), is_json=True
+        parse=of_text(docker_files.parse_daemon_json), seeds=given(DAEMON_JSON), is_json=True
+    ),
+    "sysconfig": Target(
+        parse=of_text(docker_files.parse_sysconfig), seeds=given(SYSCONFIG, UNIT)
+    ),
+    "storage_setup": Target(
+        parse=of_text(docker_files.parse_storage_setup),
+        seeds=given("VG=node-vg\nCONTAINER_THINPOOL='pool'\n"),
     ),
     "containerd_toml": Target(
         parse=of_text(engine_files.parse_containerd),
@@ -93,7 +106,7 @@ TARGETS = {
     "mountinfo": Target(parse=mounts, seeds=given(MOUNTINFO), units=None),
     "storage_root": Target(
         parse=storage,
-        seeds=given(f"{DAEMON_JSON}\0{CONTAINERD}\0{STORAGE_CONF}\0{MOUNTINFO}"),
+        seeds=given(f"{DAEMON_JSON}\0{CONTAINERD}\0{STORAGE_CONF}\0{MOUNTINFO}\0{SYSCONFIG}"),
         units=None,
     ),
 }

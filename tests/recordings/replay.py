@@ -19,7 +19,7 @@ from exporter.errors import CommandFailedError, CommandStuckError, HostError
 from exporter.model import Dmeventd, DockerInfo, LoopBacking, LvmLayout, StorageReading
 from exporter.snapshot import Readings
 from exporter.sources import device_mapper, docker, lvm, policy, storage_root
-from exporter.sources.storage_root import Places
+from exporter.sources.host_files import Places
 from tests.recordings import dmsetup
 
 T = TypeVar("T")

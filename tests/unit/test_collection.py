@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import SimpleNamespace
+from typing import cast
 
+import psutil
+import pytest
 from msgspec import structs
 
 from exporter.collection import Collection
 from exporter.command import Output, Running
 from exporter.errors import CommandStuckError
 from exporter.model import (
+    Absence,
     Collector,
     Dmeventd,
     DockerInfo,
@@ -22,6 +28,8 @@ from exporter.model import (
     VolumeGroup,
 )
 from exporter.simulation import ManualClock, PoolSpec, SimulatedHost
+from exporter.sources import dmeventd
+from exporter.sources.docker_daemon import DockerAbsentError
 from tests.fakes import MIB, PROGRAMS, docker_host
 
 DEADLINE_SECONDS = 20.0
@@ -95,6 +103,61 @@ class ReadHost:
                 then()
 
         self.runner.after = step_in
+
+
+@pytest.mark.parametrize("is_required", [False, True])
+def test_keeps_why_there_is_no_docker(*, is_required: bool) -> None:
+    """As long as it is so, and whether that is right by the configuration."""
+    clock = ManualClock()
+    body: str | None = None
+
+    def answer(_: float) -> str | None:
+        if body is None:
+            raise DockerAbsentError(Absence.NOT_RUNNING)
+        return body
+
+    collection = Collection(
+        structs.replace(SimulatedHost(clock).access(), docker_socket=answer),
+        structs.replace(PROGRAMS, is_docker_required=is_required),
+        wall_clock=clock,
+        clock=clock,
+    )
+
+    def state() -> tuple[bool, Absence | None, bool]:
+        collection.refresh(Collector.DOCKER)
+        state = collection.snapshot().collectors[Collector.DOCKER]
+        return state.is_ok, state.absence, state.is_required
+
+    assert state() == (False, Absence.NOT_RUNNING, is_required)
+    body = '{"Driver": "overlay2"}'
+    assert state()[:2] == (True, None)
+
+
+@pytest.mark.parametrize("is_of_host", [True, False])
+def test_the_dmeventd_of_a_container_is_not_asked(*, is_of_host: bool) -> None:
+    """A question would start another one on the host, where nothing is monitored."""
+    clock = ManualClock()
+    host = SimulatedHost(clock)
+    host.add_vg("docker", extents=BEFORE)
+    host.add_pool("docker/thinpool", PoolSpec(data_bytes=500 * MIB, metadata_bytes=8 * MIB))
+    runner = Interrupted(host)
+    asked: list[str] = []
+    runner.after = lambda argv: asked.append(" ".join(argv))
+    process = SimpleNamespace(pid=7, name=lambda: "dmeventd", status=lambda: "sleeping")
+    read = partial(
+        dmeventd.read,
+        pid_files=(),
+        processes=lambda: [cast("psutil.Process", process)],
+        is_of_host=lambda _: is_of_host,
+    )
+    access = structs.replace(host.access(), runner=runner, dmeventd=read)
+    collection = Collection(access, PROGRAMS, wall_clock=clock, clock=clock)
+
+    collection.refresh_all()
+
+    assert any("seg_monitor" in argv for argv in asked) == is_of_host
+    assert collection.snapshot().dmeventd.is_alive == is_of_host
+    assert asked
 
 
 def test_a_vgs_reading_does_not_undo_a_later_one_of_all() -> None:

@@ -11,6 +11,7 @@ from exporter.model import (
     UNKNOWN_STATUS,
     Collector,
     CollectorState,
+    Content,
     Device,
     DeviceCounters,
     Dmeventd,
@@ -551,6 +552,43 @@ def test_dockers_pool_is_the_one_under_its_data() -> None:
         snapshot = make_snapshot(docker=docker, storage=(make_place(pools=pools),))
         (info,) = labels_of(snapshot, "thinpool_docker_info")
         assert (info["vg"], info["pool"]) == expected
+
+
+def test_dockers_pool_is_the_one_of_its_images() -> None:
+    """Where volumes are kept elsewhere, whatever these are on."""
+    images, volumes = (("docker", "thinpool"),), (("", "other"),)
+    docker = make_docker(storage_driver="overlayfs", pool_name=None)
+    for of_images, expected in ((images, images[0]), ((), ("", "")), (None, ("", ""))):
+        places = (
+            make_place(path="/var/lib/containerd", holds=Content.IMAGES, pools=of_images),
+            make_place(holds=Content.VOLUMES, driver=None, pools=volumes),
+        )
+        (info,) = labels_of(
+            make_snapshot(docker=docker, storage=places), "thinpool_docker_info"
+        )
+        assert (info["vg"], info["pool"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("vg_name", "name", "dm_name", "given", "expected"),
+    [
+        ("vgd", "docker-tpool", "vgd-docker--tpool-tpool", "vgd-docker--tpool", True),
+        ("vgd", "docker-tpool", "vgd-docker--tpool", "vgd-docker--tpool", True),
+        ("vgd", "docker-tpool", "vgd-docker--tpool", "vgd-docker-", False),
+        ("vg", "tpool", "vg-tpool-tpool", "vg-tpool", True),
+        ("vg", "tpool", "vg-tpool", "vg-tpool", True),
+        ("vg", "tpool", "vg-tpool", "vg-tpool-tpool", True),
+        ("vgd", "docker", "vgd-docker", "vgd-docker--tpool", False),
+        ("vgd", "docker", "vgd-docker-tpool", "vgd-docker--tpool", False),
+    ],
+)
+def test_a_pool_whose_own_name_ends_like_a_layers(
+    vg_name: str, name: str, dm_name: str, given: str, *, expected: bool
+) -> None:
+    """Its name goes without the layer's suffix, and not without a part of itself."""
+    kernel = make_kernel_pool(dm_name=dm_name)
+
+    assert make_pool(vg_name=vg_name, name=name, kernel=kernel).is_called(given) == expected
 
 
 def test_each_pool_under_an_engines_data_has_a_series() -> None:

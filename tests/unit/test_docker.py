@@ -16,9 +16,10 @@ from exporter.errors import (
     CommandMissingError,
     CommandStuckError,
     HostError,
+    OutputTooLargeError,
     ParseError,
 )
-from exporter.model import DockerInfo
+from exporter.model import Absence, DockerInfo
 from exporter.sources.docker import (
     argv_info_json,
     argv_info_text,
@@ -26,6 +27,7 @@ from exporter.sources.docker import (
     parse_info_text,
     read,
 )
+from exporter.sources.docker_daemon import DockerAbsentError
 from tests.printed import read_docker_size
 
 RECORDINGS = Path(__file__).parents[1] / "recordings" / "docker_info"
@@ -130,16 +132,68 @@ def test_knows_the_units_of_every_client(printed: str, size_bytes: int | None) -
     "printed",
     ["", "B", "12", "1.2.3 MB", "-1 MB", "1e3 MB", "1 XB", "nan GB", "١ MB", "1" * 99],
 )
-def test_a_size_that_is_none_is_an_error(printed: str) -> None:
-    """Nothing is guessed from a figure in a form that Docker never prints."""
-    with pytest.raises(ParseError, match="Data Space Used is no size"):
-        parse_info_text(f"{TEXT} Data Space Used: {printed}\n")
+def test_a_size_that_is_none_costs_that_figure(printed: str) -> None:
+    """Nothing is guessed from a form that Docker never prints, and all else is read."""
+    info = parse_info_text(
+        f"{TEXT} Data Space Used: {printed}\n Data Space Total: 2 GB\n"
+        " Metadata Space Total: 1 GB\n"
+    )
+
+    assert info.data_used_bytes is None
+    assert (info.pool_name, info.data_size_bytes) == ("docker-thinpool", 2 * 10**9)
+    assert info.metadata_size_bytes == 10**9
 
 
-def test_a_count_that_is_none_is_an_error() -> None:
+def test_a_count_that_is_none_costs_that_figure() -> None:
     """The number of devices to be deleted is a number."""
-    with pytest.raises(ParseError, match="Deferred Deleted Device Count is no number"):
-        parse_info_text(f"{TEXT} Deferred Deleted Device Count: many\n")
+    info = parse_info_text(f"{TEXT} Deferred Deleted Device Count: many\n")
+
+    assert (info.pool_name, info.deferred_deleted_devices) == ("docker-thinpool", None)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ServerVersion": 5},
+        {"DockerRootDir": ["/"]},
+        {"Containerd": "/run/containerd/containerd.sock"},
+        {"DriverStatus": [["Data Space Used", None], ["Pool Name", "p"]]},
+        {"DriverStatus": [["Pool Name"], "x", ["a", "b", "c"], None, ["Pool Name", "p"]]},
+        {"DriverStatus": [["Thin Pool Minimum Free Space", "10%"], ["Pool Name", "p"]]},
+        {"Warnings": 7, "Plugins": None},
+    ],
+    ids=str,
+)
+def test_a_value_of_another_kind_costs_that_value(change: dict[str, object]) -> None:
+    """Driver and pool are told all the same."""
+    document = {"Driver": "devicemapper", "DriverStatus": [["Pool Name", "p"]], **change}
+
+    info = parse_info_json(json.dumps(document))
+
+    assert (info.storage_driver, info.pool_name) == ("devicemapper", "p")
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        (None, None),
+        ("/run/containerd/containerd.sock", "/run/containerd/containerd.sock"),
+        ("", None),
+    ],
+)
+def test_tells_that_images_are_containerds(address: str | None, expected: str | None) -> None:
+    """By the type of the driver alone, and at which socket since API 1.46."""
+    status = [["driver-type", "io.containerd.snapshotter.v1"]]
+    document: dict[str, object] = {"Driver": "overlayfs", "DriverStatus": status}
+    if address is not None:
+        document["Containerd"] = {"Address": address, "Namespaces": {"Containers": "moby"}}
+
+    info = parse_info_json(json.dumps(document))
+
+    assert (info.has_containerd_store, info.containerd_socket) == (True, expected)
+    text = "Server:\n Storage Driver: overlayfs\n  driver-type: io.containerd.snapshotter.v1\n"
+    assert parse_info_text(text).has_containerd_store
+    assert not parse_info_json(JSON).has_containerd_store
 
 
 @pytest.mark.parametrize(
@@ -194,13 +248,12 @@ def test_takes_the_pool_from_the_driver_alone() -> None:
         "{}",
         '{"Driver": ""}',
         '{"Driver": 5}',
-        '{"Driver": "devicemapper", "DriverStatus": [["Pool Name"]]}',
         '{"Driver": "devicemapper"',
         '{"Driver": "devicemapper"} {}',
         '{"Driver": "\ud800"',
         '{"a":' * 100_000,
         '{"DriverStatus":' + "[" * 100_000,
-        "host:\n  arch: amd64\nstore:\n  graphDriverName: overlay\n",
+        "host:\n  arch: amd64\n",
     ],
     ids=lambda text: text[:40],
 )
@@ -269,15 +322,84 @@ def test_asks_an_old_client_for_text(answer: str | HostError) -> None:
     "error",
     [
         CommandStuckError(AS_JSON, 10.0),
-        CommandMissingError(AS_JSON, "No such file or directory"),
+        OutputTooLargeError(AS_JSON, 1),
     ],
 )
 def test_asks_no_second_time_what_cannot_answer(error: HostError) -> None:
-    """A client that hangs or is missing would do so again."""
+    """A client that hangs would do so again."""
     client = Client({AS_JSON: error})
 
     with pytest.raises(type(error)):
         read(client, DOCKER)
+
+
+def test_a_client_that_is_not_there_means_that_docker_is_not_installed() -> None:
+    """And nobody looks for another one."""
+    client = Client({AS_JSON: CommandMissingError(AS_JSON, "No such file or directory")})
+
+    with pytest.raises(DockerAbsentError) as absent:
+        read(client, DOCKER)
+    assert absent.value.absence is Absence.NOT_INSTALLED
+
+
+def test_a_daemon_that_does_not_run_is_absent_and_not_silent() -> None:
+    """Whatever the client says then, with whatever exit status."""
+    down = (RECORDINGS / "20.10-daemon-down.json").read_text()
+    failure = failed(AS_JSON, 1, "Cannot connect to the Docker daemon")
+    for answer in (down, failure):
+        client = Client({AS_JSON: answer, AS_TEXT: failed(AS_TEXT, 1, "Cannot connect")})
+
+        with pytest.raises(DockerAbsentError) as absent:
+            read(client, DOCKER, is_running=lambda: False)
+        assert absent.value.absence is Absence.NOT_RUNNING
+        with pytest.raises(HostError, match="Cannot connect"):
+            read(client, DOCKER, is_running=lambda: True)
+
+
+PODMAN_YAML = (
+    "host:\n  arch: amd64\n  buildahVersion: 1.28.0\nstore:\n  graphDriverName: overlay\n"
+)
+PODMAN_NOTICE = "Using podman package to emulate the Docker CLI\n"
+PODMAN_JSON = (
+    '{"host": {"arch": "amd64", "buildahVersion": "1.28.0"}, "store": {"graphDriverName": '
+    '"overlay", "graphRoot": "/var/lib/containers/storage"}, "version": {"Version": "4.4.1"}}'
+)
+
+
+@pytest.mark.parametrize(
+    ("as_json", "as_text"),
+    [
+        (PODMAN_JSON, None),
+        (PODMAN_NOTICE + PODMAN_JSON, None),
+        # its first script split the template at the blank
+        (failed(AS_JSON, 125, "Error: template parsing error"), PODMAN_NOTICE + PODMAN_YAML),
+        (failed(AS_JSON, 125, "unknown flag: --format"), PODMAN_YAML.replace("build", "Build")),
+    ],
+    ids=["json", "notice", "split", "old"],
+)
+def test_podmans_script_in_the_place_of_docker_is_no_docker(
+    as_json: str | HostError, as_text: str | None
+) -> None:
+    """It answers, and so hangs no more than it is Docker."""
+    client = Client({AS_JSON: as_json, AS_TEXT: as_text or ""})
+
+    with pytest.raises(DockerAbsentError) as absent:
+        read(client, DOCKER)
+
+    assert absent.value.absence is Absence.PODMAN
+    assert client.asked == [AS_JSON] if as_text is None else [AS_JSON, AS_TEXT]
+
+
+def test_podman_at_dockers_socket_is_no_docker() -> None:
+    """It answers as Docker does, and says its own version of Buildah beside it."""
+    body = (
+        '{"BuildahVersion": "1.28.0", "Driver": "overlay", "ServerVersion": "4.4.1", '
+        '"DockerRootDir": "/var/lib/containers/storage", "DriverStatus": []}'
+    )
+
+    with pytest.raises(DockerAbsentError) as absent:
+        read(Client({}), DOCKER, lambda: body)
+    assert absent.value.absence is Absence.PODMAN
 
 
 def test_asks_no_second_time_when_the_daemon_is_down() -> None:

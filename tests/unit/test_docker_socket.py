@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from exporter.errors import ServiceError
+from exporter.model import Absence
 from exporter.sources.docker import parse_info_json, read
+from exporter.sources.docker_daemon import DockerAbsentError
 from exporter.sources.docker_socket import (
     DEFAULT_SOCKETS,
     DockerSocket,
@@ -271,25 +273,42 @@ def test_a_socket_without_a_daemon_is_an_error(tmp_path: Path) -> None:
         left.bind(str(file))
 
     with pytest.raises(ServiceError, match="Connection refused: is dockerd running"):
+        DockerSocket([file], is_running=lambda: True).info(LONG_SECONDS)
+    with pytest.raises(DockerAbsentError, match="not running"):
         DockerSocket([file]).info(LONG_SECONDS)
 
 
 def test_nobody_is_asked_while_systemd_listens(daemon: Daemon) -> None:
     """A connection would start Docker; nor is the client run, which connects as well."""
-    is_asleep = True
-    asked = DockerSocket([daemon.file], is_asleep=lambda: is_asleep)
+    is_running: bool | None = False
+    asked = DockerSocket([daemon.file], is_running=lambda: is_running)
 
-    with pytest.raises(ServiceError, match="systemctl start docker"):
+    with pytest.raises(DockerAbsentError, match="not running") as absent:
         asked.info(LONG_SECONDS)
+    assert absent.value.absence is Absence.NOT_RUNNING
     assert daemon.asked == []
 
-    is_asleep = False
+    is_running = True
     assert asked.info(LONG_SECONDS) == INFO.decode()
 
 
-def test_where_there_is_no_socket_nothing_sleeps(tmp_path: Path) -> None:
-    """The client may know another way."""
-    asked = DockerSocket([tmp_path / "docker.sock"], is_asleep=lambda: True)
+def test_podmans_socket_in_the_place_of_dockers_is_not_asked(tmp_path: Path) -> None:
+    """The link of podman-docker; systemd listens there as well."""
+    (tmp_path / "podman").mkdir()
+    with closing(Daemon(tmp_path / "podman" / "podman.sock")) as podman:
+        link = tmp_path / "docker.sock"
+        link.symlink_to(podman.file)
+
+        with pytest.raises(DockerAbsentError) as absent:
+            DockerSocket([link], is_running=lambda: False).info(LONG_SECONDS)
+
+        assert absent.value.absence is Absence.PODMAN
+        assert podman.asked == []
+
+
+def test_where_there_is_no_socket_the_client_is_asked(tmp_path: Path) -> None:
+    """It may know another way, or be no Docker's at all."""
+    asked = DockerSocket([tmp_path / "docker.sock"], is_running=lambda: False)
 
     assert asked.info(LONG_SECONDS) is None
 

@@ -14,37 +14,10 @@ from exporter.sources.engine_files import (
     ContainerdFile,
     EngineFile,
     parse_containerd,
-    parse_daemon_json,
     parse_storage_conf,
 )
 
 DEVMAPPER = EngineFile(root="/data/dm", driver="devmapper", pool_device="vg-pool")
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("", EngineFile()),
-        ("{}", EngineFile()),
-        ('{"debug": true}', EngineFile()),
-        ('{"data-root": "/data", "graph": "/old"}', EngineFile(root="/data")),
-        ('{"graph": "/old", "data-root": ""}', EngineFile(root="/old")),
-        (
-            (
-                '{"storage-driver": "devicemapper", "storage-opts": ["dm.fs=xfs", '
-                '"dm.thinpooldev=/dev/mapper/docker-thinpool"]}'
-            ),
-            EngineFile(driver="devicemapper", pool_device="docker-thinpool"),
-        ),
-        (
-            '{"storage-opts": ["devicemapper.thinpooldev=vg-pool"]}',
-            EngineFile(pool_device="vg-pool"),
-        ),
-    ],
-)
-def test_reads_dockers_configuration(text: str, expected: EngineFile) -> None:
-    """By the names of its keys then and now."""
-    assert parse_daemon_json(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -59,7 +32,7 @@ def test_reads_dockers_configuration(text: str, expected: EngineFile) -> None:
         ),
         (
             '[plugins.devmapper]\nroot_path = "/data/dm"\npool_name = "vg-pool"\n',
-            ContainerdFile(snapshotter=DEVMAPPER),
+            ContainerdFile(snapshotters={"devmapper": DEVMAPPER}),
         ),
         *(
             (
@@ -69,7 +42,7 @@ def test_reads_dockers_configuration(text: str, expected: EngineFile) -> None:
                     'root_path = "/data/dm"\npool_name = "vg-pool"\nasync_remove = false\n'
                     f'[plugins."io.containerd.{cri}"]\nsnapshotter = "devmapper"\n'
                 ),
-                ContainerdFile(snapshotter=DEVMAPPER),
+                ContainerdFile(snapshotters={"devmapper": DEVMAPPER}),
             )
             for version, cri in ((2, "grpc.v1.cri"), (3, "cri.v1.images"))
         ),
@@ -78,11 +51,23 @@ def test_reads_dockers_configuration(text: str, expected: EngineFile) -> None:
                 "disabled_plugins = ['io.containerd.snapshotter.v1.devmapper']\n"
                 "[plugins.'io.containerd.snapshotter.v1.devmapper']\npool_name = ''\n"
             ),
-            ContainerdFile(snapshotter=EngineFile(driver="devmapper"), has_disabled=True),
+            ContainerdFile(
+                snapshotters={"devmapper": EngineFile(driver="devmapper")},
+                disabled=frozenset({"devmapper"}),
+            ),
         ),
-        ('disabled_plugins = ["cri"]\n#root = "/x"\n', ContainerdFile()),
+        (
+            'disabled_plugins = ["cri"]\n#root = "/x"\n',
+            ContainerdFile(disabled=frozenset({"cri"})),
+        ),
+        (
+            '[plugins."io.containerd.snapshotter.v1.overlayfs"]\nroot_path = "/fast"\n',
+            ContainerdFile(
+                snapshotters={"overlayfs": EngineFile(root="/fast", driver="overlayfs")}
+            ),
+        ),
     ],
-    ids=["empty", "imports", "1", "2", "3", "disabled", "debian"],
+    ids=["empty", "imports", "1", "2", "3", "disabled", "debian", "overlayfs"],
 )
 def test_reads_containerds_configuration(text: str, expected: ContainerdFile) -> None:
     """Of each of its versions."""
@@ -113,10 +98,6 @@ def test_reads_podmans_configuration(text: str, expected: EngineFile) -> None:
 @pytest.mark.parametrize(
     ("parse", "text"),
     [
-        (parse_daemon_json, "{"),
-        (parse_daemon_json, "[]"),
-        (parse_daemon_json, '{"data-root": 5}'),
-        (parse_daemon_json, '{"a":' * 100_000),
         (parse_containerd, "root = "),
         (parse_containerd, "root = 5"),
         (parse_containerd, "plugins = 5"),
@@ -141,6 +122,6 @@ def test_refuses_what_its_engine_would_refuse(
 @given(st.text())
 def test_any_text_gives_a_record_or_one_error(text: str) -> None:
     """None of the parsers knows another way to end."""
-    for parse in (parse_daemon_json, parse_containerd, parse_storage_conf):
+    for parse in (parse_containerd, parse_storage_conf):
         with contextlib.suppress(ParseError):
             assert parse(text) is not None

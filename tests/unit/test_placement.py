@@ -82,6 +82,8 @@ def test_a_pool_that_is_named_is_found_by_its_name(name: str) -> None:
     assert found.pools == (DOCKER,)
     (missing,) = places(reading, (), is_kernel_known=True)
     assert (missing.pools, missing.unknown) == (None, NO_SUCH_POOL)
+    (unread,) = places(reading, (), is_kernel_known=False)
+    assert (unread.pools, unread.unknown) == (None, NO_KERNEL)
 
 
 def test_a_directory_of_unknown_place_keeps_its_reason() -> None:

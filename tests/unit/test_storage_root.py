@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from exporter.model import Engine, Mount, StorageReading, StorageRoot
-from exporter.sources.storage_root import MAX_FILE_BYTES, Places, read
+from exporter.model import Content, Engine, Mount, StorageReading, StorageRoot
+from exporter.sources.host_files import MAX_FILE_BYTES, Places
+from exporter.sources.storage_root import read
 from tests.factories import make_docker
 
 ROOT_LINE = "22 1 254:1 / / rw shared:1 - ext4 /dev/vda1 rw"
@@ -112,7 +113,6 @@ def test_a_loop_device_lies_on_its_file(host: FakeHost) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "30 22 0:40 / /var/lib/docker rw - zfs tank/docker rw",
         "30 22 0:40 / /var/lib/docker rw - nfs4 server:/export rw",
         "30 22 0:40 / /var/lib/docker rw - tmpfs tmpfs rw",
     ],
@@ -124,6 +124,18 @@ def test_what_has_no_device_is_on_none(host: FakeHost, line: str) -> None:
     mount = only_root(host.read()).mount
     assert mount is not None
     assert mount.devices == ()
+
+
+@pytest.mark.parametrize("file_system", ["zfs", "fuse.zfs", "fuse.mergerfs", "unknownfs"])
+def test_what_does_not_tell_its_devices_is_not_known(host: FakeHost, file_system: str) -> None:
+    """The disks of a ZFS pool may be thin volumes for all that the mount says."""
+    line = f"30 22 0:40 / /var/lib/docker rw - {file_system} tank/docker rw"
+    host.mounts(ROOT_LINE, line)
+
+    root = only_root(host.read())
+
+    assert root.mount is None
+    assert root.unknown == f"{file_system} does not tell what it lies on"
 
 
 def test_an_overlay_is_on_its_upper_directory(host: FakeHost) -> None:
@@ -158,9 +170,13 @@ def test_what_a_sandbox_hides_is_seen_by_the_hosts_mounts(host: FakeHost) -> Non
     mount = only_root(host.read(structs.replace(DOCKER, root_directory="/home/docker"))).mount
     assert mount is not None
     assert mount.devices == ("253:9",)
-    host.file("root/etc/docker/daemon.json", '{"data-root": "/home/docker"}')
+    host.file(
+        "root/etc/docker/daemon.json", '{"data-root": "/home/docker", "storage-driver": "vfs"}'
+    )
     assert only_root(host.read(None)).unknown.startswith("/home is hidden")
-    host.file("root/etc/docker/daemon.json", '{"data-root": "/srv/docker"}')
+    host.file(
+        "root/etc/docker/daemon.json", '{"data-root": "/srv/docker", "storage-driver": "vfs"}'
+    )
     assert only_root(host.read(None)).mount is not None
 
 
@@ -185,7 +201,9 @@ def test_without_any_mounts_nothing_is_known(host: FakeHost) -> None:
 def test_a_silent_dockers_configuration_tells(host: FakeHost) -> None:
     """Its root and driver; without a word of it, the directory that there is."""
     (host.places.root / "var" / "lib" / "docker").mkdir(parents=True)
-    assert only_root(host.read(None)).path == "/var/lib/docker"
+    root = only_root(host.read(None))
+    assert root.path == "/var/lib/docker"
+    assert root.unknown == "Docker has not answered, and its storage driver is not known"
 
     host.file(
         "root/etc/docker/daemon.json",
@@ -193,6 +211,185 @@ def test_a_silent_dockers_configuration_tells(host: FakeHost) -> None:
     )
     root = only_root(host.read(None))
     assert (root.path, root.driver) == ("/data", "overlay2")
+    assert root.mount is not None
+
+
+def test_a_silent_dockers_files_tell_its_driver(host: FakeHost) -> None:
+    """It goes on with the driver whose directory it has; between two it cannot choose."""
+    host.file("root/var/lib/docker/overlay2/l/A", "")
+    (host.places.root / "var/lib/docker/btrfs").mkdir()
+    root = only_root(host.read(None))
+    assert root.driver == "overlay2"
+    assert root.mount is not None
+
+    host.file("root/var/lib/docker/devicemapper/metadata/base", "{}")
+    root = only_root(host.read(None))
+    assert (root.driver, root.mount) == (None, None)
+    assert "not known" in root.unknown
+
+
+STORAGE = "--storage-driver devicemapper --storage-opt dm.thinpooldev=/dev/mapper/vg-pool"
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("root/etc/sysconfig/docker-storage", f'DOCKER_STORAGE_OPTIONS="{STORAGE} "\n'),
+        ("root/etc/sysconfig/docker", f"OPTIONS='--selinux-enabled {STORAGE}'\n"),
+        ("root/etc/sysconfig/docker-storage-setup", "VG=vg\nCONTAINER_THINPOOL=pool\n"),
+        ("root/usr/lib/systemd/system/docker.service", f"ExecStart=/usr/bin/dockerd {STORAGE}"),
+        (
+            "root/etc/systemd/system/docker.service.d/pool.conf",
+            f"[Service]\nExecStart=\nExecStart=/usr/bin/dockerd {STORAGE}\n",
+        ),
+        ("root/etc/docker/daemon.json", '{"storage-opts": ["DM.ThinPoolDev = vg-pool"]}'),
+    ],
+)
+def test_a_silent_dockers_pool_is_the_one_that_it_is_given(
+    host: FakeHost, file: str, text: str
+) -> None:
+    """By any of the files that a distribution starts it with, as when its pool is full."""
+    host.file("root/var/lib/docker/devicemapper/metadata/deviceset-metadata", "{}")
+    assert only_root(host.read(None)).unknown == "the pool of its driver is not known"
+
+    host.file(file, text)
+
+    root = only_root(host.read(None))
+    assert (root.driver, root.pool_device, root.unknown) == ("devicemapper", "vg-pool", "")
+
+
+def test_a_daemon_that_hangs_is_configured_by_its_command_line(host: FakeHost) -> None:
+    """Whatever the files say that it was not started with."""
+    (host.places.root / "var/lib/docker").mkdir(parents=True)
+    host.file("root/etc/sysconfig/docker-storage", "DOCKER_STORAGE_OPTIONS='-s overlay2'")
+    host.file("root/srv/docker.json", '{"storage-opts": ["dm.thinpooldev=vg-pool"]}')
+    host.file("proc/5/comm", "dockerd\n")
+    words = ("dockerd", "--data-root", "/data", "--config-file=/srv/docker.json")
+    host.file("proc/5/cmdline", "\0".join((*words, "")))
+
+    root = only_root(host.read(None))
+
+    assert (root.path, root.driver, root.pool_device) == ("/data", "devicemapper", "vg-pool")
+
+
+STORE = structs.replace(DOCKER, storage_driver="overlayfs", has_containerd_store=True)
+CONTAINERDS = "/run/containerd/containerd.sock"
+OWN = "/var/run/docker/containerd/containerd.sock"
+
+
+def placed(host: FakeHost, docker: object) -> list[tuple[str, Content, str | None, str]]:
+    """Find Docker's directories, with what they hold, the driver, and their device."""
+    return [
+        (root.path, root.holds, root.driver, root.mount.source if root.mount else "")
+        for root in host.read(docker).roots
+        if root.engine is Engine.DOCKER
+    ]
+
+
+@pytest.mark.parametrize(
+    ("socket", "file", "images"),
+    [
+        (CONTAINERDS, "", "/var/lib/containerd"),
+        (None, "", "/var/lib/containerd"),
+        (CONTAINERDS, 'root = "/srv/containerd"\n', "/srv/containerd"),
+        (
+            CONTAINERDS,
+            '[plugins."io.containerd.snapshotter.v1.overlayfs"]\nroot_path = "/srv/layers"\n',
+            "/srv/layers",
+        ),
+        # dockerd's own containerd reads no such file
+        (OWN, 'root = "/srv/containerd"\n', "/var/lib/docker/containerd/daemon"),
+    ],
+)
+def test_a_containerd_store_is_followed_beside_the_volumes(
+    host: FakeHost, socket: str | None, file: str, images: str
+) -> None:
+    """Images and containers are where containerd has its data, volumes are Docker's."""
+    host.mounts(
+        ROOT_LINE,
+        "30 22 253:9 / /var/lib/docker rw - xfs /dev/mapper/volumes rw",
+        "31 22 253:8 / /srv rw - xfs /dev/mapper/srv rw",
+    )
+    if file:
+        host.file("root/etc/containerd/config.toml", file)
+    docker = structs.replace(STORE, containerd_socket=socket)
+
+    of_images, of_volumes = placed(host, docker)
+
+    source = "/dev/vda1"
+    if images.startswith("/srv"):
+        source = "/dev/mapper/srv"
+    if images.startswith("/var/lib/docker"):
+        source = "/dev/mapper/volumes"
+    assert of_images == (images, Content.IMAGES, "overlayfs", source)
+    assert of_volumes == ("/var/lib/docker", Content.VOLUMES, None, "/dev/mapper/volumes")
+
+
+def test_a_docker_that_does_not_name_its_containerd_has_the_one_that_is_there(
+    host: FakeHost,
+) -> None:
+    """As dockerd chooses: the host's if it listens, else one of its own."""
+    (host.places.root / "var/lib/docker/containerd/daemon").mkdir(parents=True)
+    assert placed(host, STORE)[0][0] == "/var/lib/docker/containerd/daemon"
+
+    host.file(f"root{CONTAINERDS}", "")
+    assert placed(host, STORE)[0][0] == "/var/lib/containerd"
+
+
+def test_the_pool_of_the_snapshotter_is_dockers(host: FakeHost) -> None:
+    """As with devmapper, whose pool containerd's file names."""
+    docker = structs.replace(STORE, storage_driver="devmapper", containerd_socket=CONTAINERDS)
+    images, volumes = host.read(docker).roots
+    assert images.unknown == "the pool of its driver is not known"
+    assert volumes.mount is not None
+
+    host.file(
+        "root/etc/containerd/config.toml",
+        'version = 2\n[plugins."io.containerd.snapshotter.v1.devmapper"]\n'
+        'pool_name = "vgc-snap--pool"\n',
+    )
+    images = host.read(docker).roots[0]
+    assert (images.pool_device, images.unknown) == ("vgc-snap--pool", "")
+
+
+@pytest.mark.parametrize(
+    ("driver", "socket", "unknown"),
+    [
+        ("overlayfs", "/run/k3s/containerd/containerd.sock", "/run/k3s/containerd/containerd"),
+        ("stargz", CONTAINERDS, "the snapshotter stargz is no part of containerd"),
+        ("zfs", CONTAINERDS, "ZFS does not tell what it lies on"),
+    ],
+)
+def test_images_of_which_it_is_not_known_where_they_are(
+    host: FakeHost, driver: str, socket: str, unknown: str
+) -> None:
+    """Of another containerd, of a snapshotter beside containerd, or on ZFS."""
+    docker = structs.replace(STORE, storage_driver=driver, containerd_socket=socket)
+
+    images, volumes = host.read(docker).roots
+
+    assert unknown in images.unknown
+    assert (images.mount, images.pool_device) == (None, None)
+    assert volumes.mount is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"features": {"containerd-snapshotter": true}}',
+        '{"storage-driver": "overlayfs"}',
+        '{"storage-driver": "overlayfs", "features": {"containerd-snapshotter": true}}',
+    ],
+)
+def test_a_silent_dockers_configuration_tells_its_store(host: FakeHost, text: str) -> None:
+    """By the switch, or by a driver that is containerd's alone."""
+    (host.places.root / "var/lib/docker").mkdir(parents=True)
+    host.file("root/etc/docker/daemon.json", text)
+
+    images, volumes = placed(host, None)
+
+    assert images == ("/var/lib/containerd", Content.IMAGES, "overlayfs", "/dev/vda1")
+    assert volumes == ("/var/lib/docker", Content.VOLUMES, None, "/dev/vda1")
 
 
 def test_a_driver_with_a_pool_needs_no_mount(host: FakeHost) -> None:
