@@ -53,6 +53,8 @@ class Case(Struct, frozen=True, kw_only=True):
     decision: Decision
     steps: tuple[NextStep, ...]
     is_lvm_read: bool
+    # The pool whose device is this one's data device; "" for any other device.
+    lies_on: str = ""
 
     @classmethod
     def of(
@@ -86,6 +88,7 @@ class Case(Struct, frozen=True, kw_only=True):
             decision=decide(pool, group, Limits(), lvm_version=version),
             steps=next_steps(pool, group, Limits(), lvm_version=version),
             is_lvm_read=lvm is not None and lvm.is_ok,
+            lies_on=_pool_under(pool, snapshot),
         )
 
     @classmethod
@@ -177,6 +180,18 @@ class Case(Struct, frozen=True, kw_only=True):
     def step(self, device: Device) -> NextStep | None:
         """Find what the next extension of one device needs."""
         return next((step for step in self.steps if step.device is device), None)
+
+
+def _pool_under(pool: ThinPool, snapshot: Snapshot) -> str:
+    number = pool.kernel.data_device_number if pool.kernel else None
+    return next(
+        (
+            other.label
+            for other in snapshot.pools
+            if other.kernel and other.kernel.device_number == number
+        ),
+        "",
+    )
 
 
 def _is_docker_s(pool: ThinPool, snapshot: Snapshot) -> bool:

@@ -20,10 +20,17 @@ DEVICEMAPPER_GONE = 25  # the first Docker without the driver
 
 def foreign_findings(case: Case) -> Iterator[Finding]:
     """Find what makes a pool one that LVM cannot extend."""
+    if case.lies_on:
+        yield Finding(
+            severity=Severity.WARNING,
+            brief="on another pool",
+            text=f"its data device is the thin pool {shown(case.lies_on)}: extending that one "
+            "gives this pool no space, and LVM does not know what is in it",
+        )
     loop = case.pool.kernel.loop if case.pool.kernel else None
     if loop:
         yield from loop_findings(case, loop, docker=away_from_files(case))
-    elif not case.is_lvm:
+    elif not case.is_lvm and not case.pool.is_stratis:
         yield _foreign(case)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from exporter.model import UNKNOWN_STATUS, Device, PoolMode, PoolStatus, Reason
+from exporter.model import UNKNOWN_STATUS, Device, PoolMode, PoolStatus, Reason, Usage
 from exporter.policy import is_recoverable
 from exporter.report.case import Case
 from exporter.report.finding import Finding, Line, Remedy, Severity, run, say
@@ -26,6 +26,7 @@ def state_findings(case: Case) -> Iterator[Finding]:
     if case.pool.mode is PoolMode.INACTIVE:
         yield _inactive(case)
     yield from (finding for device in Device for finding in _nearly_full(case, device))
+    yield from _docker_refuses(case)
 
 
 def _mode_findings(case: Case, status: PoolStatus) -> Iterator[Finding]:
@@ -218,6 +219,38 @@ def _nearly_full(case: Case, device: Device) -> Iterator[Finding]:
         text=f"the {device} is {percent(usage)} full",
         remedy=grow_by_hand(case, device),
     )
+
+
+def _docker_refuses(case: Case) -> Iterator[Finding]:
+    """Find whether Docker makes no new devices, by its own rule with the pool's exact figures.
+
+    It prints the minimum of data alone, and holds metadata to the same percentage.
+    Source: moby daemon/graphdriver/devmapper/deviceset.go, poolHasFreeSpace.
+    """
+    docker = case.docker
+    if docker is None or not case.pool.is_called(docker.pool_name):
+        return
+    if case.pool.mode is not PoolMode.RW:
+        return  # the finding about its mode says more
+    if not docker.min_free_space_bytes or not docker.data_size_bytes:
+        return
+    minimum = round(100 * docker.min_free_space_bytes / docker.data_size_bytes)
+    short = [device for device in Device if _has_less_free(case.usage(device), minimum)]
+    if short:
+        yield Finding(
+            severity=Severity.WARNING,
+            brief="Docker makes no new containers",
+            text="Docker makes no new containers and pulls no images: less than "
+            f"{minimum} % of the {' and of the '.join(short)} is free (dm.min_free_space)",
+            remedy=tuple(line for device in short for line in grow_by_hand(case, device)),
+        )
+
+
+def _has_less_free(usage: Usage | None, minimum_percent: int) -> bool:
+    if usage is None:
+        return False
+    free = usage.total_blocks - usage.used_blocks
+    return free < max(1, usage.total_blocks * minimum_percent // 100)
 
 
 def _look_at_kernel_log() -> tuple[Line, ...]:

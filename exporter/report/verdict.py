@@ -49,6 +49,9 @@ class Verdict(Struct, frozen=True, kw_only=True):
 def verdict(case: Case) -> Verdict:
     """Tell what protects a pool."""
     reason = case.decision.reason
+    if case.pool.is_stratis:
+        text = "stratisd made this pool and extends it"
+        return Verdict(severity=Severity.OK, text=text, brief="extended by stratisd")
     if reason in UNKNOWN and not case.namesakes:
         text = f"cannot tell what protects it: {WORDS[reason]}"
         return Verdict(severity=Severity.UNKNOWN, text=text, brief="protection unknown")

@@ -304,20 +304,37 @@ CASES = (
         ends=1,
         of="host",
         summary="Docker does not answer.",
-        text="Docker on {host} does not answer docker info, and did before. It hangs where its "
-        "thin pool is full or suspended.",
+        text="Docker on {host} does not answer docker info, and did before. It does not run, "
+        "or it hangs because its thin pool is full or suspended.",
     ),
     Case(
         alert="ThinPoolDockerMinFreeSpace",
         severity="warning",
         bad={"thinpool_docker_data_available_bytes": 10 * GIB},
         enough={"thinpool_docker_data_available_bytes": 10 * GIB + 1},
+        labels={"device": "data"},
         quiet=4,
         fires=6,
         ends=1,
         of="host",
         summary="Docker makes no new containers, since its pool has too little space.",
         text="Docker on {host} has 10GiB left for data, no more than its "
+        "min_free_space: docker "
+        "run and docker pull fail.",
+    ),
+    # A tenth of the metadata, as of the data.
+    Case(
+        alert="ThinPoolDockerMinFreeSpace",
+        severity="warning",
+        bad={"thinpool_docker_metadata_available_bytes": GIB / 10},
+        enough={"thinpool_docker_metadata_available_bytes": GIB / 10 + 1},
+        labels={"device": "metadata"},
+        quiet=4,
+        fires=6,
+        ends=1,
+        of="host",
+        summary="Docker makes no new containers, since its pool has too little space.",
+        text="Docker on {host} has 102.4MiB left for metadata, no more than its "
         "min_free_space: docker "
         "run and docker pull fail.",
     ),

@@ -196,6 +196,23 @@ def test_who_is_protected(name: str, tmp_path: Path) -> None:
     )
 
 
+STRATIS = "stratis-1-private-c5537a12176a482e8df8af23ebdce463-thinpool-pool"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(STRATIS, 1), ("docker-253:0-131-pool", 0), (f"my-{STRATIS}", 0)],
+)
+def test_stratisd_extends_its_own_pools(name: str, value: float, tmp_path: Path) -> None:
+    """Known by their names; nobody extends other pools that are not LVM's."""
+    names = Names(vg="", pool=name)
+    hold(
+        tmp_path,
+        timeline(names, (MINUTES, {}), always={"thinpool_guard_responsible": 0}),
+        pool("protected:bool", value, names=names),
+    )
+
+
 def test_labels_of_the_target_stay(tmp_path: Path) -> None:
     """A rack or a site that service discovery gives is on every series, and on the alerts."""
     series = {

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from exporter.bulkhead import Bulkheads
-from exporter.errors import CommandMissingError, CommandStuckError
+from exporter.errors import CommandStuckError
 from exporter.guard import Clocks, Rules
 from exporter.guard.judge import Judge
 from exporter.model import (
+    Absence,
     CollectorState,
     Device,
     Dmeventd,
@@ -259,7 +260,7 @@ def no_root() -> Host:
 
 def no_pools() -> Host:
     """Return a host without thin pools, and without Docker."""
-    missing = make_failed_state(error=str(CommandMissingError(("docker",), "not found")))
+    missing = make_failed_state(absence=Absence.NOT_INSTALLED)
     return host(
         pools=(),
         volume_groups=(),
@@ -499,7 +500,8 @@ def test_a_terminal_shows_the_same_words(name: str, monkeypatch: pytest.MonkeyPa
 def test_names_its_first_line_as_monitoring_reads_it() -> None:
     """The example of the manual: the pool, what is wrong, how full it is."""
     assert summary(*unprotected()) == (
-        "CRITICAL: docker/thinpool: not protected, next extension does not fit, 91 % full"
+        "CRITICAL: docker/thinpool: not protected, Docker makes no new containers, "
+        "next extension does not fit, 91 % full"
     )
 
 
@@ -516,7 +518,9 @@ def test_over_the_threshold_without_help_is_critical(used: float, severity: Seve
 )
 def test_nearly_full_is_critical_whoever_protects(used: float, severity: Severity) -> None:
     """From 95 % on nobody should sleep, even if the guard is at work."""
-    assert report_of(*host(RUNNING, pools=(pool_used(used),), **roomy())).severity is severity
+    of = host(RUNNING, pools=(pool_used(used),), docker=None, **roomy())
+
+    assert report_of(*of).severity is severity
 
 
 def test_nearly_full_by_lvs_alone_is_critical() -> None:
