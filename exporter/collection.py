@@ -383,7 +383,8 @@ class Collection:
             state, attempted_at=started, duration_seconds=self._clock() - began
         )
         self._states = {**self._states, name: state}
-        if old.attempted_at is None or old.is_ok != state.is_ok:
+        was, now = (old.is_ok, old.absence), (state.is_ok, state.absence)
+        if old.attempted_at is None or was != now:
             self._on_change(name, state)
         return state.is_ok
 
