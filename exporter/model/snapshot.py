@@ -115,7 +115,7 @@ class ThinPool(Struct, frozen=True, kw_only=True):
         # A name may end in -tpool without being a layer's: VG "vg" may have a pool "tpool".
         pool, layer = sorted((device, ours), key=len)
         is_layer = layer == pool + POOL_LAYER_SUFFIX and POOL_LAYER.search(layer) is not None
-        return device == ours or is_layer
+        return is_layer or device in {ours, f"/dev/{self.label}"}
 
     @property
     def is_stratis(self) -> bool:

@@ -67,6 +67,7 @@ class Absence(Text):
     NOT_INSTALLED = "not installed"
     NOT_RUNNING = "not running"
     PODMAN = "not installed: podman answers in its place"
+    NERDCTL = "not installed: nerdctl answers in its place"
 
 
 class GuardMode(Text):

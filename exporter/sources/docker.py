@@ -46,11 +46,15 @@ Line = tuple[int, str, str]  # indent, key, value
 # podman's own words, and a field that podman alone has in Docker's.
 PODMAN_JSON = frozenset({"host", "store"})
 PODMAN_FIELD = "BuildahVersion"
+# Docker's client drops that field, but not this one; Docker names another licence or none.
+PODMAN_LICENSE = "Apache-2.0"
 PODMAN_TEXT = re.compile(
     r"^ +(?:graphDriverName|buildahVersion):", re.MULTILINE | re.IGNORECASE
 )
 # Early versions of podman-docker print this before the answer.
 PODMAN_NOTICE = "Using podman package to emulate the Docker CLI\n"
+# Docker has no plugins of this kind: nerdctl pkg/inspecttypes/dockercompat/info.go.
+NERDCTL_PLUGINS = "Storage"
 DRIVER_TYPE, SNAPSHOTTER = "driver-type", "io.containerd.snapshotter.v1"
 
 Table = dict[str, object]
@@ -144,8 +148,8 @@ def parse_info_json(text: str) -> DockerInfo:
         table = _decoder.decode(raw)
     except (msgspec.DecodeError, RecursionError) as error:
         raise ParseError(SOURCE, text, f"not its JSON ({error})") from error
-    if PODMAN_FIELD in table or table.keys() >= PODMAN_JSON:
-        raise DockerAbsentError(Absence.PODMAN)
+    if absence := _absence(table):
+        raise DockerAbsentError(absence)
     errors = table.get("ServerErrors")
     if errors:
         raise _DaemonDownError("; ".join(map(str, errors if isinstance(errors, list) else [])))
@@ -162,6 +166,17 @@ def parse_info_json(text: str) -> DockerInfo:
             containerd_socket=_text(containerd, "Address"),
         )
     )
+
+
+def _absence(table: Table) -> Absence | None:
+    """Tell whose answer it is, if it is not Docker's."""
+    if PODMAN_FIELD in table or table.keys() >= PODMAN_JSON:
+        return Absence.PODMAN
+    if table.get("ProductLicense") == PODMAN_LICENSE:
+        return Absence.PODMAN
+    plugins = table.get("Plugins")
+    is_nerdctl_s = isinstance(plugins, dict) and NERDCTL_PLUGINS in plugins
+    return Absence.NERDCTL if is_nerdctl_s else None
 
 
 def _text(table: object, key: str) -> str | None:
@@ -278,7 +293,7 @@ def _record(info: _Info) -> DockerInfo:
         metadata_used_bytes=metadata.used,
         metadata_size_bytes=metadata.size,
         metadata_available_bytes=metadata.available,
-        min_free_space_bytes=_size(status, MIN_FREE) if data.size else None,
+        min_free_space_bytes=None if data.is_unread else _size(status, MIN_FREE),
         base_device_size_bytes=_size(status, "Base Device Size") or None,
         deferred_deleted_devices=_count(status, "Deferred Deleted Device Count"),
     )
@@ -288,6 +303,7 @@ class _Space(Struct, frozen=True):
     used: int | None = None
     size: int | None = None
     available: int | None = None
+    is_unread: bool = False
 
 
 def _space(status: Mapping[str, str], device: str) -> _Space:
@@ -297,7 +313,7 @@ def _space(status: Mapping[str, str], device: str) -> _Space:
     """
     words = ("Used", "Total", "Available")
     space = _Space(*(_size(status, f"{device} Space {word}") for word in words))
-    return space if space.size else _Space()
+    return space if space.size != 0 else _Space(is_unread=True)
 
 
 def _is_on_loop(status: Mapping[str, str]) -> bool:

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from exporter.sources.mounts import Mounts, parse_mountinfo
+from exporter.sources.mounts import parse_mountinfo
 
 PROC = Path("/proc")
 FIRST = "1"
-RUN = "/run"
+ROOT, RUN = "/", "/run"
 # A number for each namespace down to the process's own, since Linux 4.1: proc(5).
 NESTED_IDS = "NSpid:"
 
@@ -40,12 +40,20 @@ def _is_nested(process: Path) -> bool:
 
 
 def _run(process: Path) -> tuple[str, str] | None:
-    """Name the file system that a process has at /run, and the directory of it."""
-    lines = _text(process / "mountinfo").split("\n")
-    # Of the thousands of mounts that containers have, these are all that matter.
-    ours = (line for line in lines if not {"/", RUN}.isdisjoint(line.split(" ", 5)[4:5]))
-    mount = Mounts(parse_mountinfo("\n".join(ours))).covering(RUN)
-    return (mount.device, mount.root) if mount else None
+    """Name the file system that a process has at /run, and the directory of it; None: unread.
+
+    A process whose root is a plain directory (chroot) has no mount there, and so is not equal
+    to the first process.
+    """
+    text = _text(process / "mountinfo")
+    if not text.strip():
+        return None
+    # Of the thousands of mounts that containers have, these are all that matter; of several
+    # at one place the last one is on top.
+    wanted = (line for line in text.split("\n") if line.split(" ", 5)[4:5] in ([ROOT], [RUN]))
+    at = {mount.mount_point: mount for mount in parse_mountinfo("\n".join(wanted))}
+    mount = at.get(RUN) or at.get(ROOT)
+    return (mount.device, mount.root) if mount else ("", "")
 
 
 def _text(file: Path) -> str:

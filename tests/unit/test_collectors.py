@@ -580,6 +580,8 @@ def test_dockers_pool_is_the_one_of_its_images() -> None:
         ("vg", "tpool", "vg-tpool", "vg-tpool-tpool", True),
         ("vgd", "docker", "vgd-docker", "vgd-docker--tpool", False),
         ("vgd", "docker", "vgd-docker-tpool", "vgd-docker--tpool", False),
+        ("vgd", "docker", "vgd-docker-tpool", "/dev/vgd/docker", True),
+        ("vgd", "docker", "vgd-docker-tpool", "/dev/vgd/dock", False),
     ],
 )
 def test_a_pool_whose_own_name_ends_like_a_layers(

@@ -144,6 +144,17 @@ def test_a_size_that_is_none_costs_that_figure(printed: str) -> None:
     assert info.metadata_size_bytes == 10**9
 
 
+def test_a_total_that_is_none_costs_that_figure() -> None:
+    """Unlike 0 B, by which Docker says that it could not read the pool."""
+    text = f"{TEXT} Data Space Used: 1 GB\n Thin Pool Minimum Free Space: 1 GB\n"
+
+    info = parse_info_text(f"{text} Data Space Total: lots\n")
+    assert (info.data_used_bytes, info.data_size_bytes) == (10**9, None)
+    assert info.min_free_space_bytes == 10**9
+    info = parse_info_text(f"{text} Data Space Total: 0 B\n")
+    assert (info.data_used_bytes, info.min_free_space_bytes) == (None, None)
+
+
 def test_a_count_that_is_none_costs_that_figure() -> None:
     """The number of devices to be deleted is a number."""
     info = parse_info_text(f"{TEXT} Deferred Deleted Device Count: many\n")
@@ -388,6 +399,44 @@ def test_podmans_script_in_the_place_of_docker_is_no_docker(
 
     assert absent.value.absence is Absence.PODMAN
     assert client.asked == [AS_JSON] if as_text is None else [AS_JSON, AS_TEXT]
+
+
+@pytest.mark.parametrize(
+    ("answer", "absence"),
+    [
+        # podman's socket asked by Docker's own client, which drops the fields it does not know
+        (
+            '{"Driver": "overlay", "ServerVersion": "4.4.1", "ProductLicense": "Apache-2.0"}',
+            Absence.PODMAN,
+        ),
+        (
+            (
+                '{"ID": "x", "Driver": "overlayfs", "Plugins": {"Log": ["none"], "Storage": '
+                '["native", "overlayfs"]}, "ServerVersion": "v1.7.2"}'
+            ),
+            Absence.NERDCTL,
+        ),
+    ],
+)
+def test_other_answers_in_dockers_form_are_not_dockers(answer: str, absence: Absence) -> None:
+    """Told by what Docker itself never says."""
+    with pytest.raises(DockerAbsentError) as absent:
+        read(Client({AS_JSON: answer}), DOCKER)
+    assert absent.value.absence is absence
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"ProductLicense": "Community Engine"},
+        {"Plugins": {"Volume": ["local"], "Network": ["bridge"], "Log": ["json-file"]}},
+    ],
+)
+def test_dockers_own_answers_are_dockers(change: dict[str, object]) -> None:
+    """With a licence, and plugins of its own kinds."""
+    info = parse_info_json(json.dumps({"Driver": "overlay2", **change}))
+
+    assert info.storage_driver == "overlay2"
 
 
 def test_podman_at_dockers_socket_is_no_docker() -> None:

@@ -40,11 +40,12 @@ def write(proc: Path, pid: str, mounts: tuple[str, ...], ids: str | None = None)
             "601 600 0:24 / /run ro - tmpfs tmpfs rw",
             "602 601 0:24 /lock /run/lock rw - tmpfs tmpfs rw",
         ),
-        # a pod that was given the host's /run
+        # a chroot, and a pod, that were given the host's /run
+        ("30 22 0:24 / /run rw - tmpfs tmpfs rw",),
         (CONTAINERS_ROOT, "901 900 0:24 / /run rw - tmpfs tmpfs rw"),
         (),
     ],
-    ids=["equal", "sandbox", "given", "hidden"],
+    ids=["equal", "sandbox", "chroot", "pod", "hidden"],
 )
 def test_a_process_that_sees_the_hosts_run_is_the_hosts(
     proc: Path, mounts: tuple[str, ...]
@@ -64,8 +65,9 @@ def test_a_process_that_sees_the_hosts_run_is_the_hosts(
         ((CONTAINERS_ROOT, "901 900 0:78 / /run rw - tmpfs tmpfs rw"), "7"),
         ((CONTAINERS_ROOT, "901 900 0:24 /pods/x /run rw - tmpfs tmpfs rw"), "7"),
         (("900 800 254:1 /machines/x / rw - ext4 /dev/vda1 rw",), "7"),
+        (("30 22 0:5 / /dev rw - devtmpfs udev rw",), "7"),
     ],
-    ids=["pids", "nested", "hostPID", "hostPID-tmpfs", "hostPID-directory", "chroot"],
+    ids=["pids", "nested", "hostPID", "hostPID-tmpfs", "directory", "bind", "chroot"],
 )
 def test_a_containers_process_is_not(proc: Path, mounts: tuple[str, ...], ids: str) -> None:
     """By its PID namespace, or by a /run of its own where it shares that namespace."""
