@@ -26,6 +26,7 @@ from exporter.config.keys import KEYS
 from exporter.config.load import MAX_FAULTS, MAX_FILE_BYTES
 from exporter.errors import ConfigError
 from exporter.model import GuardMode
+from exporter.service.wiring import programs
 
 GIB = 2**30
 LOADERS = {yaml.SafeLoader, getattr(yaml, "CSafeLoader", yaml.SafeLoader)}
@@ -412,3 +413,11 @@ def test_the_guard_looks_at_least_every_ten_seconds() -> None:
 
     with pytest.raises(ConfigError, match=r"guard\.interval.*more than 10s"):
         parse("guard: {interval: 11s}")
+
+
+@pytest.mark.parametrize("is_required", [False, True])
+def test_docker_is_required_if_the_file_says_so(*, is_required: bool) -> None:
+    """And not because its program is named."""
+    text = f"collect: {{require_docker: {is_required}}}\ncommands: {{docker: /opt/docker}}"
+
+    assert programs(parse(text)).is_docker_required == is_required

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from exporter.cli.host import real_host
+from exporter.config import Settings
 from exporter.errors import ServiceError
 from exporter.model import Absence
 from exporter.sources.docker import parse_info_json, read
@@ -360,6 +362,7 @@ def test_docker_host_names_the_socket(
         ("unix:///var/run/docker.sock", True),
         ("unix:///run/docker.sock", True),
         ("unix:///run/podman/podman.sock", False),
+        ("tcp://10.0.0.7:2375", False),
     ],
 )
 def test_dockers_own_socket_goes_by_two_names(
@@ -379,3 +382,14 @@ def test_needs_no_client(daemon: Daemon) -> None:
     info = read(run, "/usr/bin/docker", lambda: asked.info(LONG_SECONDS))  # type: ignore[arg-type]
 
     assert (info.server_version, info.storage_driver) == ("26.1.5", "overlay2")
+
+
+@pytest.mark.parametrize("docker_host", ["unix:///run/mine.sock", "tcp://10.0.0.7:2375"])
+def test_a_docker_that_is_named_has_to_answer(
+    docker_host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever runs on this host: whom DOCKER_HOST names may be anywhere."""
+    monkeypatch.setenv("DOCKER_HOST", docker_host)
+
+    with closing(real_host(Settings())) as host:
+        assert host.is_docker_running() is True

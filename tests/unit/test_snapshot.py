@@ -243,7 +243,11 @@ NAMES = st.text("abc-._+", min_size=1, max_size=12).filter(
 )
 
 
-@given(NAMES | st.just("a-tpool"), NAMES | st.just("x-tpool"), st.sampled_from(["", "-tpool"]))
+@given(
+    NAMES | st.just("a-tpool"),
+    NAMES | st.sampled_from(["x-tpool", "tpool"]),
+    st.sampled_from(["", "-tpool"]),
+)
 def test_device_names_give_back_vg_and_lv(group: str, volume: str, suffix: str) -> None:
     """LVM doubles every dash in either name."""
     dm_name = f"{group.replace('-', '--')}-{volume.replace('-', '--')}{suffix}"
