@@ -124,6 +124,7 @@ OTHER_FAULTS = st.one_of(
     _faults("volume_owners", "odd"),
     _faults("has_devices_of_dmeventd", "yes"),
     _faults("docker_socket", *garbage.UNREADABLE),
+    _faults("is_docker_running", "no"),
     _faults("storage", "odd"),
     _faults("state_file.save"),
     _faults("publish"),

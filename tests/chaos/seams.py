@@ -307,6 +307,9 @@ def chaotic(host: ChaosHost, seam: Seam, *, speed: float = 1.0) -> HostAccess:
             "has_devices_of_dmeventd", (), lambda: False, garble=garbage.flag
         ),
         docker_socket=docker_socket,
+        is_docker_running=lambda: seam(
+            "is_docker_running", (), lambda: True, garble=garbage.flag
+        ),
         storage=storage,
         close=close,
     )

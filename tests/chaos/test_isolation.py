@@ -85,7 +85,7 @@ def test_a_disk_that_hangs_on_a_host_without_threads_costs_no_other_pool(
 BESIDE = (
     *("runner.keep_ready", "runner.call", "dmeventd", "dmeventd_activity"),
     *("has_devices_of_dmeventd", "can_archive", "no_space_timeout", "loop_backing"),
-    *("storage", "volume_owners", "kernel.devices", "publish"),
+    *("storage", "volume_owners", "kernel.devices", "publish", "is_docker_running"),
 )
 
 
