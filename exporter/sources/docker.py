@@ -311,9 +311,14 @@ def _space(status: Mapping[str, str], device: str) -> _Space:
 
     It then prints 0 B for each and succeeds (moby deviceset.go, Status).
     """
-    words = ("Used", "Total", "Available")
-    space = _Space(*(_size(status, f"{device} Space {word}") for word in words))
-    return space if space.size != 0 else _Space(is_unread=True)
+    size = _size(status, f"{device} Space Total")
+    if size == 0:
+        return _Space(is_unread=True)
+    return _Space(
+        used=_size(status, f"{device} Space Used"),
+        size=size,
+        available=_size(status, f"{device} Space Available"),
+    )
 
 
 def _is_on_loop(status: Mapping[str, str]) -> bool:

@@ -77,15 +77,17 @@ class EngineRoots:
 
     def _docker(self, docker: DockerInfo | None) -> Iterator[StorageRoot]:
         """Find Docker's directories: by what it said, else by how it is configured."""
-        said = self._docker_files()
+        is_told = docker is not None and (
+            docker.storage_driver != DEVICEMAPPER or docker.pool_name is not None
+        )
+        said = self._docker_files(is_told=is_told)
         if docker:
-            is_named = docker.storage_driver == DEVICEMAPPER
             said = EngineFile(
-                root=docker.root_directory or said.root,
+                root=docker.root_directory,
                 driver=docker.storage_driver,
-                pool_device=docker.pool_name or (said.pool_device if is_named else None),
+                pool_device=docker.pool_name,
                 is_containerd_store=docker.has_containerd_store,
-            )
+            ).over(said)
         elif not said.root and not self._files.exists(DOCKER_ROOT):
             return
         root = said.root or DOCKER_ROOT
@@ -95,23 +97,27 @@ class EngineRoots:
             yield StorageRoot(engine=Engine.DOCKER, path=root, holds=Content.VOLUMES)
             return
         driver = said.driver or self._prior_driver(root)
-        found = _root(Engine.DOCKER, structs.replace(said, driver=driver), DOCKER_ROOT)
+        found = _root(Engine.DOCKER, self._with_pool(said, driver), DOCKER_ROOT)
         yield found if driver else structs.replace(found, unknown=NO_DRIVER)
 
-    def _docker_files(self) -> EngineFile:
-        """Read how Docker's daemon runs, or else would run."""
-        words = docker_daemon.command_line(self._files.places.proc)
-        said = parse_docker_flags(map(visible, words))
-        for path in () if words else self._unit_files():
-            said = (self._files.parsed(path, parse_sysconfig) or EngineFile()).over(said)
-        said = said.over(
-            self._files.parsed(said.config_file or DAEMON_JSON, parse_daemon_json)
-            or EngineFile()
-        )
-        if said.driver in {None, DEVICEMAPPER} and not said.pool_device:
-            setup = self._files.parsed(STORAGE_SETUP, parse_storage_setup) or EngineFile()
-            said = structs.replace(said, pool_device=setup.pool_device)
-        return said
+    def _docker_files(self, *, is_told: bool) -> EngineFile:
+        """Read Docker's own file, and how its daemon runs, or would run, unless it has told."""
+        said = EngineFile()
+        if not is_told:
+            words = docker_daemon.command_line(self._files.places.proc)
+            said = parse_docker_flags(map(visible, words))
+            for path in () if words else self._unit_files():
+                said = (self._files.parsed(path, parse_sysconfig) or EngineFile()).over(said)
+        file = self._files.parsed(said.config_file or DAEMON_JSON, parse_daemon_json)
+        return said.over(file or EngineFile())
+
+    def _with_pool(self, said: EngineFile, driver: str | None) -> EngineFile:
+        """Complete what is said by the pool that docker-storage-setup has made."""
+        pool = said.pool_device if driver == DEVICEMAPPER else None
+        if driver == DEVICEMAPPER and pool is None:
+            setup = self._files.parsed(STORAGE_SETUP, parse_storage_setup)
+            pool = setup.pool_device if setup else None
+        return structs.replace(said, driver=driver, pool_device=pool)
 
     def _unit_files(self) -> Iterator[str]:
         yield from [path for path in UNITS if self._files.exists(path)][:1]

@@ -8,9 +8,11 @@ import pytest
 from msgspec import structs
 
 from exporter.model import Content, Engine, Mount, StorageReading, StorageRoot
+from exporter.placement import places
+from exporter.sources.docker import parse_info_json
 from exporter.sources.host_files import MAX_FILE_BYTES, Places
 from exporter.sources.storage_root import read
-from tests.factories import make_docker
+from tests.factories import make_docker, make_kernel_pool, make_pool
 
 ROOT_LINE = "22 1 254:1 / / rw shared:1 - ext4 /dev/vda1 rw"
 DOCKER = make_docker(storage_driver="overlay2", pool_name=None)
@@ -256,6 +258,56 @@ def test_a_silent_dockers_pool_is_the_one_that_it_is_given(
 
     root = only_root(host.read(None))
     assert (root.driver, root.pool_device, root.unknown) == ("devicemapper", "vg-pool", "")
+
+
+@pytest.mark.parametrize("file", ["var/lib/docker/overlay2/l/A", "etc/docker/daemon.json"])
+def test_another_driver_has_no_pool(host: FakeHost, file: str) -> None:
+    """Whatever is left of the time when it had one."""
+    (host.places.root / "var/lib/docker").mkdir(parents=True)
+    host.file("root/etc/sysconfig/docker-storage-setup", "VG=vg\n")
+    text = '{"storage-driver": "overlay2", "storage-opts": ["dm.thinpooldev=vg-pool"]}'
+    host.file(f"root/{file}", text)
+
+    root = only_root(host.read(None))
+
+    assert (root.driver, root.pool_device) == ("overlay2", None)
+    assert root.mount is not None
+
+
+def test_dockers_own_words_come_before_its_configuration(host: FakeHost) -> None:
+    """Which may have been changed since it was started."""
+    host.file("root/etc/docker/daemon.json", '{"data-root": "/new", "storage-driver": "zfs"}')
+    host.file("root/etc/sysconfig/docker-storage", f'DOCKER_STORAGE_OPTIONS="{STORAGE}"')
+
+    root = only_root(host.read())
+    assert (root.path, root.driver, root.pool_device) == ("/var/lib/docker", "overlay2", None)
+    nameless = make_docker(pool_name=None)
+    assert only_root(host.read(nameless)).pool_device == "vg-pool"
+
+
+def test_follows_a_docker_on_containerds_devmapper_to_its_pool(host: FakeHost) -> None:
+    """Docker 28 and 29: from what it answers and containerd's file to the pool of images."""
+    host.mounts(ROOT_LINE, "30 22 253:9 / /var/lib/docker rw - xfs /dev/mapper/vgd-data rw")
+    host.device("253:9", "253:4")
+    host.file(
+        "root/etc/containerd/config.toml",
+        'version = 2\n[plugins]\n  [plugins."io.containerd.snapshotter.v1.devmapper"]\n'
+        '    root_path = "/var/lib/containerd/devmapper"\n    pool_name = "vgc-snap--pool"\n',
+    )
+    info = parse_info_json(
+        '{"Driver": "devmapper", "DriverStatus": [["driver-type", '
+        '"io.containerd.snapshotter.v1"]], "ServerVersion": "28.2.2", "DockerRootDir": '
+        '"/var/lib/docker", "Containerd": {"Address": "/run/containerd/containerd.sock"}}'
+    )
+    snapshots = make_kernel_pool(dm_name="vgc-snap--pool", device_number="253:7")
+    pools = (make_pool(), make_pool(vg_name="vgc", name="snap-pool", kernel=snapshots))
+
+    found = places(host.read(info), pools, is_kernel_known=True)
+
+    assert [(place.path, place.holds, place.pools) for place in found[:2]] == [
+        ("/var/lib/containerd/devmapper", Content.IMAGES, (("vgc", "snap-pool"),)),
+        ("/var/lib/docker", Content.VOLUMES, (("docker", "thinpool"),)),
+    ]
 
 
 def test_a_daemon_that_hangs_is_configured_by_its_command_line(host: FakeHost) -> None:
