@@ -85,7 +85,7 @@ class HostAccess(Struct, frozen=True, kw_only=True):
     is_installed: Callable[[str], bool] = lambda _: True  # a program
     # GET /info at Docker's socket, within so many seconds; None where there is no socket
     docker_socket: Callable[[float], str | None] = lambda _: None
-    # None: cannot be told
+    # None: unknown
     is_docker_running: Callable[[], bool | None] = lambda: True
     # where engines keep their data, by what Docker said last
     storage: Callable[[DockerInfo | None], StorageReading] = lambda _: StorageReading()

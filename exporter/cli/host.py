@@ -33,7 +33,7 @@ def real_host(settings: Settings) -> HostAccess:
     # Docker's client is nothing that a pool depends on; LVM's programs are.
     runner = HostRunner(expendable={settings.commands.docker})
     sockets = sockets_of(os.environ.get("DOCKER_HOST"))
-    # What DOCKER_HOST names is asked whoever listens there, and has to answer.
+    # A daemon that DOCKER_HOST names may run anywhere: ask it always, and expect an answer.
     is_running = docker_daemon.is_running if are_dockers_own(sockets) else lambda: True
     docker_socket = DockerSocket(sockets, is_running=is_running)
 

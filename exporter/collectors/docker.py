@@ -155,7 +155,7 @@ def _docker_up(snapshot: Snapshot) -> Iterator[Metric]:
 
 
 def _info(snapshot: Snapshot, docker: DockerInfo, pools: dict[Labels, ThinPool]) -> Labels:
-    """Name the pool that Docker makes its volumes in, or else the one of its images."""
+    """Name the pool of Docker's driver, or else the pool that its images are on."""
     named = (labels for labels, pool in pools.items() if pool.is_called(docker.pool_name))
     contents = (Content.DATA, Content.IMAGES)
     pools_of_images = snapshot.pools_of(Engine.DOCKER, contents)

@@ -119,7 +119,7 @@ class ThinPool(Struct, frozen=True, kw_only=True):
 
     @property
     def is_stratis(self) -> bool:
-        """Whether stratisd made it, and extends it; nobody else uses such names."""
+        """Whether stratisd made the pool, and so extends it; told by its name."""
         return not self.vg_name and self.name.startswith(STRATIS_PREFIX)
 
     @property

@@ -54,7 +54,7 @@ class Engine(Text):
 
 
 class Content(Text):
-    """What an engine keeps in a directory: everything, or one part of it."""
+    """What an engine keeps in a directory."""
 
     DATA = "data"
     IMAGES = "images"  # and the writable layers of containers
@@ -62,7 +62,7 @@ class Content(Text):
 
 
 class Absence(Text):
-    """Why there is no Docker to ask, which alone is nothing wrong."""
+    """Why there is no Docker to ask. This is wrong only if Docker is required."""
 
     NOT_INSTALLED = "not installed"
     NOT_RUNNING = "not running"

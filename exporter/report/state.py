@@ -222,9 +222,9 @@ def _nearly_full(case: Case, device: Device) -> Iterator[Finding]:
 
 
 def _docker_refuses(case: Case) -> Iterator[Finding]:
-    """Find whether Docker makes no new devices, by its own rule with the pool's exact figures.
+    """Report that Docker refuses to make new devices, by its rule and the exact figures.
 
-    It prints the minimum of data alone, and holds metadata to the same percentage.
+    Docker prints the minimum of data only, and applies the same percentage to metadata.
     Source: moby daemon/graphdriver/devmapper/deviceset.go, poolHasFreeSpace.
     """
     docker = case.docker

@@ -69,7 +69,7 @@ class BlockDevices:
         if line.file_system in NETWORK | NO_DISK:
             return ()
         if not line.source.startswith(DEVICES):
-            raise UnknownDeviceError(f"{line.file_system} does not tell what it lies on")
+            raise UnknownDeviceError(f"{line.file_system} does not show its devices")
         # bcachefs names all of its devices: /dev/sda:/dev/sdb
         named = [self._number(name) for name in line.source.split(":")]
         return self._btrfs_members(named[0]) if line.file_system == BTRFS else tuple(named)

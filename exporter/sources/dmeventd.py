@@ -1,8 +1,8 @@
 """Whether dmeventd lives, found without talking to it.
 
 Asking it would start it: `lvs -o seg_monitor` does, and so does opening its FIFO where
-systemd listens on it. So: its pid file, else the process table. One that runs in a container
-is none: LVM does not find it, and starts another.
+systemd listens on it. So: its pid file, else the process table. A dmeventd in a container does
+not count, since LVM does not find it and would start another one.
 """
 
 from __future__ import annotations

@@ -169,7 +169,7 @@ def parse_info_json(text: str) -> DockerInfo:
 
 
 def _absence(table: Table) -> Absence | None:
-    """Tell whose answer it is, if it is not Docker's."""
+    """Return why this answer is not Docker's, or None."""
     if PODMAN_FIELD in table or table.keys() >= PODMAN_JSON:
         return Absence.PODMAN
     if table.get("ProductLicense") == PODMAN_LICENSE:
@@ -185,7 +185,7 @@ def _text(table: object, key: str) -> str | None:
 
 
 def _pairs(rows: object) -> Iterator[tuple[str, str]]:
-    """Take the pairs of texts, of which DriverStatus should consist."""
+    """Return the rows of DriverStatus that are pairs of strings."""
     for row in rows if isinstance(rows, list) else ():
         if isinstance(row, list) and [type(word) for word in row] == [str, str]:
             yield row[0], row[1]

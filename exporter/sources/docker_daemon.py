@@ -28,7 +28,7 @@ MAX_COMMAND_LINE_BYTES = 128 * 1024
 
 
 class DockerAbsentError(HostError):
-    """There is no Docker to ask, which alone is nothing wrong; `absence` says why."""
+    """There is no Docker to ask, for the reason in `absence`."""
 
     def __init__(self, absence: Absence, detail: str = "") -> None:
         super().__init__(f"{absence} ({detail})" if detail else str(absence))
@@ -51,13 +51,13 @@ def command_line(
     proc: Path = namespaces.PROC,
     is_of_host: Callable[[str, Path], bool] = namespaces.is_of_host,
 ) -> tuple[str, ...]:
-    """Read the words that Docker's daemon was started with; none if it does not run."""
+    """Read the command line of the host's Docker daemon; empty if it does not run."""
     process = _process(proc, is_of_host)
     return _words(process) if process else ()
 
 
 def _process(proc: Path, is_of_host: Callable[[str, Path], bool]) -> Path | None:
-    """Find the daemon's directory in /proc; that of a container's own Docker is not it."""
+    """Find the daemon's directory in /proc, skipping daemons in containers."""
     return next(
         (
             file.parent

@@ -18,7 +18,7 @@ DOCKER_ROOT = "/var/lib/docker"
 DEVICEMAPPER = "devicemapper"
 POOL_OPTIONS = frozenset({"dm.thinpooldev", "devicemapper.thinpooldev"})
 DM_DIRECTORY = "/dev/mapper/"
-# dockerd's flags of all versions that say where its data is, and what each means.
+# Flags of any version of dockerd that say where its data is.
 ROOT, DRIVER, OPTION, CONFIG_FILE = "root", "driver", "option", "config_file"
 FLAGS = {
     **dict.fromkeys(("--data-root", "--graph", "-g"), ROOT),
@@ -29,7 +29,7 @@ FLAGS = {
 SHORT_FLAG = re.compile(r"-[gs][^=]")
 ASSIGNMENT = re.compile(r"\s*(?:export\s+)?(\w+)\s*=(.*)", re.ASCII)
 EXEC = "ExecStart"
-# What docker-storage-setup calls its pool unless its file says otherwise.
+# docker-storage-setup's default name of its pool.
 SETUP_POOL = "docker-pool"
 
 
@@ -65,7 +65,7 @@ def parse_daemon_json(text: str) -> EngineFile:
 
 
 def parse_docker_flags(words: Iterable[str]) -> EngineFile:
-    """Read dockerd's command line, or those of its words that a file has.
+    """Read dockerd's flags from a command line, or from a part of one.
 
     Source: moby daemon/command/config.go, config_unix.go; pflag for the forms of a flag.
     """
@@ -138,7 +138,7 @@ def parse_storage_setup(text: str) -> EngineFile:
 
 
 def _split(text: str) -> list[str]:
-    """Split as a shell does; what is not finished is split at blanks."""
+    """Split like a shell. Text with an unclosed quote is split at blanks."""
     try:
         return shlex.split(text)
     except ValueError:

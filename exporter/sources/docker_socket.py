@@ -30,7 +30,7 @@ READ_BYTES = 65536
 PING_SHARE = 0.2
 INFO, PING = "/info", "/_ping"
 OK = 200
-ASLEEP = "not asked, since systemd would start it: docker.socket listens in its place"
+ASLEEP = "not asked: systemd listens at the socket and would start it"
 PODMAN = "podman"
 
 
@@ -153,7 +153,7 @@ class DockerSocket:
         return None
 
     def _refusal(self, name: str, error: OSError) -> HostError:
-        """Tell a socket that a daemon has left behind from one that lets nobody in."""
+        """Distinguish a stale socket from a daemon that accepts no connection."""
         reason = error.strerror or str(error)
         if isinstance(error, ConnectionRefusedError) and not self._is_running():
             return DockerAbsentError(Absence.NOT_RUNNING, f"{name}: {reason}")
@@ -161,7 +161,7 @@ class DockerSocket:
 
 
 def _absent(file: Path) -> DockerAbsentError:
-    """Tell a stopped Docker from podman, whose package links Docker's socket to its own."""
+    """Distinguish a stopped Docker from podman, which links Docker's socket to its own."""
     if PODMAN in os.path.realpath(file):
         return DockerAbsentError(Absence.PODMAN)
     return DockerAbsentError(Absence.NOT_RUNNING, ASLEEP)

@@ -22,7 +22,7 @@ PODMAN_ROOT = "/var/lib/containers/storage"
 MAX_LINE_CHARACTERS = 8192
 SNAPSHOTTERS = "io.containerd.snapshotter.v1."
 DEVMAPPER = "devmapper"
-# Containerd's own, whose data is below its root unless its file says otherwise.
+# containerd's own. Their data is below containerd's root unless its file says otherwise.
 SNAPSHOTTER_NAMES = frozenset(
     {DEVMAPPER, "overlayfs", "native", "btrfs", "zfs", "blockfile", "erofs"}
 )
@@ -40,7 +40,7 @@ class EngineFile(Struct, frozen=True, kw_only=True):
     config_file: str | None = None
 
     def over(self, other: EngineFile) -> EngineFile:
-        """Take what this says, and from the other what it does not say."""
+        """Return this, with the other's values for what this leaves open."""
         said = {
             name: value for name, value in structs.asdict(self).items() if value is not None
         }

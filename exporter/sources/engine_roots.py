@@ -37,7 +37,7 @@ from exporter.sources.host_files import HostFiles
 from exporter.sources.mounts import visible
 
 DAEMON_JSON = "/etc/docker/daemon.json"
-# The first of these is Docker's unit; what stands below adds to it.
+# Docker's unit is the first of these that exists. Drop-ins and sysconfig add to it.
 UNITS = tuple(
     f"{directory}/systemd/system/docker.service"
     for directory in ("/etc", "/run", "/usr/lib", "/lib")
@@ -46,15 +46,15 @@ DROP_INS = "etc/systemd/system/docker.service.d/*.conf"
 SYSCONFIG = ("/etc/sysconfig/docker", "/etc/sysconfig/docker-storage")
 STORAGE_SETUP = "/etc/sysconfig/docker-storage-setup"
 ZFS = "zfs"
-# Docker takes the one whose directory is there.
+# If no driver is configured, Docker takes the one whose directory it finds.
 # Source: moby daemon/graphdriver/driver.go, scanPriorDrivers.
 GRAPH_DRIVERS = (
     *("aufs", "btrfs", DEVICEMAPPER, "fuse-overlayfs", "overlay", "overlay2", ZFS),
 )
-# By these alone Docker uses containerd's store: it never had drivers of these names.
+# Docker uses containerd's store with these, since only containerd has such names.
 STORE_DRIVERS = SNAPSHOTTER_NAMES - set(GRAPH_DRIVERS)
 CONTAINERD_SOCKETS = ("/run/containerd/containerd.sock", "/var/run/containerd/containerd.sock")
-# Of the containerd that dockerd starts if it finds none: moby daemon/command/daemon.go.
+# dockerd starts a containerd of its own if none runs: moby daemon/command/daemon.go.
 OWN_CONTAINERD, OWN_SOCKET = "containerd/daemon", "/docker/containerd/containerd.sock"
 MAX_FILES = 32
 NO_DRIVER = "Docker has not answered, and its storage driver is not known"
@@ -66,17 +66,17 @@ STORAGE_CONF = ("/etc/containers/storage.conf", "/usr/share/containers/storage.c
 
 
 class EngineRoots:
-    """The engines' directories, by what Docker said last and by the host's files."""
+    """Finds the engines' directories from Docker's last answer and the host's files."""
 
     def __init__(self, files: HostFiles) -> None:
         self._files = files
 
     def find(self, docker: DockerInfo | None) -> tuple[StorageRoot, ...]:
-        """Find them all. Without Docker's own words its configuration tells."""
+        """Find all directories. Until Docker has answered, use its configuration."""
         return (*self._docker(docker), *self._containerd(), *self._podman())
 
     def _docker(self, docker: DockerInfo | None) -> Iterator[StorageRoot]:
-        """Find Docker's directories: by what it said, else by how it is configured."""
+        """Find Docker's directories from its answer, or else from its configuration."""
         is_told = docker is not None and (
             docker.storage_driver != DEVICEMAPPER or docker.pool_name is not None
         )
@@ -101,7 +101,7 @@ class EngineRoots:
         yield found if driver else structs.replace(found, unknown=NO_DRIVER)
 
     def _docker_files(self, *, is_told: bool) -> EngineFile:
-        """Read Docker's own file, and how its daemon runs, or would run, unless it has told."""
+        """Read daemon.json, and also dockerd's flags unless Docker has answered (`is_told`)."""
         said = EngineFile()
         if not is_told:
             words = docker_daemon.command_line(self._files.places.proc)
@@ -112,7 +112,7 @@ class EngineRoots:
         return said.over(file or EngineFile())
 
     def _with_pool(self, said: EngineFile, driver: str | None) -> EngineFile:
-        """Complete what is said by the pool that docker-storage-setup has made."""
+        """Add docker-storage-setup's pool if devicemapper has no other one."""
         pool = said.pool_device if driver == DEVICEMAPPER else None
         if driver == DEVICEMAPPER and pool is None:
             setup = self._files.parsed(STORAGE_SETUP, parse_storage_setup)
@@ -125,12 +125,12 @@ class EngineRoots:
         yield from SYSCONFIG
 
     def _prior_driver(self, root: str) -> str | None:
-        """Name the driver that Docker takes by the files that it has left; None if several."""
+        """Return the only driver that has left files in the data root, or None."""
         found = [name for name in GRAPH_DRIVERS if _is_filled(self._files.at(f"{root}/{name}"))]
         return found[0] if len(found) == 1 else None
 
     def _images(self, said: EngineFile, root: str, socket: str | None) -> StorageRoot:
-        """Find where Docker's containerd keeps images and the layers of containers."""
+        """Find where Docker's containerd keeps images and containers."""
         driver = said.driver or DEFAULT_SNAPSHOTTER
         own = f"{root}/{OWN_CONTAINERD}"
         if (
@@ -148,7 +148,9 @@ class EngineRoots:
             containerd = ContainerdFile()
             unknown = f"where the containerd at {socket} keeps its data is not known"
         if driver not in SNAPSHOTTER_NAMES:
-            unknown = unknown or f"the snapshotter {driver} is no part of containerd"
+            unknown = (
+                unknown or f"snapshotter {driver} is a plugin with a data directory of its own"
+            )
         snapshotter = containerd.snapshotters.get(driver, EngineFile())
         found = _root(
             Engine.DOCKER,
@@ -211,11 +213,11 @@ def _root(engine: Engine, said: EngineFile, default: str) -> StorageRoot:
         driver=said.driver,
         pool_device=said.pool_device,
     )
-    # The data of these is in a pool that is named elsewhere, and not where the directory is.
+    # These drivers keep data in a pool that is named elsewhere, not in the directory.
     if said.driver in {DEVICEMAPPER, DEVMAPPER} and not said.pool_device:
         return structs.replace(root, unknown="the pool of its driver is not known")
     if said.driver == ZFS:
-        return structs.replace(root, unknown="ZFS does not tell what it lies on")
+        return structs.replace(root, unknown="ZFS does not show its devices")
     return root
 
 

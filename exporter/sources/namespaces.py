@@ -42,14 +42,13 @@ def _is_nested(process: Path) -> bool:
 def _run(process: Path) -> tuple[str, str] | None:
     """Name the file system that a process has at /run, and the directory of it; None: unread.
 
-    A process whose root is a plain directory (chroot) has no mount there, and so is not equal
-    to the first process.
+    In a chroot that is no mount point, a process has no mount at / and counts as different.
     """
     text = _text(process / "mountinfo")
     if not text.strip():
         return None
-    # Of the thousands of mounts that containers have, these are all that matter; of several
-    # at one place the last one is on top.
+    # Only these mounts matter, of the thousands that containers may have. If several are at
+    # one place, the last one is on top.
     wanted = (line for line in text.split("\n") if line.split(" ", 5)[4:5] in ([ROOT], [RUN]))
     at = {mount.mount_point: mount for mount in parse_mountinfo("\n".join(wanted))}
     mount = at.get(RUN) or at.get(ROOT)

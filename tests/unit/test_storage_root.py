@@ -137,7 +137,7 @@ def test_what_does_not_tell_its_devices_is_not_known(host: FakeHost, file_system
     root = only_root(host.read())
 
     assert root.mount is None
-    assert root.unknown == f"{file_system} does not tell what it lies on"
+    assert root.unknown == f"{file_system} does not show its devices"
 
 
 def test_an_overlay_is_on_its_upper_directory(host: FakeHost) -> None:
@@ -408,8 +408,12 @@ def test_the_pool_of_the_snapshotter_is_dockers(host: FakeHost) -> None:
     ("driver", "socket", "unknown"),
     [
         ("overlayfs", "/run/k3s/containerd/containerd.sock", "/run/k3s/containerd/containerd"),
-        ("stargz", CONTAINERDS, "the snapshotter stargz is no part of containerd"),
-        ("zfs", CONTAINERDS, "ZFS does not tell what it lies on"),
+        (
+            "stargz",
+            CONTAINERDS,
+            "snapshotter stargz is a plugin with a data directory of its own",
+        ),
+        ("zfs", CONTAINERDS, "ZFS does not show its devices"),
     ],
 )
 def test_images_of_which_it_is_not_known_where_they_are(
