@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from exporter.simulation.arguments import FAILED, INVALID_COMMAND_LINE, LvmError, parse
 from exporter.simulation.lvm_config import missing_profile
-from exporter.simulation.report import report
+from exporter.simulation.report import OPTIONS, report
 from exporter.simulation.scanning import scan_warnings
 from exporter.simulation.state import HostState
 
@@ -16,6 +16,7 @@ VERSION = """\
   Driver version:  4.47.0
   Configuration:   ./configure --build=x86_64-linux-gnu --prefix=/usr --with-thin=internal
 """
+COMMAND_NAMES = "log/command_names"
 REPORTS = frozenset({"lvs", "vgs", "pvs"})
 CONFIG_OPTIONS = {"--type": True, "--typeconfig": True, "--metadataprofile": True}
 NO_SUCH_COMMAND = 2  # tools/errors.h
@@ -41,10 +42,19 @@ def _answer(state: HostState, command: str, words: Sequence[str]) -> tuple[str, 
     if command == "systemid":
         return "  system ID: \n", []
     if command in REPORTS:
-        return report(state, command, words)
+        text, unknown = report(state, command, words)
+        return _formed(state, command, words, text), unknown
     if command in {"lvmconfig", "dumpconfig"}:
         return _lvmconfig(state, words), []
     raise LvmError("  No such command.  Try 'lvm help'.", status=NO_SUCH_COMMAND)
+
+
+def _formed(state: HostState, command: str, words: Sequence[str], text: str) -> str:
+    """Put the command's name before each line, as lvm.conf may ask unless --config forbids."""
+    told = parse(command, words, OPTIONS).options.get("--config", "")
+    if not state.config.values.get(COMMAND_NAMES) or "command_names=0" in told:
+        return text
+    return "".join(f"{command:<4}{line}\n" for line in text.splitlines())
 
 
 def _lvmconfig(state: HostState, words: Sequence[str]) -> str:

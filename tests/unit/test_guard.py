@@ -46,6 +46,19 @@ def test_a_pool_above_its_threshold_grows_once() -> None:
     assert verdict.is_responsible
 
 
+def test_it_grows_whatever_lvm_conf_says_of_reports() -> None:
+    """Every line of a report would begin with the command's name."""
+    guarded = docker_host()
+    guarded.host.set_config("log/command_names", 1)
+    guarded.collection.refresh_all()
+    guarded.host.fill(POOL, chunks(0.81))
+
+    guarded.cycle(3)
+
+    assert data_mib(guarded) == 600
+    assert guarded.collection.snapshot().problems == ()
+
+
 def test_a_pool_at_its_threshold_is_left_alone() -> None:
     """80.00 % is not above 80 %."""
     guarded = docker_host()
