@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -107,7 +108,11 @@ def activity(found: Dmeventd, *, proc: Path = Path("/proc")) -> Mapping[str, obj
     try:
         process = psutil.Process(found.pid)
         shown["cpu_seconds"] = round(sum(process.cpu_times()[:2]), 2)
-        shown["children"] = [" ".join(child.cmdline()) for child in process.children()]
+        children: list[str] = []
+        shown["children"] = children
+        for child in process.children():
+            with suppress(psutil.Error):  # that one has ended meanwhile
+                children.append(" ".join(child.cmdline()))
     except psutil.Error as error:
         shown["error"] = str(error)  # it has ended meanwhile, which is news as well
     return shown

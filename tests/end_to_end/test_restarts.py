@@ -60,12 +60,16 @@ def test_only_a_start_of_systemds_own_is_delayed(systemctl: Path, line: str) -> 
 
 # A flag, the configurations, and the address are faulty.
 FAULTS = {
-    "web flag": ("web", "--no.such.flag"),
     "guard flag": ("guard", "--guard.mode=sometimes"),
     "guard configuration": ("guard", "--config.file=/nonexistent"),
-    "web configuration": ("web", "--web.config.file=/nonexistent"),
-    "web address": ("web", "--web.listen-address=192.0.2.1:1"),
+    "address": ("run", "--web.listen-address=192.0.2.1:1"),
 }
+
+
+@pytest.mark.parametrize("flag", ["--no.such.flag", "--web.config.file=/nonexistent"])
+def test_a_faulty_web_side_ends_with_the_status_that_ends_its_restarts(flag: str) -> None:
+    """Its unit has RestartPreventExitStatus=2."""
+    assert run("web", flag).returncode == 2
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import stat
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -155,6 +156,22 @@ def test_a_change_that_is_known_is_not_told(tmp_path: Path) -> None:
 
     (backups / "docker").write_text("seqno = 301\n")
     assert watch.has_changed()
+
+
+def test_a_child_that_has_ended_hides_no_other() -> None:
+    """A command of dmeventd's is a zombie until dmeventd has heard of its end."""
+    with (
+        subprocess.Popen(("true",)) as ended,
+        subprocess.Popen(("sleep", "60"), stdin=subprocess.DEVNULL) as running,
+    ):
+        try:
+            os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+            shown = dmeventd.activity(Dmeventd(is_alive=True, pid=os.getpid(), state="S"))
+        finally:
+            running.kill()
+
+    assert "sleep 60" in str(shown["children"])
+    assert "error" not in shown
 
 
 def test_what_dmeventd_does_is_told_for_people(tmp_path: Path) -> None:

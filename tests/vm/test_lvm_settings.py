@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.vm import payload, scenarios
-from tests.vm.guest import running
+from tests.vm.guest import CONFIG, running
 from tests.vm.machine import Machine
 from tests.vm.scenarios import Pool
 
@@ -124,6 +124,7 @@ def test_no_setting_changes_what_is_read(pool: Machine) -> None:
 def test_a_pool_grows_under_the_worst_lvm_conf(pool: Machine) -> None:
     """And a default of no use is told, but takes no pool its own profile."""
     pool.write(LOCAL, WORST)
+    pool.write(CONFIG, "guard: {anticipate: false}\n")
     with running(pool) as guest:
         scenarios.fill(pool, f"/dev/{SMALL.vg}/volume", 350)
 

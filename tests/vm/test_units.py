@@ -160,17 +160,27 @@ def test_metrics_without_a_guard_that_acts(served: Machine, web: Guest) -> None:
     web.wait_for(PROMPT_SECONDS, "thinpool_guard_mode", 1, mode="observe", **LABELS)
 
 
-def test_a_unit_that_cannot_start_says_so_at_once_and_seldom_again(served: Machine) -> None:
+def test_a_guard_that_cannot_start_says_so_at_once_and_seldom_again(served: Machine) -> None:
     """The start by hand fails; the next one, by systemd, pauses, and can be stopped."""
-    said = f"journalctl -u {WEB} | grep -c 'unrecognized arguments'"
-    served.write("/etc/default/thinpool-exporter", "ARGS=--no.such.flag\n")
-    failed = served.run(f"systemctl restart {WEB}", check=False, timeout_seconds=50)
+    said = f"journalctl -u {GUARD} | grep -c no_such_key"
+    served.write(CONFIG, "no_such_key: 1\n")
+    failed = served.run(f"systemctl restart {GUARD}", check=False, timeout_seconds=50)
     assert failed.returncode != 0
     served.wait_until(f"test $({said}) = 2", PROMPT_SECONDS)
 
-    pid = units.main_pid(served, WEB)
+    pid = units.main_pid(served, GUARD)
     served.wait_until(f"grep -q nanosleep /proc/{pid}/wchan", 30)
-    served.run(f"systemctl stop {WEB}", timeout_seconds=9)
+    served.run(f"systemctl stop {GUARD}", timeout_seconds=9)
+
+
+def test_a_web_side_that_cannot_start_is_not_started_again(served: Machine) -> None:
+    """A bad flag stays bad."""
+    served.write("/etc/default/thinpool-exporter", "ARGS=--no.such.flag\n")
+    failed = served.run(f"systemctl restart {WEB}", check=False, timeout_seconds=50)
+
+    assert failed.returncode != 0
+    state = served.run(f"systemctl show --property=ActiveState {WEB}").stdout.strip()
+    assert state == "ActiveState=failed"
 
 
 def test_the_guard_has_no_network_at_all(served: Machine) -> None:
