@@ -46,8 +46,10 @@ def families(snapshot: Snapshot) -> Iterator[Metric]:
         (name.value,): state for name, state in snapshot.collectors.items()
     }
     yield from gauges(STATE, states, ("collector",))
+    failed = {str(name) for name in snapshot.collectors}  # told above
+    others = [problem for problem in snapshot.problems if problem.subject not in failed]
     kinds: dict[Labels, list[Problem]] = {
-        (kind,): [problem for problem in snapshot.problems if problem.is_warning is is_warning]
+        (kind,): [problem for problem in others if problem.is_warning is is_warning]
         for kind, is_warning in KINDS.items()
     }
     yield from gauges(PROBLEMS, kinds, ("kind",))

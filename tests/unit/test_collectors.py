@@ -20,6 +20,7 @@ from exporter.model import (
     Filling,
     KernelPool,
     PoolMode,
+    Problem,
     Snapshot,
     Stage,
     ThinPool,
@@ -529,6 +530,23 @@ def test_a_source_that_was_never_read_is_neither_good_nor_bad() -> None:
 
     assert labels_of(snapshot, "thinpool_collector_success") == [{"collector": "policy"}]
     assert values(snapshot, "thinpool_collector_success") == [0]
+
+
+def test_problems_are_counted_beside_the_sources_that_failed() -> None:
+    """A host without Docker has none: that source's own metric tells."""
+    problems = (
+        Problem(subject="docker", message="not installed"),
+        Problem(subject="lvs", message="not understood: a/b"),
+        Problem(subject="LVM", message="WARNING: a", is_warning=True),
+        Problem(subject="lvm.conf", message="b", is_warning=True),
+    )
+    snapshot = make_snapshot(problems=problems)
+
+    assert values(snapshot, "thinpool_problems") == [1, 2]
+    assert labels_of(snapshot, "thinpool_problems") == [
+        {"kind": "unreadable"},
+        {"kind": "warning"},
+    ]
 
 
 def test_every_help_is_a_sentence() -> None:

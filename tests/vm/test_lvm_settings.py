@@ -132,5 +132,6 @@ def test_a_pool_grows_under_the_worst_lvm_conf(pool: Machine) -> None:
         metrics = guest.metrics()
 
     assert metrics.value("thinpool_autoextend_threshold_ratio", vg=SMALL.vg) == 0.8
-    assert metrics.value("thinpool_problems", kind="warning") == 1
+    # Ours, and LVM's own where it warns of such a value.
+    assert metrics.value("thinpool_problems", kind="warning") in {1, 2}
     assert metrics.value("thinpool_problems", kind="unreadable") == 0
