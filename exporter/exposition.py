@@ -32,7 +32,7 @@ logger = structlog.get_logger(__name__)
 
 
 class Format(Enum):
-    """A text format; the value is the Accept header that asks for it."""
+    """A text format; the value is what asks prometheus_client for it."""
 
     TEXT = "text/plain; version=0.0.4"
     OPENMETRICS = "application/openmetrics-text; version=1.0.0"
@@ -43,14 +43,6 @@ class Variant(NamedTuple):
 
     format: Format
     is_gzip: bool = False
-
-
-class Page(NamedTuple):
-    """A rendered exposition, and what HTTP has to say about it."""
-
-    content_type: str
-    body: bytes
-    content_encoding: str | None = None
 
 
 # What decides, beside the Snapshot, what is said of it: is there a newer one, is it too old.
@@ -98,56 +90,51 @@ class Exposition:
         ProcessCollector(registry=self._registry)
         self._clock = clock
         self._pause = pause
-        self._rendered: tuple[Standing | None, dict[Variant, Page]] = (None, {})
-        self._asked_at: dict[Variant, float] = {}
+        self._rendered: tuple[Standing | None, dict[Variant, bytes]] = (None, {})
+        self._asked_at: dict[Format, float] = {}
 
     def refresh(self) -> None:
-        """Render the latest Snapshot, in every variant asked for in the last minutes."""
+        """Render the latest Snapshot, in every format asked for in the last minutes."""
         try:
-            self._rendered = (self._standing(), self._in_all_variants())
+            self._rendered = (self._standing(), self._in_wanted_formats())
         except Exception:
             self.invalidate()  # what there is, is of an older Snapshot
             raise
 
-    def _in_all_variants(self) -> dict[Variant, Page]:
+    def _in_wanted_formats(self) -> dict[Variant, bytes]:
         families = list(self._calmly(self._registry.collect()))
-        pages = {Variant(Format.TEXT): render(self._calmly(families), Format.TEXT)}
-        for variant in self._wanted():
-            plain = Variant(variant.format)
-            if plain not in pages:
-                pages[plain] = render(self._calmly(families), variant.format)
-            if variant.is_gzip:
-                pages[variant] = compressed(pages[plain])
-        return pages
+        oldest = self._clock() - REMEMBERED_SECONDS
+        wanted = {format_ for format_, at in list(self._asked_at.items()) if at >= oldest}
+        return {
+            Variant(format_): render(self._calmly(families), format_)
+            for format_ in {Format.TEXT, *wanted}
+        }
 
     def invalidate(self) -> None:
         """Forget what is rendered: the next scrape renders the latest Snapshot itself."""
         self._rendered = (None, {})
 
-    def page(self, accept: str = "", accept_encoding: str = "") -> Page:
-        """Answer with what is rendered; uncompressed while gzip was not asked for lately.
+    def page(self, format_: Format = Format.TEXT, *, is_gzip: bool = False) -> bytes:
+        """Return the exposition, each variant rendered or compressed once for all who ask.
 
-        A format that nobody asked for lately is rendered on the spot.
+        To compress a hundred pools takes less than a millisecond, a fortieth of rendering them.
         """
         (rendered_as, pages), standing = self._rendered, self._standing()
         if rendered_as != standing:
             pages = {}
             self._rendered = (standing, pages)
-        variant = Variant(format_for(accept), is_gzip_accepted(accept_encoding))
-        self._asked_at[variant] = self._clock()
-        plain = Variant(variant.format)
+        self._asked_at[format_] = self._clock()
+        variant, plain = Variant(format_, is_gzip), Variant(format_)
         if plain not in pages:
-            pages[plain] = render(self._registry.collect(), variant.format)
-        return pages.get(variant, pages[plain])
+            pages[plain] = render(self._registry.collect(), format_)
+        if variant not in pages:
+            pages[variant] = gzip.compress(pages[plain], COMPRESSION_LEVEL, mtime=0)
+        return pages[variant]
 
     def _standing(self) -> Standing:
         snapshot = self._latest()
         age = None if snapshot is None else freshness(snapshot, self._wall())
         return self._is_readable(), age
-
-    def _wanted(self) -> list[Variant]:
-        oldest = self._clock() - REMEMBERED_SECONDS
-        return [variant for variant, at in list(self._asked_at.items()) if at >= oldest]
 
     def _calmly(self, families: Iterable[Metric]) -> Iterator[Metric]:
         for family in families:
@@ -173,37 +160,7 @@ def snapshot_collector(
     )
 
 
-def render(families: Iterable[Metric], format_: Format = Format.TEXT) -> Page:
+def render(families: Iterable[Metric], format_: Format = Format.TEXT) -> bytes:
     """Render families in one format."""
-    encode, content_type = choose_encoder(format_.value)
-    return Page(content_type.partition("; escaping")[0], encode(Families(families)))
-
-
-def compressed(page: Page) -> Page:
-    """Compress a page."""
-    body = gzip.compress(page.body, COMPRESSION_LEVEL, mtime=0)
-    return page._replace(body=body, content_encoding="gzip")
-
-
-def format_for(accept: str) -> Format:
-    """Choose the format for an Accept header, as Prometheus' own library does."""
-    try:
-        _, content_type = choose_encoder(accept)
-    except TypeError:  # it compares versions that are no numbers: version=x
-        return Format.TEXT
-    is_openmetrics = content_type.startswith("application/openmetrics-text")
-    return Format.OPENMETRICS if is_openmetrics else Format.TEXT
-
-
-def is_gzip_accepted(accept_encoding: str) -> bool:
-    """Whether an Accept-Encoding header allows gzip; `gzip;q=0` forbids it."""
-    for choice in accept_encoding.lower().split(","):
-        coding, *parameters = (part.strip() for part in choice.split(";"))
-        if coding == "gzip":
-            return not any(_is_zero_quality(parameter) for parameter in parameters)
-    return False
-
-
-def _is_zero_quality(parameter: str) -> bool:
-    name, _, value = parameter.partition("=")
-    return name.strip() == "q" and not value.strip(" 0.")
+    encode, _ = choose_encoder(format_.value)
+    return encode(Families(families))

@@ -32,7 +32,7 @@ def main(options: argparse.Namespace) -> int:
         )
         raise ExporterError(f"no source could be read, so nothing is written: {faults}")
     bulkheads = Bulkheads(structlog.get_logger("exporter"), time.monotonic)
-    body = render(snapshot_collector(lambda: snapshot, bulkheads).collect()).body
+    body = render(snapshot_collector(lambda: snapshot, bulkheads).collect())
     if options.output == STDOUT:
         sys.stdout.buffer.write(body)
         sys.stdout.buffer.flush()

@@ -243,7 +243,7 @@ class Service:
     def exposition(self) -> str:
         """Render the last Snapshot as a scrape gets it."""
         self._exposition.invalidate()
-        return self._exposition.page().body.decode()
+        return self._exposition.page().decode()
 
     def pool(self, label: str) -> ThinPool | None:
         """Find a pool in the last Snapshot."""

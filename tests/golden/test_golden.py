@@ -29,7 +29,7 @@ def exposition(snapshot: Snapshot, format_: Format = Format.TEXT) -> bytes:
         clock=lambda: TAKEN_AT,
         bulkheads=Bulkheads(FakeLog(), ManualClock()),
     )
-    return render(collector.collect(), format_).body
+    return render(collector.collect(), format_)
 
 
 @pytest.mark.parametrize("name", SNAPSHOTS)

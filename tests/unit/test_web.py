@@ -17,6 +17,7 @@ import pytest
 
 from exporter.exposition import Exposition
 from exporter.model import CollectorState, GuardMode, GuardNote, Snapshot
+from exporter.service.serving import CHEAP_POOLS, Serving, WebOptions
 from exporter.web.app import App, build_app
 from exporter.web.connection import Limits
 from exporter.web.message import Request, Response
@@ -28,9 +29,11 @@ from tests.factories import (
     make_large_snapshot,
     make_snapshot,
 )
+from tests.fakes import FakeLog
 from tests.waiting import eventually
 
 ANY_PORT = "127.0.0.1:0"
+OPTIONS = WebOptions(addresses=[ANY_PORT], telemetry_path="/metrics")
 
 
 class Site:
@@ -79,7 +82,7 @@ def connect(server: WebServer) -> socket.socket:
 
 
 def fetch(
-    server: WebServer, path: str, method: str = "GET", **headers: str
+    server: WebServer | Serving, path: str, method: str = "GET", **headers: str
 ) -> tuple[http.client.HTTPResponse, bytes]:
     """Send one request on a connection of its own."""
     with closing(http.client.HTTPConnection(server.addresses[0], timeout=10)) as connection:
@@ -116,14 +119,31 @@ def test_serves_openmetrics(server: WebServer) -> None:
     assert body.endswith(b"# EOF\n")
 
 
-def test_serves_compressed(site: Site, server: WebServer) -> None:
-    """A scraper that accepts gzip gets it from the next refresh on."""
-    fetch(server, "/metrics", **{"Accept-Encoding": "gzip"})
-    site.exposition.refresh()
-    response, body = fetch(server, "/metrics", **{"Accept-Encoding": "gzip"})
+@pytest.mark.parametrize("accept", ["*/*", "application/openmetrics-text; version=1.0.0"])
+@pytest.mark.parametrize("count", [1, CHEAP_POOLS, CHEAP_POOLS + 1])
+def test_serves_compressed(accept: str, count: int) -> None:
+    """From the first scrape on, whether or not pages are rendered ahead, with each Snapshot."""
+    serving = Serving(OPTIONS, log=FakeLog())
+    serving.take(make_large_snapshot(count))
+    serving.start()
+    try:
+        for _ in range(2):
+            serving.take(make_large_snapshot(count))
+            headers = {"Accept": accept}
+            plain, expected = fetch(serving, "/metrics", **headers)
+            packed, body = fetch(serving, "/metrics", **headers, **{"Accept-Encoding": "gzip"})
 
-    assert response.getheader("content-encoding") == "gzip"
-    assert b"thinpool_info{" in gzip.decompress(body)
+            assert plain.getheader("content-encoding") is None
+            assert packed.getheader("content-encoding") == "gzip"
+            assert packed.getheader("content-length") == str(len(body))
+            assert pools_of(gzip.decompress(body)) == pools_of(expected) != []
+    finally:
+        serving.stop()
+
+
+def pools_of(exposition: bytes) -> list[bytes]:
+    """Take the lines about pools; those about this process change from one to the next."""
+    return [line for line in exposition.splitlines() if line.startswith(b"thinpool_info{")]
 
 
 def test_ignores_the_query(server: WebServer) -> None:
