@@ -63,17 +63,20 @@ class Runbooks:
 
     def __call__(self, request: Request) -> Response:
         """Answer for one runbook; one of no such name is not found."""
-        # See StatusPage: it takes memory that most hosts never need.
-        from exporter.web.html import answer  # noqa: PLC0415
-
         name = request.path.removeprefix(PREFIX)
         source = self.texts.get(name)
         if source is None:
             return text("Not found", 404)
-        page = self._viewer.view()
-        return answer(
-            "runbook.html", page=page, runbook=_runbook(name, source, page, request.query)
-        )
+        asked = asked_for(request.query)
+
+        def render(page: PageView) -> Response:
+            # See status_page: it takes memory that most hosts never need.
+            from exporter.web.html import answer  # noqa: PLC0415
+
+            runbook = _runbook(name, source, page, asked)
+            return answer("runbook.html", page=page, runbook=runbook)
+
+        return self._viewer.page((name, *asked), render)
 
 
 def runbooks(directory: Path, viewer: Viewer) -> Handler:
@@ -88,9 +91,8 @@ def packaged_runbooks() -> Path:
     return installed if installed.is_dir() else package.parent / "rules" / "runbooks"
 
 
-def _runbook(name: str, source: str, page: PageView, query: str) -> Runbook:
+def _runbook(name: str, source: str, page: PageView, asked: tuple[str, str]) -> Runbook:
     heading, _, rest = source.partition("\n")
-    asked = asked_for(query)
     pools = tuple(pool for pool in page.pools if _is_meant(pool, name, asked))
     return Runbook(
         title=heading.removeprefix("# ").strip(),

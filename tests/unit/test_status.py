@@ -17,8 +17,10 @@ from msgspec.structs import replace
 from exporter.bulkhead import Bulkheads
 from exporter.model import Device, Dmeventd, Filling, Snapshot, Stage
 from exporter.simulation import ManualClock
-from exporter.web.message import Request, Response
-from exporter.web.status import Viewer, status_page
+from exporter.web.message import Handler, Request, Response
+from exporter.web.runbook import packaged_runbooks, runbooks
+from exporter.web.status import PageView, Viewer, status_page
+from exporter.web.status.view import MAX_PAGES
 from tests.factories import (
     TAKEN_AT,
     make_guard_report,
@@ -110,17 +112,69 @@ def test_policy_lets_run_what_is_ours_alone() -> None:
         assert f"{tag}-src 'sha256-{digest}'" in policy
 
 
-def test_is_made_once_for_a_snapshot() -> None:
+def pages(latest: Callable[[], Snapshot], clock: Callable[[], float]) -> Handler:
+    """Make all pages of a host, which know of each other's view."""
+    shown = viewer(latest, clock=clock)
+    status, of_runbooks = status_page(shown), runbooks(packaged_runbooks(), shown)
+    return lambda request: (of_runbooks if request.query else status)(request)
+
+
+RUNBOOK = Request(method="GET", path="/runbooks/ThinPoolGuardStale", query="pool=thinpool&vg=x")
+
+
+@pytest.mark.parametrize("request_", [ROOT, RUNBOOK], ids=["status", "runbook"])
+def test_is_made_once_for_a_snapshot(request_: Request) -> None:
     """However many look at it, and again for the next one or the next second."""
     state = SimpleNamespace(snapshot=make_snapshot(), now=TAKEN_AT)
-    handler = status_page(viewer(lambda: state.snapshot, clock=lambda: state.now))
-    first = handler(ROOT)
-    assert handler(ROOT) is first
+    handler = pages(lambda: state.snapshot, lambda: state.now)
+    first = handler(request_)
+    assert handler(request_) is first
     state.snapshot = make_snapshot(pools=())
-    second = handler(ROOT)
+    second = handler(request_)
     assert second is not first
     state.now = TAKEN_AT + 1
-    assert handler(ROOT) is not second
+    assert handler(request_) is not second
+
+
+def test_all_pages_of_a_second_share_one_view() -> None:
+    """The report on all pools is made once, whatever is asked for."""
+    clock = ManualClock()
+    snapshot = make_snapshot()
+    shown = viewer(lambda: snapshot, clock=clock)
+    first = shown.view()
+    seen: list[PageView] = []
+
+    def render(view: PageView) -> Response:
+        """Note what is shown."""
+        seen.append(view)
+        return Response(body=b"")
+
+    for key in range(3):
+        assert shown.page(key, render) is shown.page(key, render)
+
+    assert [view is first for view in seen] == [True] * 3
+    clock.now += 1
+    assert shown.view() is not first
+
+
+def test_pages_are_not_hoarded() -> None:
+    """A crowd that asks for many different ones must not fill the memory."""
+    snapshot = make_snapshot()
+    handler = pages(lambda: snapshot, lambda: TAKEN_AT)
+    first = handler(RUNBOOK)
+    for number in range(MAX_PAGES):
+        handler(Request(method="GET", path=RUNBOOK.path, query=f"vg=docker&pool={number}"))
+
+    assert handler(RUNBOOK) is not first
+
+
+def test_the_same_pool_in_other_words_is_the_same_page() -> None:
+    """What a query holds beside the labels makes no page of its own."""
+    snapshot = make_snapshot()
+    handler = pages(lambda: snapshot, lambda: TAKEN_AT)
+    padded = Request(method="GET", path=RUNBOOK.path, query=f"{RUNBOOK.query}&x=1")
+
+    assert handler(padded) is handler(RUNBOOK)
 
 
 def test_a_dead_guard_protects_nothing_and_forecasts_nothing() -> None:

@@ -25,6 +25,7 @@ from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 PAUSE_SECONDS = 0.5  # about so long before what was closed is opened again
+CUT = (asyncio.LimitOverrunError, asyncio.IncompleteReadError)
 NO_PAUSE = {"churn", "reset", "unread", "handshakes"}
 CONNECT_SECONDS = 30.0
 DRIP_SECONDS = 0.2
@@ -218,6 +219,18 @@ async def http2(target: Target) -> None:
             await stream.send(b"\0\0\6\4\0\0\0\0\0\0\3\0\0\0\x64" * 100)
 
 
+async def runbook(target: Target) -> None:
+    """Ask for a runbook again and again, each time about another pool, and read it all."""
+    async with connected(target) as stream:
+        while True:
+            which = random.choice(("", f"&pool=pool{random.randrange(100)}"))  # noqa: S311
+            path = f"/runbooks/ThinPoolDataFillingUp?vg=docker{which}".encode()
+            await stream.send(HEAD.replace(b"/metrics", path) + b"\r\n")
+            head = await stream.reader.readuntil(b"\r\n\r\n")
+            length = int(head.partition(b"content-length: ")[2].split()[0])
+            await stream.reader.readexactly(length)
+
+
 KINDS: dict[str, Kind] = {
     kind.__name__: kind
     for kind in (
@@ -233,6 +246,7 @@ KINDS: dict[str, Kind] = {
             pipeline,
             garbage,
             http2,
+            runbook,
         ),
     )
 }
@@ -275,7 +289,7 @@ class Crowd:
                 is_first = False
             try:
                 await once
-            except (OSError, asyncio.TimeoutError, asyncio.LimitOverrunError) as error:
+            except (OSError, asyncio.TimeoutError, *CUT) as error:
                 self.tally[f"{name}: {type(error).__name__}"] += 1
             self.tally[name] += 1
             pause = PAUSE_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311 - not in step

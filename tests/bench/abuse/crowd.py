@@ -22,17 +22,20 @@ STALLED: Counts = {"stalled": 50}
 
 
 class Worse(NamedTuple):
-    """What issue 4 does not list, each by itself."""
+    """What issue 4 does not list, each by itself; `has_goal`: scrapes must keep to the goal."""
 
     name: str
     counts: Counts
     is_tls: bool = False
     source: str = ELSEWHERE
+    pools: int = 1
+    has_goal: bool = False
 
 
 WORSE = (
     Worse("what is listed, from the scraper's own address", LISTED, source=SCRAPER),
     Worse("the same, TLS", {**LISTED, **STALLED}, is_tls=True, source=SCRAPER),
+    Worse("a runbook of 100 pools", {"runbook": 200}, pools=100, has_goal=True),
     Worse("connection churn", {"churn": 20}),
     Worse("requests that are reset", {"reset": 20}),
     Worse("requests whose answer nobody reads", {"unread": 4}),
