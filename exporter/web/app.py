@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import unquote
 
 import structlog
 from msgspec import structs
@@ -71,6 +72,11 @@ class App:
             await _send(text("Request too large", 413, connection="close"), send)
             return
         settings, request = self.settings(), _request(scope)
+        if "content-length" in request.headers and "transfer-encoding" in request.headers:
+            # Two who read its length differently would take its body for a request of its own.
+            refused = text("Both Content-Length and Transfer-Encoding", 400, connection="close")
+            await _send(refused, send)
+            return
         refusal = await settings.access.refusal(request)
         response = refusal or self.answer(request)
         await _send(_with(response, settings.config.http_server_config.headers), send)
@@ -128,6 +134,14 @@ def build_app(
     )
 
 
+async def refuse_plain_http(scope: Event, receive: Receive, send: Send) -> None:
+    """Answer a client that speaks HTTP where TLS is expected."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close"})
+    elif await _body_size(receive) is not None:
+        await _send(text("This port speaks HTTPS alone", 400, connection="close"), send)
+
+
 async def _body_size(receive: Receive) -> int | None:
     """Count the body's bytes and forget them, up to the limit; None: the client left."""
     size, is_complete = 0, False
@@ -143,10 +157,21 @@ async def _body_size(receive: Receive) -> int | None:
 def _request(scope: Event) -> Request:
     return Request(
         method=scope["method"],
-        path=scope["path"],
+        path=_path(scope["raw_path"]),
         query=scope["query_string"].decode("latin-1"),
         headers=_headers(scope["headers"]),
     )
+
+
+def _path(target: bytes) -> str:
+    """Read the path of a request's target, of which the query has been cut off.
+
+    Shape: `/metrics`, or, as to a proxy, `http://HOST/metrics` (RFC 9112, 3.2).
+    """
+    scheme, separator, rest = target.partition(b"://")
+    if separator and scheme.lower() in {b"http", b"https"}:
+        target = b"/" + rest.partition(b"/")[2]
+    return unquote(target.decode("ascii"))
 
 
 def _headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -32,7 +32,7 @@ HEADERS: Mapping[str, tuple[str, ...]] = {
     "Content-Security-Policy": (),
 }
 BCRYPT = re.compile(r"\$2[abxy]?\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
-# Go's names for TLS up to 1.2, and OpenSSL's for the same.
+# Go's names for TLS up to 1.2, and OpenSSL's for the same. TLS_RSA_* lack forward secrecy.
 CIPHERS: Mapping[str, str] = {
     "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA": "ECDHE-ECDSA-AES128-SHA",
     "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA": "ECDHE-ECDSA-AES256-SHA",
@@ -248,8 +248,9 @@ def _tls_faults(config: TlsConfig) -> list[str]:
             "client_ca and client_ca_file: one of them",
         ),
         (
-            bool(config.client_ca or config.client_ca_file) and not config.client_auth_type,
-            "client_ca without client_auth_type: nobody would be asked for a certificate",
+            bool(config.client_ca or config.client_ca_file)
+            and config.client_auth_type in {"", "NoClientCert"},
+            "client_ca takes a client_auth_type that verifies certificates",
         ),
         (
             bool(config.client_allowed_sans)

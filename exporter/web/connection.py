@@ -50,6 +50,11 @@ class Connection:
         self._writer: asyncio.StreamWriter | None = None
         self.task: asyncio.Task[None] | None = None
 
+    def speaks_plain_http(self) -> bool:
+        """Whether its first byte is the letter of a method, and no TLS. Raises OSError."""
+        first = self._client.recv(1, socket.MSG_PEEK)
+        return first.isalpha() and first.isupper()
+
     async def open(
         self, context: ssl.SSLContext | None
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -14,6 +14,7 @@ import asyncio
 import socket
 import ssl
 import time
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 import structlog
@@ -21,7 +22,7 @@ from hypercorn.typing import ASGIFramework
 
 from exporter.bulkhead import LogThrottle
 from exporter.errors import quote
-from exporter.web.app import App, Event, Receive, Send
+from exporter.web.app import App, Event, Receive, Send, refuse_plain_http
 from exporter.web.connection import (
     MAX_HEADER_BYTES,
     Connection,
@@ -32,6 +33,8 @@ from exporter.web.lobby import Lobby, origin_of
 from exporter.web.tls import is_allowed
 from exporter.web.traffic import Traffic
 from exporter.web.turns import Turns
+
+Application = Callable[[Event, Receive, Send], Awaitable[None]]
 
 log = structlog.get_logger(__name__)
 
@@ -95,17 +98,22 @@ class Connections:
     async def _serve(self, connection: Connection) -> None:
         try:
             settings = self._settings()
+            is_refused = settings.context is not None and connection.speaks_plain_http()
         except Exception:
             connection.discard()
             raise
-        reader, writer = await connection.open(settings.context)
+        reader, writer = await connection.open(None if is_refused else settings.context)
         allowed = settings.config.tls_server_config.client_allowed_sans
-        if allowed and not is_allowed(writer.get_extra_info("peercert"), allowed):
+        if is_refused:
+            app = self._answering(connection, refuse_plain_http)
+        elif allowed and not is_allowed(writer.get_extra_info("peercert"), allowed):
             connection.abort()
             return
-        await connection.serve(self._answering(connection), self._config, reader, writer)
+        else:
+            app = self._answering(connection, self._app)
+        await connection.serve(app, self._config, reader, writer)
 
-    def _answering(self, connection: Connection) -> ASGIFramework:
+    def _answering(self, connection: Connection, app: Application) -> ASGIFramework:
         """Make the application of one connection, which has so long for each answer."""
 
         async def answer(scope: Event, receive: Receive, send: Send) -> None:
@@ -113,7 +121,7 @@ class Connections:
             deadline = loop.call_later(self._limits.answer_seconds, connection.reset)
             self._note_request(connection)
             try:
-                await self._app(scope, receive, send)
+                await app(scope, receive, send)
             except Exception as error:
                 self.report(error)  # hypercorn answers, and says nothing
                 raise

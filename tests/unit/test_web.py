@@ -174,6 +174,39 @@ def test_nothing_can_be_changed(server: WebServer, path: str, method: str) -> No
 
 
 @pytest.mark.parametrize(
+    ("target", "status", "is_page"),
+    [
+        (b"http://x/metrics", b"200", False),
+        (b"HTTPS://x:10128/metrics?a=b", b"200", False),
+        (b"http://[::1]:10128/-/healthy", b"200", False),
+        (b"http://x/%6detrics", b"200", False),
+        (b"http://x", b"200", True),
+        (b"http://x?a=b", b"200", True),
+        (b"http://x/", b"200", True),
+        (b"http://a%2fmetrics", b"200", True),  # the slash is the host's
+        (b"http://x//metrics", b"404", False),
+        (b"http://x/http://x/metrics", b"404", False),
+        (b"/http://x/metrics", b"404", False),
+        (b"ftp://x/metrics", b"404", False),
+        (b"*", b"404", False),
+        (b"metrics", b"404", False),
+    ],
+)
+def test_understands_a_whole_address_as_its_target(
+    server: WebServer, target: bytes, status: bytes, *, is_page: bool
+) -> None:
+    """As a client sends it that takes the server for a proxy (RFC 9112, 3.2.2: must)."""
+    with connect(server) as connection:
+        connection.sendall(
+            b"GET " + target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        answer = read_all(connection)
+
+    assert answer.split()[1] == status
+    assert (b"text/html" in answer) == is_page
+
+
+@pytest.mark.parametrize(
     "path", ["/x", "/metrics/", "//metrics", "/../etc/passwd", "/%2e%2e", "/-/", "/%ff"]
 )
 def test_the_rest_is_not_found(server: WebServer, path: str) -> None:
@@ -339,6 +372,20 @@ def test_reads_a_body_that_is_of_no_use(server: WebServer) -> None:
         answer = read_all(connection)
 
     assert answer.count(b"HTTP/1.1 200") == 2
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_two_lengths_of_a_body_end_the_connection(server: WebServer, order: int) -> None:
+    """Whoever reads the other one takes the rest for a request (RFC 9112, 6.1)."""
+    lengths = (b"Content-Length: 4\r\n", b"Transfer-Encoding: chunked\r\n")[::order]
+    hidden = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"
+    request = b"GET / HTTP/1.1\r\nHost: x\r\n" + b"".join(lengths) + b"\r\n0\r\n\r\n"
+    with connect(server) as connection:
+        connection.sendall(request + hidden)
+        answer = read_all(connection)
+
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert answer.count(b"HTTP/1.1") == 1
 
 
 def test_cuts_off_a_client_that_sends_nothing(server: WebServer) -> None:

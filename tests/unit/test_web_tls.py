@@ -7,7 +7,7 @@ import http.client
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
 import bcrypt
@@ -104,6 +104,7 @@ def fetch(
     context: ssl.SSLContext | None,
     headers: Mapping[str, str] | None = None,
     path: str = "/metrics",
+    method: str = "GET",
 ) -> http.client.HTTPResponse:
     """Ask once."""
     if context is None:
@@ -115,21 +116,48 @@ def fetch(
             "127.0.0.1", port(server), timeout=10, context=context
         )
     with closing(asking) as connection:
-        connection.request("GET", path, headers=dict(headers or {}))
+        connection.request(method, path, headers=dict(headers or {}))
         answer = connection.getresponse()
         answer.read()
         return answer
 
 
 def test_serves_over_tls_and_nothing_else(site: Site) -> None:
-    """A client without TLS gets no answer; one that trusts somebody else does not trust."""
+    """A client that trusts somebody else does not trust this server."""
     site.configure()
     with site.serving() as server:
         assert fetch(server, site.client()).status == 200
-        with pytest.raises((OSError, http.client.HTTPException)):
-            fetch(server, None)
         with pytest.raises(ssl.SSLCertVerificationError):
             fetch(server, ssl.create_default_context())
+
+
+@pytest.mark.parametrize(
+    "keys",
+    ["", ", client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.crt"],
+)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS"])
+def test_plain_http_is_told_to_use_tls(site: Site, keys: str, method: str) -> None:
+    """With an error, whatever is asked for, and the end of the connection."""
+    site.configure(tls=keys)
+    with site.serving() as server:
+        for path in ("/metrics", "/"):
+            answer = fetch(server, None, path=path, method=method)
+
+            assert (answer.status, answer.getheader("connection")) == (400, "close")
+        certified = site.client(*(["scraper.example"] if keys else []))
+        assert fetch(server, certified).status == 200
+
+
+@pytest.mark.parametrize("first", [b"get / HTTP/1.1\r\n\r\n", b"\x80\x2e\1\3", b"\0", b"7"])
+def test_what_is_neither_tls_nor_http_is_hung_up_on(site: Site, first: bytes) -> None:
+    """By TLS, with or without an alert; the next client is served."""
+    site.configure()
+    with site.serving() as server:
+        with socket.create_connection(("127.0.0.1", port(server)), timeout=10) as client:
+            client.sendall(first * 1000)
+            with suppress(ConnectionResetError):
+                assert not client.recv(100).startswith(b"HTTP")
+        assert fetch(server, site.client()).status == 200
 
 
 def test_a_certificate_written_into_the_file(site: Site, authority: trustme.CA) -> None:
