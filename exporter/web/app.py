@@ -16,6 +16,7 @@ from exporter.exposition import Exposition
 from exporter.model import Snapshot
 from exporter.web import health
 from exporter.web.live import LiveSettings, WebSettings
+from exporter.web.lobby import origin_of
 from exporter.web.message import Handler, Request, Response, text
 from exporter.web.metrics import metrics
 from exporter.web.runbook import PREFIX as RUNBOOKS
@@ -155,11 +156,13 @@ async def _body_size(receive: Receive) -> int | None:
 
 
 def _request(scope: Event) -> Request:
+    client = scope["client"]  # None: of a UNIX socket's clients nothing is known
     return Request(
         method=scope["method"],
         path=_path(scope["raw_path"]),
         query=scope["query_string"].decode("latin-1"),
         headers=_headers(scope["headers"]),
+        origin=origin_of(client[0]) if client else "",
     )
 
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from exporter.errors import ConfigError
 from exporter.events import Log
-from exporter.web.access import Access
+from exporter.web.access import Access, Verifier
 from exporter.web.config import WebConfig, load
 from exporter.web.tls import make_context
 
@@ -31,10 +31,10 @@ class WebSettings(Struct, frozen=True, kw_only=True):
     access: Access
 
     @classmethod
-    def of(cls, config: WebConfig) -> WebSettings:
-        """Make it. Raises ConfigError."""
+    def of(cls, config: WebConfig, verifier: Verifier | None = None) -> WebSettings:
+        """Make it, with who is known already. Raises ConfigError."""
         context = make_context(config.tls_server_config)
-        return cls(config=config, context=context, access=Access(config))
+        return cls(config=config, context=context, access=Access(config, verifier))
 
 
 class LiveSettings:
@@ -65,7 +65,7 @@ class LiveSettings:
         if self._told is None and self._signature(self._settings.config) == self._seen:
             return
         try:
-            settings = WebSettings.of(load(path))
+            settings = WebSettings.of(load(path), self._settings.access.verifier)
         except ConfigError as error:
             if self._told is None or error.faults != self._told.faults:
                 self._log.error("web_configuration_not_reloaded", faults=list(error.faults))

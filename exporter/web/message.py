@@ -11,12 +11,16 @@ HTML = "text/html; charset=utf-8"
 
 
 class Request(Struct, frozen=True, kw_only=True):
-    """What a page may know of a request; header names are in lower case."""
+    """What a page may know of a request; header names are in lower case.
+
+    `origin` names the host that asks, as lobby.origin_of does.
+    """
 
     method: str
     path: str
     query: str = ""
     headers: Mapping[str, str] = {}
+    origin: str = ""
 
     def header(self, name: str) -> str:
         """Return a header, empty when it was not sent."""

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import base64
 import http.client
+import select
 import socket
 import ssl
+import threading
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as WaitedTooLongError
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 
@@ -17,6 +21,7 @@ import trustme
 from exporter.errors import ConfigError
 from exporter.exposition import Exposition
 from exporter.simulation import ManualClock
+from exporter.web.access import MAX_WAITING
 from exporter.web.app import build_app
 from exporter.web.config import TlsConfig, parse
 from exporter.web.connection import Limits
@@ -25,12 +30,13 @@ from exporter.web.server import WebServer
 from exporter.web.tls import is_allowed, make_context
 from tests.factories import make_snapshot
 from tests.fakes import FakeLog
-from tests.waiting import eventually
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 ANY_PORT = "127.0.0.1:0"
 PASSWORD = "correct horse"  # noqa: S105 - nobody's
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
 BASIC = "Basic " + base64.b64encode(f"alice:{PASSWORD}".encode()).decode()
+OTHERS = "Basic " + base64.b64encode(b"alice:a guess").decode()
 SNAPSHOT = make_snapshot()
 
 
@@ -257,6 +263,56 @@ def test_changes_are_followed(site: Site) -> None:
 
         site.configure()
         assert eventually(lambda: fetch(server, client).status == 200)
+
+
+def test_who_is_known_stays_known_with_another_certificate(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when it is renewed: a scraper's password need not be verified again."""
+    site.configure(f"basic_auth_users: {{alice: {HASH}}}")
+    with site.serving() as server:
+        client = site.client()
+        assert fetch(server, client, {"Authorization": BASIC}).status == 200
+        monkeypatch.setattr(bcrypt, "checkpw", lambda *_: False)
+        site.certify("127.0.0.1")
+
+        def is_renewed() -> bool:
+            """Whether it has been read again; that shows at a request."""
+            assert fetch(server, client, {"Authorization": BASIC}).status == 200
+            return site.log.events("web_configuration_reloaded") != []
+
+        assert eventually(is_renewed)
+        assert fetch(server, client, {"Authorization": BASIC}).status == 200
+        assert fetch(server, client, {"Authorization": OTHERS}).status == 401
+
+
+def test_guesses_of_one_host_do_not_shut_out_another(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scraper whose password is not known yet waits for its turn, and is let in."""
+    verify, go_on = bcrypt.checkpw, threading.Event()
+    monkeypatch.setattr(
+        bcrypt, "checkpw", lambda *words: go_on.wait(PATIENCE_SECONDS) and verify(*words)
+    )
+    site.configure(f"basic_auth_users: {{alice: {HASH}}}", tls=None)
+    with site.serving() as server, ExitStack() as stack, ThreadPoolExecutor(1) as scraper:
+        crowd = []
+        for _ in range(MAX_WAITING + 3):
+            guess = stack.enter_context(
+                socket.create_connection(("127.0.0.1", port(server)), 10, ("127.0.0.2", 0))
+            )
+            guess.sendall(
+                f"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: {OTHERS}\r\n\r\n".encode()
+            )
+            crowd.append(guess)
+        # One is being verified and the others wait, but for two: their host has enough.
+        assert eventually(lambda: len(select.select(crowd, [], [], 0)[0]) == 2)
+        answer = scraper.submit(fetch, server, None, {"Authorization": BASIC})
+        with pytest.raises(WaitedTooLongError):
+            answer.result(0.1)
+        go_on.set()
+
+        assert answer.result(PATIENCE_SECONDS).status == 200
 
 
 def told_after_asking(server: WebServer, client: ssl.SSLContext, site: Site) -> bool:
