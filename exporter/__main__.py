@@ -280,7 +280,12 @@ def _serving_flags() -> Parser:
         help=f"HOST:PORT to serve at, may be repeated (default {DEFAULT_ADDRESS})",
     )
     flags.add_argument(
-        "--web.telemetry-path", dest="telemetry_path", default="/metrics", metavar="PATH"
+        "--web.telemetry-path",
+        dest="telemetry_path",
+        type=_telemetry_path,
+        default="/metrics",
+        metavar="PATH",
+        help="path of the metrics (default /metrics)",
     )
     flags.add_argument(
         "--web.systemd-socket",
@@ -289,6 +294,14 @@ def _serving_flags() -> Parser:
         help="serve at the sockets that systemd passes, and not at an address",
     )
     return flags
+
+
+def _telemetry_path(path: str) -> str:
+    if not path.startswith("/"):
+        raise argparse.ArgumentTypeError(f"{path!r} does not begin with a slash")
+    if "?" in path or "#" in path:
+        raise argparse.ArgumentTypeError(f"{path!r} is more than a path")
+    return path
 
 
 def _web_config_flag() -> Parser:

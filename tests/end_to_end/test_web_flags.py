@@ -9,6 +9,8 @@ import subprocess
 import urllib.request
 from pathlib import Path
 
+import pytest
+
 from tests.end_to_end.program import PROGRAM, Program, run
 from tests.waiting import eventually
 
@@ -37,6 +39,23 @@ def test_a_bad_web_configuration_is_shown_with_every_fault(tmp_path: Path) -> No
         assert f"{path}: rate_limit.interval" in result.stderr
     path.write_text("")
     assert f"{path} is valid" in run("check-config", f"--web.config.file={path}").stdout
+
+
+@pytest.mark.parametrize("command", ["run", "web", "demo"])
+@pytest.mark.parametrize("path", ["metrics", "", "?a", "/metrics?a=b", "/metrics#a"])
+def test_a_telemetry_path_that_nobody_could_ask_for(command: str, path: str) -> None:
+    """Refused at the start, instead of an answer 404 to every scrape."""
+    result = run(command, f"--web.telemetry-path={path}")
+
+    assert result.returncode == 2
+    assert f"--web.telemetry-path: {path!r}" in result.stderr
+
+
+def test_a_telemetry_path_of_ones_own(tmp_path: Path) -> None:
+    """It is served, and the usual one is not."""
+    with Program("web", "--web.telemetry-path=/own/path", directory=tmp_path) as web:
+        assert web.get("/own/path")[0] == 200
+        assert web.get("/metrics")[0] == 404
 
 
 def test_a_socket_of_systemds(tmp_path: Path) -> None:
