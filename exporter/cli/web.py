@@ -26,6 +26,6 @@ def main(options: argparse.Namespace) -> int:
         logger.info("serving", version=__version__, addresses=list(web.addresses))
         notifier.ready()
 
-    web.run(stop, on_ready)
+    web.run(stop, on_ready, notifier=notifier)
     logger.info("stopped")
     return 0

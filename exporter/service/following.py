@@ -10,6 +10,7 @@ from pathlib import Path
 from exporter.errors import ExporterError
 from exporter.events import Log
 from exporter.log import supervise as supervise_log
+from exporter.notify import SILENT, Notifier
 from exporter.publish import SnapshotReader
 from exporter.service.pacing import HEALTH_SECONDS, publish_pause
 from exporter.service.serving import Serving, WebOptions
@@ -31,8 +32,17 @@ class Following:
         """Where it listens, once it does."""
         return self._serving.addresses
 
-    def run(self, stop: threading.Event, on_ready: Callable[[], None] = lambda: None) -> None:
-        """Serve until `stop` is set. Raises ListenError, or ExporterError if a part ends."""
+    def run(
+        self,
+        stop: threading.Event,
+        on_ready: Callable[[], None] = lambda: None,
+        *,
+        notifier: Notifier = SILENT,
+    ) -> None:
+        """Serve until `stop` is set, and tell systemd that all parts live.
+
+        Raises ListenError, or ExporterError if a part ends or hangs.
+        """
         # Before the first answer: a scrape that has waited at systemd's socket finds it all.
         self._look()
         self._serving.start()
@@ -43,6 +53,7 @@ class Following:
                 supervise_log()
                 if why := self._serving.why_ended() or self._why_follower_ended():
                     raise ExporterError(f"{why}; its log line is above")
+                notifier.alive()
         finally:
             stop.set()
             self._serving.stop()

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import sys
 import threading
-from collections.abc import Sequence
+import time
+import traceback
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
@@ -27,6 +30,11 @@ ACCEPTED_AT_ONCE = 16  # takes a millisecond
 # takes the interpreter's lock some ten times, each time after waiting this long while a
 # Snapshot is rendered. Measured with tests/bench/scrape.py, as is web/traffic.py.
 SWITCH_INTERVAL_SECONDS = 0.0001
+# Nothing that the loop does takes more than a fraction of a second.
+BEAT_SECONDS, HUNG_SECONDS = 1.0, 30.0
+# Counted of the time between two looks: the whole process, or its host, may have been stopped.
+MAX_LOOK_SECONDS = 2 * BEAT_SECONDS
+STACK_DEPTH = 5
 GRACE_SHARE = 0.4  # of the time for stopping: for answers under way, and for hanging up
 
 log = structlog.get_logger(__name__)
@@ -47,6 +55,7 @@ class WebServer:
         descriptors: Sequence[int] = (),
         traffic: Traffic | None = None,
         limits: Limits | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._wanted = addresses
         self._descriptors = descriptors
@@ -65,6 +74,9 @@ class WebServer:
         self._is_stopped = False
         self._ended: str | None = None
         self._is_accept_failing = False
+        self._clock = clock
+        self._beats = self._seen_beats = 0
+        self._looked_at, self._silent_seconds = clock(), 0.0
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -82,7 +94,23 @@ class WebServer:
             return None
         if self._ended is None and not self._thread.is_alive():
             return "the web server has ended: its thread is gone"
-        return self._ended
+        return self._ended or self._why_hung()
+
+    def _why_hung(self) -> str | None:
+        """Say that the loop has stood still while this was asked again and again."""
+        now, beats = self._clock(), self._beats
+        self._silent_seconds += min(now - self._looked_at, MAX_LOOK_SECONDS)
+        if beats != self._seen_beats:
+            self._silent_seconds = 0.0
+        self._looked_at, self._seen_beats = now, beats
+        if self._silent_seconds < HUNG_SECONDS:
+            return None
+        frames = sys._current_frames()  # noqa: SLF001 - public, whatever its name
+        frame = frames.get(self._thread.ident or 0) if self._thread else None
+        log.error(
+            "web_server_hung", stack="".join(traceback.format_stack(frame)[-STACK_DEPTH:])
+        )
+        return f"the web server has hung: its loop has stood still for {HUNG_SECONDS:.0f} s"
 
     def start(self) -> None:
         """Listen, and return when connections are accepted.
@@ -149,9 +177,14 @@ class WebServer:
         use_small_buffers()
         for listener in listeners:
             self._loop.add_reader(listener, self._accept, listener)
+        self._beat(self._loop)
         self._started.set()
         await self._stopping.wait()
         await self._hang_up(listeners)
+
+    def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._beats += 1
+        loop.call_later(BEAT_SECONDS, self._beat, loop)
 
     async def _hang_up(self, listeners: Sequence[socket.socket]) -> None:
         """Accept nobody more, and end all connections within the grace time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from exporter.errors import ExporterError
+from exporter.notify import SILENT, Notifier
 from exporter.publish import SnapshotWriter
 from exporter.service.following import Following
 from exporter.service.serving import WebOptions
@@ -26,7 +28,8 @@ OPTIONS = WebOptions(addresses=["127.0.0.1:0"], telemetry_path="/metrics")
 class Web:
     """A web process in a thread, and how it has ended."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, notifier: Notifier = SILENT) -> None:
+        self._notifier = notifier
         self.log = FakeLog()
         self.following = Following(directory, OPTIONS, log=self.log)
         self.stop = threading.Event()
@@ -36,7 +39,7 @@ class Web:
     def run(self) -> None:
         """Be the process' main thread."""
         try:
-            self.following.run(self.stop, self.is_ready.set)
+            self.following.run(self.stop, self.is_ready.set, notifier=self._notifier)
         except Exception as error:  # noqa: BLE001 - the test looks at it
             self.end.set_exception(error)
         else:
@@ -51,10 +54,10 @@ class Web:
 
 
 @contextmanager
-def running(directory: Path) -> Iterator[Web]:
+def running(directory: Path, notifier: Notifier = SILENT) -> Iterator[Web]:
     """Run a web process until the end of the block."""
     SnapshotWriter(directory).write(make_snapshot())
-    web = Web(directory)
+    web = Web(directory, notifier)
     main = threading.Thread(target=web.run)
     main.start()
     try:
@@ -71,6 +74,16 @@ def test_ends_when_it_is_told_to(tmp_path: Path) -> None:
         assert web.get("/metrics") == 200
         web.stop.set()
         assert web.end.result(PATIENCE_SECONDS) is None
+
+
+def test_tells_systemd_that_it_lives(tmp_path: Path) -> None:
+    """Each second, as its unit's watchdog wants to hear."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(PATIENCE_SECONDS)
+        notifier = Notifier({"NOTIFY_SOCKET": systemd.getsockname()})
+        with running(tmp_path, notifier):
+            assert [systemd.recv(100) for _ in range(2)] == [b"WATCHDOG=1"] * 2
 
 
 def test_ends_when_the_web_server_has_ended(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from exporter.errors import ExporterError, ListenError
+from exporter.simulation import ManualClock
 from exporter.web.app import PLAIN, App
 from exporter.web.live import WebSettings
 from exporter.web.message import Request, Response, text
@@ -112,6 +113,42 @@ def test_a_thread_that_ends_without_a_word_is_told(log: Logged) -> None:
         assert eventually(lambda: server.why_ended() is not None)
         assert "SystemExit" in str(server.why_ended())
     assert events(log) == ["web_server_ended"]
+
+
+def test_a_loop_that_stands_still_is_told(log: Logged) -> None:
+    """After half a minute of looks at it, with where it is; not once it goes on."""
+    clock, has_begun, go_on = ManualClock(), threading.Event(), threading.Event()
+
+    def hang(_request: Request) -> Response:
+        """Keep the loop from running."""
+        has_begun.set()
+        assert go_on.wait(PATIENCE_SECONDS)
+        return text("at last")
+
+    server = WebServer(App({"/": hello, "/hang": hang}), [ANY_PORT], clock=clock)
+    server.start()
+    try:
+        client = threading.Thread(target=ask, args=(server, "/hang"))
+        client.start()
+        assert has_begun.wait(PATIENCE_SECONDS)
+        server.why_ended()  # has seen the last beat
+        clock.now += 3600
+        assert server.why_ended() is None  # its host was suspended
+        seconds = 0
+        while server.why_ended() is None:
+            clock.now += 1
+            seconds += 1
+        assert 25 <= seconds <= 30
+        assert "the web server has hung" in str(server.why_ended())
+        go_on.set()
+        client.join()
+        assert eventually(lambda: server.why_ended() is None)
+        assert ask(server) == 200
+    finally:
+        go_on.set()
+        server.stop()
+    assert set(events(log)) == {"web_server_hung"}
+    assert "go_on.wait" in str(log[0]["stack"])
 
 
 @contextmanager
