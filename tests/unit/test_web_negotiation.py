@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from prometheus_client.exposition import choose_encoder
 
 from exporter.bulkhead import Bulkheads
@@ -98,6 +100,15 @@ def test_chooses_a_format(accept: str, content_type: str) -> None:
 
     assert found == content_type
     assert (format_ is Format.OPENMETRICS) == content_type.startswith("application/openm")
+
+
+@given(st.text(alphabet='*/;,= "q.015txplain', max_size=60) | st.text())
+def test_any_header_gets_a_content_type_of_ours(header: str) -> None:
+    """None of it is repeated in the answer."""
+    kinds = {TEXT, *(start + scheme for start in (TEXT_1, OPENMETRICS) for scheme in ESCAPINGS)}
+
+    assert choose_format(header)[1] in kinds
+    assert prefers_gzip(header) in {True, False}
 
 
 @pytest.mark.parametrize("escaping", ESCAPINGS)

@@ -213,6 +213,22 @@ def test_a_stopped_guard_is_replaced(served: Machine, web: Guest) -> None:
     assert units.restarts(served, WEB) == 0
 
 
+def test_a_stopped_web_side_is_replaced(served: Machine, web: Guest) -> None:
+    """By systemd's watchdog as well; the guard has gone on meanwhile."""
+    units.drop_in(served, WEB, "WatchdogSec=6")
+    served.run(f"systemctl restart {WEB}", timeout_seconds=60)
+    stopped, guard = units.main_pid(served, WEB), units.main_pid(served, GUARD)
+    served.run(f"kill -STOP {stopped}")
+
+    wait_until(
+        lambda: units.main_pid(served, WEB) not in {0, stopped} and served.is_active(WEB),
+        deadline_seconds=PROMPT_SECONDS,
+        what="another web side",
+    )
+    assert web.metrics().value("thinpool_exporter_snapshot_success") == 1
+    assert units.main_pid(served, GUARD) == guard
+
+
 @pytest.mark.campaign
 def test_restarts_under_load(served: Machine, web: Guest) -> None:
     """Both are restarted and killed while somebody writes, who never meets a full pool."""
