@@ -17,8 +17,9 @@ from collections.abc import Callable, Iterator
 
 Event = tuple[selectors.SelectorKey, int]
 
-# Of this a host may have its share in each round: two or three steps of a handshake.
-ROUND_SECONDS = 0.004
+# Of this a host may have its share in each round: a step of a handshake, or a few requests. A
+# scrape from another host takes some eight rounds.
+ROUND_SECONDS = 0.002
 # How much of the mean is the last round's.
 WEIGHT = 0.25
 

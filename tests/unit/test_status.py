@@ -20,7 +20,7 @@ from exporter.simulation import ManualClock
 from exporter.web.message import Handler, Request, Response
 from exporter.web.runbook import packaged_runbooks, runbooks
 from exporter.web.status import PageView, Viewer, status_page
-from exporter.web.status.view import MAX_PAGES
+from exporter.web.status.view import MAX_PAGES_BYTES
 from tests.factories import (
     TAKEN_AT,
     make_guard_report,
@@ -162,7 +162,11 @@ def test_pages_are_not_hoarded() -> None:
     snapshot = make_snapshot()
     handler = pages(lambda: snapshot, lambda: TAKEN_AT)
     first = handler(RUNBOOK)
-    for number in range(MAX_PAGES):
+    count = MAX_PAGES_BYTES // len(first.body)
+    for number in range(100):
+        handler(Request(method="GET", path=RUNBOOK.path, query=f"vg=docker&pool={number}"))
+    assert handler(RUNBOOK) is first  # a page for each of a hundred pools has room
+    for number in range(100, 2 * count):
         handler(Request(method="GET", path=RUNBOOK.path, query=f"vg=docker&pool={number}"))
 
     assert handler(RUNBOOK) is not first

@@ -24,8 +24,8 @@ from exporter.web.status.pool import (
 )
 from exporter.web.status.words import host_words
 
-# Of a second; a page of a hundred pools takes 300 KiB.
-MAX_PAGES = 32
+# Of the pages of one second: a runbook about one pool takes 10 KiB, one about a hundred 300 KiB.
+MAX_PAGES_BYTES = 4 * 1024 * 1024
 
 
 class HostView(Struct, frozen=True, kw_only=True):
@@ -81,6 +81,7 @@ class Viewer:
         self._bulkheads = bulkheads
         self._shown: tuple[Snapshot | None, str, int, PageView] | None = None
         self._pages: dict[Hashable, Response] = {}
+        self._pages_bytes = 0
 
     def view(self) -> PageView:
         """Show the host as of now; the same object as long as it is the same moment."""
@@ -90,16 +91,18 @@ class Viewer:
             if moment[0] is snapshot and moment[1:] == [fault, second]:
                 return view
         view = self._empty(fault) if snapshot is None else self._view(snapshot, fault)
-        self._shown, self._pages = (snapshot, fault, second, view), {}
+        self._shown, self._pages, self._pages_bytes = (snapshot, fault, second, view), {}, 0
         return view
 
     def page(self, key: Hashable, render: Callable[[PageView], Response]) -> Response:
         """Answer with the page as of now, which is known by its key."""
         view = self.view()
         if key not in self._pages:
-            if len(self._pages) >= MAX_PAGES:
-                self._pages.clear()
-            self._pages[key] = render(view)
+            page = render(view)
+            self._pages_bytes += len(page.body)
+            if self._pages_bytes > MAX_PAGES_BYTES:
+                self._pages, self._pages_bytes = {}, len(page.body)
+            self._pages[key] = page
         return self._pages[key]
 
     def _empty(self, fault: str) -> PageView:
