@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from msgspec import Struct
 
 from exporter.report.text import shown
@@ -37,6 +37,8 @@ NOT_LVM_S = (
     "are, are not for it."
 )
 WITH_NAMES = {"fence", "code_block", "code_inline"}
+START, END = "\ue000", "\ue001"  # for private use: in none of the texts
+MARKS = re.compile(f"{START}(.*?){END}")
 
 
 class Runbook(Struct, frozen=True, kw_only=True):
@@ -49,11 +51,12 @@ class Runbook(Struct, frozen=True, kw_only=True):
 
 
 class Runbooks:
-    """Answers for every text in a directory."""
+    """Answers for every text in a directory, each made HTML once."""
 
     def __init__(self, directory: Path, viewer: Viewer) -> None:
         self._directory = directory
         self._viewer = viewer
+        self._marked: dict[str, tuple[str, str]] = {}
 
     @cached_property
     def texts(self) -> Mapping[str, str]:
@@ -73,7 +76,10 @@ class Runbooks:
             # See status_page: it takes memory that most hosts never need.
             from exporter.web.html import answer  # noqa: PLC0415
 
-            runbook = _runbook(name, source, page, asked)
+            if name not in self._marked:
+                heading, _, rest = source.partition("\n")
+                self._marked[name] = heading.removeprefix("# ").strip(), _marked(rest)
+            runbook = _runbook(name, *self._marked[name], page, asked)
             return answer("runbook.html", page=page, runbook=runbook)
 
         return self._viewer.page((name, *asked), render)
@@ -91,12 +97,13 @@ def packaged_runbooks() -> Path:
     return installed if installed.is_dir() else package.parent / "rules" / "runbooks"
 
 
-def _runbook(name: str, source: str, page: PageView, asked: tuple[str, str]) -> Runbook:
-    heading, _, rest = source.partition("\n")
+def _runbook(
+    name: str, title: str, marked: str, page: PageView, asked: tuple[str, str]
+) -> Runbook:
     pools = tuple(pool for pool in page.pools if _is_meant(pool, name, asked))
     return Runbook(
-        title=heading.removeprefix("# ").strip(),
-        text=_rendered(rest, _words(page, pools, asked), asked),
+        title=title,
+        text=_filled(marked, _words(page, pools, asked), asked),
         pools=pools,
         missing=_missing(pools, asked),
     )
@@ -146,8 +153,11 @@ def asked_for(query: str) -> tuple[str, str]:
     return fields.get("vg", [""])[0], fields.get("pool", [""])[0]
 
 
-def _rendered(source: str, words: Mapping[str, str], asked: tuple[str, str]) -> Markup:
-    """Make HTML of a text; HTML within it is shown, not used."""
+def _marked(source: str) -> str:
+    """Make HTML of a text, with marks around its placeholders and the files it links to.
+
+    HTML within the text is shown, not used.
+    """
     from markdown_it import MarkdownIt  # noqa: PLC0415 - see Runbooks
 
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
@@ -155,16 +165,26 @@ def _rendered(source: str, words: Mapping[str, str], asked: tuple[str, str]) -> 
     within = [child for token in tokens for child in token.children or ()]
     for part in (*tokens, *within):
         if part.type in WITH_NAMES:
-            part.content = PLACEHOLDERS.sub(lambda m: words.get(m[0], m[0]), part.content)
-        elif part.type == "link_open":
-            part.attrs["href"] = _link(str(part.attrs["href"]), asked)
-    return Markup(markdown.renderer.render(tokens, markdown.options, {}))  # noqa: S704 - ours
+            part.content = PLACEHOLDERS.sub(
+                lambda found: f"{START}{found[0]}{END}", part.content
+            )
+        elif part.type == "link_open" and str(part.attrs["href"]).endswith(SUFFIX):
+            part.attrs["href"] = f"{START}{part.attrs['href']}{END}"
+    return str(markdown.renderer.render(tokens, markdown.options, {}))
+
+
+def _filled(marked: str, words: Mapping[str, str], asked: tuple[str, str]) -> Markup:
+    """Put words, and links for the same pool, in the places of the marks."""
+
+    def fill(found: re.Match[str]) -> str:
+        name = found[1]
+        return escape(_link(name, asked) if name.endswith(SUFFIX) else words.get(name, name))
+
+    return Markup(MARKS.sub(fill, marked))  # noqa: S704 - ours
 
 
 def _link(target: str, asked: tuple[str, str]) -> str:
-    """Lead from one text to another, for the same pool; the files lead to files."""
-    if not target.endswith(SUFFIX):
-        return target
+    """Lead from one text to another, for the same pool."""
     path = f"{PREFIX}{target.removesuffix(SUFFIX)}"
     labels = urlencode(dict(zip(("vg", "pool"), asked, strict=True)), errors="replace")
     return f"{path}?{labels}" if any(asked) else path

@@ -48,6 +48,21 @@ def ask(name: str, query: str = "", snapshot: Snapshot | None = None) -> Respons
     return pages(Request(method="GET", path=f"/runbooks/{name}", query=query))
 
 
+def test_one_text_serves_every_pool() -> None:
+    """It is made HTML once, and each page has the names of its own pool, and links for it."""
+    both = make_snapshot(pools=tuple(make_pool(name=name) for name in ("one", "two")))
+    pages = Runbooks(packaged_runbooks(), viewer(lambda: both))
+    for name, other in (("one", "two"), ("two", "one"), ("one", "two")):
+        query = f"vg=docker&pool={name}"
+        path = "/runbooks/ThinPoolNotProtected"
+        body = pages(Request(method="GET", path=path, query=query)).body.decode()
+
+        assert f"docker/{name}" in body
+        assert f"pool={name}" in body
+        assert f"docker/{other}" not in body
+        assert f"pool={other}" not in body
+
+
 def commands(response: Response) -> str:
     """Read the blocks of commands below the figures."""
     blocks = runbooks.blocks_of_page(response.body.decode())

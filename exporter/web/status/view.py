@@ -24,7 +24,7 @@ from exporter.web.status.pool import (
 )
 from exporter.web.status.words import host_words
 
-# Of the pages of one second: a runbook about one pool takes 10 KiB, one about a hundred 300 KiB.
+# Of the pages of a second: a runbook about one pool takes 10 KiB, about a hundred 300 KiB.
 MAX_PAGES_BYTES = 4 * 1024 * 1024
 
 
