@@ -51,7 +51,7 @@ def test_an_order_that_loses_its_vg_tells_how_long_its_reaction_was() -> None:
     workers.supervise()
 
     assert not workers.busy()
-    assert freed == [""]
+    assert "" in freed  # for whoever decides; the VG is read again beside it
     # The first of a VG is believed no further.
     assert judge.reaction_seconds("docker") == MOST_GUESS_SECONDS
     clock.now += 60.0
