@@ -18,6 +18,9 @@ RECORDS = {rule["record"] for group in groups() for rule in group["rules"] if "r
 EXPRESSIONS = [rule["expr"] for group in groups() for rule in group["rules"]]
 OWN = re.compile(r"(?<![:\w])(thinpool_\w+)(?:\{([^}]*)\})?")
 RECORDED = re.compile(r"\w+:\w+(?::\w+)?")
+RANGE = re.compile(r"\b(\w+)\([^()]*\[(\w+)\]")
+SHORT_SECONDS = 30 * 60
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 MATCHER = re.compile(r'(\w+)(=~|!~|!=|=)"([^"]*)"')
 # Series that only the process that serves another's Snapshot has, or that no golden needs.
 ELSEWHERE = {
@@ -100,6 +103,16 @@ def test_counters_and_gauges_are_not_mixed_up(expression: str) -> None:
         is_counter = name.endswith("_total")
         assert function not in {"rate", "increase", "irate"} or is_counter, name
         assert function not in {"deriv", "predict_linear", "delta"} or not is_counter, name
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_short_ranges_hold_the_same_samples_in_every_prometheus(expression: str) -> None:
+    """None is exactly as old as a range in which few are compared: scrapes are 15 s apart."""
+    for function, written in RANGE.findall(expression):
+        parts = re.findall(r"(\d+)([smhd])", written)
+        seconds = sum(int(count) * SECONDS[unit] for count, unit in parts)
+        is_compared = function != "last_over_time" and seconds < SHORT_SECONDS
+        assert not is_compared or seconds % 15, (function, written)
 
 
 def test_one_command_changes_all_links(tmp_path: Path) -> None:
