@@ -10,7 +10,7 @@ VM_PACKAGES := qemu-system-x86 qemu-utils mmdebstrap e2fsprogs openssh-client
 MISSING_FOR_VM = $(strip $(foreach program,$(VM_PROGRAMS),$(if $(shell PATH="$$PATH:/usr/sbin:/sbin" command -v $(program)),,$(program))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-beside lint types linters unit rules end-to-end test-vm test-vm-share test-vm-newest test-vm-whole test-matrix test-lvm vm-image crash chaos oracle odd faults runbooks pressure vm-shell fuzz record dashboards picture bench dist clean
+.PHONY: help run demo test test-beside lint types linters unit rules end-to-end prometheus-next test-vm test-vm-share test-vm-newest test-vm-whole test-matrix test-lvm vm-image crash chaos oracle odd faults runbooks pressure vm-shell fuzz record dashboards picture bench dist clean
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -45,6 +45,7 @@ test: lint types linters ## everything that can run here; says what it leaves ou
 # The machine, which is emulated, needs one core most of the time; what else there is to test
 # takes what it leaves, then the newest release's machine, and says at the end what came of it.
 test-beside: $(READY)
+	@$(MAKE) --no-print-directory prometheus-next || [ -z "$$THINPOOL_REQUIRE_ALL" ]
 	@log=$$(mktemp); status=0; \
 	nice -n 10 $(MAKE) --no-print-directory --jobs=1 unit rules end-to-end >$$log 2>&1 || status=$$?; \
 	$(MAKE) --no-print-directory --jobs=1 test-vm-newest >>$$log 2>&1 || status=$$?; \
@@ -72,6 +73,9 @@ linters: ## pint on the rules and dashboard-linter on the dashboards, where they
 	@if command -v dashboard-linter >/dev/null; then \
 	  set -e; for board in grafana/*.json; do dashboard-linter lint --strict $$board; done; \
 	else echo "LEFT OUT: dashboard-linter; go build of https://github.com/grafana/dashboard-linter"; fi
+
+prometheus-next: $(READY) ## fetch Prometheus 3 and its Alertmanager for the tests; installs nothing
+	$(BIN)/python -m tests.next_prometheus
 
 rules: $(READY) ## the alerts and what they are made of, by promtool
 	$(BIN)/pytest -q tests/rules

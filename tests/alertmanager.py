@@ -1,4 +1,4 @@
-"""Debian's Alertmanager, with the routes and inhibitions of the example."""
+"""Debian's Alertmanagers, with the routes and inhibitions of the example."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from tests.programs import need
+from tests.programs import Edition, need
 from tests.prometheus import free_port
 from tests.waiting import PATIENCE_SECONDS, wait_for
 
@@ -21,10 +21,10 @@ EXAMPLE = Path(__file__).parents[1] / "rules" / "alertmanager.example.yml"
 RECEIVERS = "http://127.0.0.1:9099"
 
 
-def amtool(*arguments: str) -> tuple[int, str]:
+def amtool(*arguments: str, edition: Edition) -> tuple[int, str]:
     """Run amtool; its exit status, and all that it says."""
     done = subprocess.run(
-        (need("amtool", PACKAGES), *arguments),
+        (need("amtool", PACKAGES, edition), *arguments),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -44,13 +44,15 @@ def hurried(receivers: str) -> dict[str, Any]:
 
 
 @contextmanager
-def running(directory: Path, config: Mapping[str, Any]) -> Iterator[str]:
+def running(
+    directory: Path, config: Mapping[str, Any], edition: Edition = Edition.INSTALLED
+) -> Iterator[str]:
     """Run Alertmanager by itself, and give its address."""
     directory.mkdir(exist_ok=True)
     (directory / "alertmanager.yml").write_text(json.dumps(config))
     port = free_port()
     argv = (
-        need("prometheus-alertmanager", PACKAGES),
+        need("prometheus-alertmanager", PACKAGES, edition),
         f"--config.file={directory}/alertmanager.yml",
         f"--storage.path={directory}/data",
         f"--web.listen-address=127.0.0.1:{port}",

@@ -19,7 +19,7 @@ def cached(
     An entry is complete or absent. A stale one serves where it cannot be renewed: without
     network there is none better.
     """
-    entry = _root() / name
+    entry = entry_of(name)
     entry.parent.mkdir(parents=True, exist_ok=True)
     with (entry.parent / f"{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -44,6 +44,7 @@ def _renew(entry: Path, build: Callable[[Path], None]) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _root() -> Path:
+def entry_of(name: str) -> Path:
+    """Return where an entry of the cache is, or would be."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "thinpool-exporter" / "package"
+    return Path(base) / "thinpool-exporter" / "package" / name

@@ -6,12 +6,13 @@ import json
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tests.programs import need
+from tests.programs import Edition, is_all_required, need
 from tests.prometheus import PACKAGES
 
 RULES = Path(__file__).parents[2] / "rules"
@@ -26,17 +27,29 @@ Series = Mapping[str, Sequence[str]]
 Test = Mapping[str, object]
 
 
+def promtools() -> list[str]:
+    """Find this host's promtool, and Prometheus 3's if it is there or must be."""
+    has_next = is_all_required() or Edition.NEXT.find("promtool")
+    editions = Edition if has_next else [Edition.INSTALLED]
+    return [need("promtool", PACKAGES, edition) for edition in editions]
+
+
 def promtool(*arguments: str) -> tuple[int, str]:
-    """Run promtool; its exit status, and all that it says."""
-    done = subprocess.run(
-        (need("promtool", PACKAGES), *arguments),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=240,
-    )
-    return done.returncode, done.stdout
+    """Run every promtool; the exit status of one that fails, and all that it says."""
+
+    def run(path: str) -> tuple[int, str]:
+        done = subprocess.run(
+            (path, *arguments),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=240,
+        )
+        return done.returncode, f"{path}: {done.stdout}"
+
+    with ThreadPoolExecutor() as threads:
+        return max(threads.map(run, promtools()))
 
 
 def groups() -> list[dict[str, Any]]:
@@ -44,11 +57,15 @@ def groups() -> list[dict[str, Any]]:
     return [group for file in FILES for group in yaml.safe_load(file.read_text())["groups"]]
 
 
-def hold(directory: Path, series: Series, *tests: Test, every: int = 1) -> None:
+def hold(
+    directory: Path, series: Series, *tests: Test, every: int = 1, is_between: bool = False
+) -> None:
     """Evaluate all rules over these series, and assert what `tests` expect.
 
-    The series have a value each minute; the rules are evaluated `every` so many.
+    The series have a value each minute; the rules are evaluated `every` so many. With
+    `is_between`, each scrape but the first is half a minute before the evaluation.
     """
+    between = " _ " if is_between else " "
     path = directory / "test.yaml"
     content = {
         "rule_files": [str(file) for file in FILES],
@@ -56,9 +73,9 @@ def hold(directory: Path, series: Series, *tests: Test, every: int = 1) -> None:
         "group_eval_order": [group["name"] for group in groups()],
         "tests": [
             {
-                "interval": "1m",
+                "interval": "30s" if is_between else "1m",
                 "input_series": [
-                    {"series": name, "values": " ".join(values)}
+                    {"series": name, "values": f"{values[0]} {between.join(values[1:])}"}
                     for name, values in series.items()
                 ],
                 "promql_expr_test": [test for test in tests if "expr" in test],

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 import pytest
 
 from tests.alertmanager import EXAMPLE, alerts, amtool, hurried, post, running
+from tests.programs import Edition
 from tests.waiting import PATIENCE_SECONDS, wait_for
 
 Labels = Mapping[str, str]
@@ -30,9 +31,9 @@ def of_pool(
     return {key: value for key, value in labels.items() if value}
 
 
-def test_amtool_accepts_it() -> None:
+def test_amtool_accepts_it(edition: Edition) -> None:
     """Two receivers, and every matcher understood."""
-    status, said = amtool("check-config", str(EXAMPLE))
+    status, said = amtool("check-config", str(EXAMPLE), edition=edition)
 
     assert status == 0, said
     assert "4 inhibit rules" in said
@@ -50,11 +51,11 @@ def test_amtool_accepts_it() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else value["alertname"],
 )
-def test_routes(labels: Labels, receiver: str) -> None:
+def test_routes(labels: Labels, receiver: str, edition: Edition) -> None:
     """Critical is a page, everything else a ticket."""
     words = [f"{key}={value}" for key, value in labels.items()]
     flags = (f"--config.file={EXAMPLE}", f"--verify.receivers={receiver}")
-    status, said = amtool("config", "routes", "test", *flags, *words)
+    status, said = amtool("config", "routes", "test", *flags, *words, edition=edition)
 
     assert status == 0, said
 
@@ -125,13 +126,15 @@ INHIBITED: dict[str, tuple[Labels, list[Labels], list[Labels]]] = {
 
 @pytest.fixture(scope="module", params=INHIBITED)
 def judged(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    edition: Edition,
 ) -> Iterator[tuple[str, dict[frozenset[tuple[str, str]], bool]]]:
     """Raise one source and its targets in a real Alertmanager: which of them it inhibits."""
     source, inhibited, others = INHIBITED[request.param]
     posted = [source, *inhibited, *others]
     directory = tmp_path_factory.mktemp("alertmanager")
-    with running(directory, hurried("http://127.0.0.1:1")) as alertmanager:
+    with running(directory, hurried("http://127.0.0.1:1"), edition) as alertmanager:
         post(alertmanager, posted)
 
         def seen() -> dict[frozenset[tuple[str, str]], bool] | None:
