@@ -1,4 +1,4 @@
-"""Debian's Prometheus and promtool, and what they make of our metrics."""
+"""Debian's Prometheus servers and promtools, and what they make of our metrics."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.programs import need
+from tests.programs import Edition, need
 from tests.waiting import wait_for
 
 PACKAGES = "prometheus"
 SCRAPE_SECONDS = 60.0
 
 
-def lint(exposition: bytes) -> tuple[int, str]:
+def lint(exposition: bytes, edition: Edition = Edition.INSTALLED) -> tuple[int, str]:
     """Let promtool check an exposition: its exit status, and all that it says."""
     result = subprocess.run(
-        [need("promtool", PACKAGES), "check", "metrics"],
+        [need("promtool", PACKAGES, edition), "check", "metrics"],
         input=exposition,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -33,7 +33,10 @@ def lint(exposition: bytes) -> tuple[int, str]:
 
 @contextmanager
 def scraping(
-    target: str, directory: Path, more: Mapping[str, object] | None = None
+    target: str,
+    directory: Path,
+    more: Mapping[str, object] | None = None,
+    edition: Edition = Edition.INSTALLED,
 ) -> Iterator[str]:
     """Run Prometheus on a target, and give its address; `more` goes into its configuration."""
     config = {
@@ -44,7 +47,7 @@ def scraping(
     (directory / "prometheus.yml").write_text(json.dumps(config))
     port = free_port()
     argv = (
-        need("prometheus", PACKAGES),
+        need("prometheus", PACKAGES, edition),
         f"--config.file={directory}/prometheus.yml",
         f"--storage.tsdb.path={directory}/data",
         f"--web.listen-address=127.0.0.1:{port}",

@@ -1,4 +1,4 @@
-"""A page, from a full pool to somebody's desk: the real Prometheus, rules and Alertmanager.
+"""A page, from a full pool to somebody's desk: real Prometheus, rules and Alertmanager.
 
 The host is the demo's, steered by hand; the receiver is ours. The rules are those that users
 load, except that their `for` and `keep_firing_for` are sixty times shorter; the expressions
@@ -30,6 +30,7 @@ from exporter.simulation.demo import demo_host
 from exporter.simulation.figures import GIB, KIB
 from exporter.simulation.host import SimulatedHost
 from tests.alertmanager import alerts, hurried, running
+from tests.programs import Edition
 from tests.prometheus import scraping
 from tests.rules.promtool import shortened
 from tests.waiting import PATIENCE_SECONDS, eventually, wait_for
@@ -128,7 +129,9 @@ def host() -> SimulatedHost:
     return host
 
 
-def test_a_full_pool_pages_once_and_the_page_ends(host: SimulatedHost, tmp_path: Path) -> None:
+def test_a_full_pool_pages_once_and_the_page_ends(
+    host: SimulatedHost, tmp_path: Path, edition: Edition
+) -> None:
     """With labels and links that lead somewhere; its tickets are held back meanwhile."""
     with receiver() as (receivers, told), serving(host) as exporter:
         # What the volume group still has is a part of a step; then there is nothing left.
@@ -136,13 +139,13 @@ def test_a_full_pool_pages_once_and_the_page_ends(host: SimulatedHost, tmp_path:
         use(host, 0.85)
         assert eventually(lambda: size_bytes(host) > before)
         use(host, 0.97)
-        with running(tmp_path / "alertmanager", hurried(receivers)) as alertmanager:
+        with running(tmp_path / "alertmanager", hurried(receivers), edition) as alertmanager:
             target = {"targets": [alertmanager.removeprefix("http://")]}
             more = {
                 "rule_files": shortened(tmp_path),
                 "alerting": {"alertmanagers": [{"static_configs": [target]}]},
             }
-            with scraping(exporter, tmp_path, more):
+            with scraping(exporter, tmp_path, more, edition):
                 page = until(lambda: pages(told, "firing"), "the page")
                 assert_right(page, exporter)
                 assert_its_tickets_are_inhibited(alertmanager)

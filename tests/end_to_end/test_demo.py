@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 
 from tests.end_to_end.program import Program
+from tests.programs import Edition
 from tests.prometheus import lint, scraped, scraping
 from tests.waiting import wait_for
 
@@ -74,24 +79,61 @@ def test_each_pool_in_need_is_extended(demo: Program, name: str, vg: str) -> Non
     wait_for(lambda: total(demo, name, vg) or None, seconds=90, what=f"{name} of {vg}")
 
 
-def test_the_metrics_are_wellformed(demo: Program) -> None:
+def test_the_metrics_are_wellformed(demo: Program, edition: Edition) -> None:
     """Promtool has nothing to say."""
-    assert lint(demo.get("/metrics")[1].encode()) == (0, "")
+    assert lint(demo.get("/metrics")[1].encode(), edition) == (0, "")
 
 
-@pytest.fixture(scope="module")
-def prometheus(demo: Program, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Start Debian's Prometheus on the demo, and give its address."""
-    with scraping(demo.address, tmp_path_factory.mktemp("prometheus")) as address:
-        yield address
+Scrape = tuple[str, str]  # the Accept header, and the Content-Type of the answer
 
 
-def test_a_real_prometheus_scrapes_it(prometheus: str) -> None:
-    """Every pool arrives with its labels, and the target is up."""
-    found = scraped(prometheus, "thinpool_data_used_bytes > 0")
+@contextmanager
+def listening(address: str) -> Iterator[tuple[str, list[Scrape]]]:
+    """Pass scrapes on to an exporter: where to scrape, and what was asked and answered."""
+    scrapes: list[Scrape] = []
 
-    names = {(labels.get("vg", ""), labels["pool"]) for labels in found}
-    assert names == POOLS
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            accepted = self.headers["Accept"]
+            request = Request(f"http://{address}{self.path}", headers={"Accept": accepted})
+            with urlopen(request, timeout=30) as answer:
+                body, kind = answer.read(), answer.headers["Content-Type"]
+            scrapes.append((accepted, kind))
+            self.send_response(200)
+            self.send_header("Content-Type", kind)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"127.0.0.1:{server.server_address[1]}", scrapes
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_real_prometheus_scrapes_it(demo: Program, tmp_path: Path, edition: Edition) -> None:
+    """In OpenMetrics, which each asks for first; the pools arrive with all their labels."""
+    counter = "thinpool_guard_extends_total"
+    with listening(demo.address) as (target, scrapes):
+        with scraping(target, tmp_path, edition=edition) as prometheus:
+            found = scraped(prometheus, "thinpool_data_used_bytes > 0")
+            buckets = scraped(prometheus, "thinpool_guard_extend_duration_seconds_bucket")
+            counted = scraped(prometheus, f"{counter} >= 0")
+        accepted, kind = scrapes[-1]
+
+    assert {(labels.get("vg", ""), labels["pool"]) for labels in found} == POOLS
+    assert {labels["__name__"] for labels in counted} == {counter}
+    assert "+Inf" in {labels["le"] for labels in buckets}
+    # Prometheus 3 takes names in UTF-8, and says so.
+    assert edition is Edition.INSTALLED or "escaping=allow-utf-8" in accepted
+    assert kind.startswith("application/openmetrics-text")
 
 
 def test_it_stops_when_told(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import yaml
 from tests.bench.fleet.server import running
 from tests.end_to_end.program import Program
 from tests.grafana.boards import load
-from tests.programs import need
+from tests.programs import Edition, need
 from tests.prometheus import PACKAGES
 from tests.waiting import wait_for
 
@@ -52,11 +52,13 @@ def installed(name: str, directory: Path, address: str = "127.0.0.1:10128") -> P
         ("prometheus-agent.example.yml", ("--agent",)),
     ],
 )
-def test_promtool_takes_it(tmp_path: Path, name: str, flags: tuple[str, ...]) -> None:
+def test_promtool_takes_it(
+    tmp_path: Path, name: str, flags: tuple[str, ...], edition: Edition
+) -> None:
     """With every file that it names, and the rules."""
     path = installed(name, tmp_path)
     checked = subprocess.run(
-        [need("promtool", PACKAGES), "check", "config", *flags, str(path)],
+        [need("promtool", PACKAGES, edition), "check", "config", *flags, str(path)],
         capture_output=True,
         text=True,
         timeout=60,
@@ -65,7 +67,7 @@ def test_promtool_takes_it(tmp_path: Path, name: str, flags: tuple[str, ...]) ->
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_prometheus_finds_a_host_by_it(tmp_path: Path) -> None:
+def test_prometheus_finds_a_host_by_it(tmp_path: Path, edition: Edition) -> None:
     """By the first of its jobs; the services of the others are not here."""
     with Program("demo", directory=tmp_path) as demo:
         path = installed("prometheus.example.yml", tmp_path, demo.address)
@@ -73,7 +75,7 @@ def test_prometheus_finds_a_host_by_it(tmp_path: Path) -> None:
         config["global"]["scrape_interval"] = config["global"]["evaluation_interval"] = "1s"
         config["scrape_configs"][0]["scrape_timeout"] = "1s"
         config["scrape_configs"] = config["scrape_configs"][:1]
-        with running(tmp_path, config) as prometheus:
+        with running(tmp_path, config, edition) as prometheus:
             found = wait_for(
                 lambda: prometheus.values("thinpool:used:ratio") or None,
                 seconds=SCRAPE_SECONDS,

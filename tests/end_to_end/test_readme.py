@@ -14,7 +14,7 @@ from exporter.config import Settings
 from exporter.config.keys import KEYS
 from exporter.service.wiring import rules
 from tests.end_to_end.program import Program, run
-from tests.programs import need
+from tests.programs import Edition, need
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -186,12 +186,13 @@ def test_the_rules_are_loaded_as_shown(tmp_path: Path) -> None:
     assert {link.partition("://")[0] for link in links} == {"https"}
 
 
-def test_prometheus_takes_the_job_shown(tmp_path: Path) -> None:
+def test_prometheus_takes_the_job_shown(tmp_path: Path, edition: Edition) -> None:
     """As promtool says."""
     (scrape,) = (block for block in blocks("yaml") if block.startswith("scrape_configs:"))
     (tmp_path / "prometheus.yml").write_text(scrape)
+    promtool = need("promtool", "prometheus", edition)
     checked = subprocess.run(
-        [need("promtool", "prometheus"), "check", "config", str(tmp_path / "prometheus.yml")],
+        [promtool, "check", "config", str(tmp_path / "prometheus.yml")],
         capture_output=True,
         text=True,
         check=False,

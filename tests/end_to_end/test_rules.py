@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.end_to_end.program import Program
+from tests.programs import Edition
 from tests.prometheus import scraping
 from tests.rules.promtool import groups, shortened
 from tests.waiting import PATIENCE_SECONDS, wait_for
@@ -23,7 +24,7 @@ def rules_of(prometheus: str) -> list[dict[str, Any]]:
     return [rule for group in found for rule in group["rules"]]
 
 
-def test_every_rule_can_be_evaluated(demo: Program, tmp_path: Path) -> None:
+def test_every_rule_can_be_evaluated(demo: Program, tmp_path: Path, edition: Edition) -> None:
     """On five pools at once: what matches many to many fails only with data."""
     expected = sum(len(group["rules"]) for group in groups())
 
@@ -34,7 +35,8 @@ def test_every_rule_can_be_evaluated(demo: Program, tmp_path: Path) -> None:
         is_done = len(rules) == expected and has_data
         return rules if is_done and all(rule["health"] != "unknown" for rule in rules) else None
 
-    with scraping(demo.address, tmp_path, {"rule_files": shortened(tmp_path)}) as prometheus:
+    more = {"rule_files": shortened(tmp_path)}
+    with scraping(demo.address, tmp_path, more, edition) as prometheus:
         rules = wait_for(evaluated, seconds=2 * PATIENCE_SECONDS, what="all rules evaluated")
 
     assert [

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.programs import need
+from tests.programs import Edition, need
 from tests.prometheus import PACKAGES, free_port
 from tests.waiting import wait_for
 
@@ -98,12 +98,14 @@ def watching(directory: Path, rates: Rates) -> Iterator[Prometheus]:
 
 
 @contextmanager
-def running(directory: Path, config: Mapping[str, object]) -> Iterator[Prometheus]:
+def running(
+    directory: Path, config: Mapping[str, object], edition: Edition = Edition.INSTALLED
+) -> Iterator[Prometheus]:
     """Run Prometheus, with its data in the directory."""
     port = free_port()
     (directory / "prometheus.yml").write_text(json.dumps(config))
     argv = (
-        need("prometheus", PACKAGES),
+        need("prometheus", PACKAGES, edition),
         f"--config.file={directory}/prometheus.yml",
         f"--storage.tsdb.path={directory}/data",
         f"--web.listen-address=127.0.0.1:{port}",
