@@ -80,7 +80,7 @@ def test_collect_fails_if_nothing_can_be_read(tmp_path: Path) -> None:
         assert result.returncode == 1
         assert result.stdout == ""
         for name in ("device_mapper", "lvm", "policy", "docker"):
-            assert f"{name}: cannot " in result.stderr
+            assert f"{name}: " in result.stderr
     assert target.read_text() == "last good\n"
 
 
