@@ -22,7 +22,7 @@ STALLED: Counts = {"stalled": 50}
 
 
 class Worse(NamedTuple):
-    """What issue 4 does not list, each by itself; `has_goal`: scrapes must keep to the goal."""
+    """What the comparison leaves out, each by itself; `has_goal`: scrapes must keep to the goal."""
 
     name: str
     counts: Counts
