@@ -16,13 +16,13 @@ Counts = Mapping[str, int]
 SCRAPER = "127.0.0.1"
 ELSEWHERE = "127.0.0.2"  # another host than the scraper's, as far as the server can see
 
-# What issue 4 lists; the stalled handshakes need a server that speaks TLS.
+# The crowd; the stalled handshakes need a server that speaks TLS.
 LISTED: Counts = {"idle": 200, "slow_reader": 50, "endless_header": 20, "many_headers": 20}
 STALLED: Counts = {"stalled": 50}
 
 
 class Worse(NamedTuple):
-    """What the comparison leaves out, each by itself; `has_goal`: scrapes must keep to the goal."""
+    """What the crowd leaves out, each by itself; `has_goal`: scrapes must keep to the goal."""
 
     name: str
     counts: Counts
