@@ -147,8 +147,9 @@ def named_rows(command: str, report: lvm.Report) -> Callable[[], Iterable[bytes]
         for state in recordings():
             for row in state.rows(command)[:3]:
                 told = row | ATTRIBUTES
+                # Blank is what is asked for since the recording.
                 yield " ".join(
-                    f"LVM2_{name.upper()}='{told[name]}'" for name in report.asked(OLD)
+                    f"LVM2_{name.upper()}='{told.get(name, '')}'" for name in report.asked(OLD)
                 ).encode()
 
     return seeds
