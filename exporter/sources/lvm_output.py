@@ -1,8 +1,10 @@
-"""What LVM is told by --config: nothing in lvm.conf then changes the form of what it prints.
+"""Sets, by --config, what shapes LVM's reports: lvm.conf then does not change their form.
 
-LVM takes one --config only, and prefers it to lvm.conf, profiles and its environment. It warns
-of a setting that it does not know and goes on without it, unless lvm.conf says
-`config/abort_on_errors=1`; so what it does not know is left out as soon as that is seen.
+LVM takes one --config only, and prefers it to lvm.conf and profiles. It warns of a setting that
+it does not know and goes on without it, unless lvm.conf says `config/abort_on_errors=1`. So a
+setting that it does not know is left out as soon as LVM says so.
+What LVM prints before it has read --config stays as lvm.conf has it: the first warnings on
+stderr, and debug messages if `log/file` sends them to stdout.
 Source: lvm2 lib/config/config_settings.h, sections log, global and report; lvm(8).
 """
 
