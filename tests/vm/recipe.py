@@ -5,7 +5,7 @@ Pure data; a change here gives the image another cache key.
 
 from dataclasses import dataclass
 
-PODMAN, VDO = "podman", "vdo"
+PODMAN, VDO, INCUS = "podman", "vdo", "incus"
 _PACKAGES = (
     "systemd",
     "systemd-sysv",
@@ -55,6 +55,8 @@ class Release:
     extends_what_moves: bool = True
     # Older LVM makes no pool of an LV with a writecache.
     pools_on_writecache: bool = True
+    # Docker 23 and newer can keep images in containerd's store.
+    has_containerd_store: bool = True
     extra_packages: tuple[str, ...] = ()
 
     @property
@@ -81,15 +83,24 @@ RELEASES = {
             name="bullseye",
             has_security=False,
             pools_on_writecache=False,
+            has_containerd_store=False,
             compiled_python=CompiledPython(source="python3.11", suite="bookworm"),
         ),
-        Release(name="bookworm"),
+        Release(name="bookworm", has_containerd_store=False),
         Release(
             name="trixie",
             has_devicemapper=False,
             extends_what_moves=False,
             # Its Docker is without devicemapper: podman is whose pools are LVM's there.
             extra_packages=("docker-cli", PODMAN, VDO),
+        ),
+        # Not released yet: what it has changes from day to day.
+        Release(
+            name="forky",
+            has_security=False,
+            has_devicemapper=False,
+            extends_what_moves=False,
+            extra_packages=("docker-cli", PODMAN, VDO, INCUS),
         ),
     )
 }

@@ -7,7 +7,7 @@ the same commands; none of them imports the exporter, so they can judge it.
 import json
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ _EMPTY_THINS = "/root/empty_thins.py"
 BUSYBOX_IMAGE = "busybox:vm"
 _UNMONITORED = "--config activation/monitoring=0"
 _DOCKER_DEADLINE_SECONDS = 180.0
+_CONTAINERD_STORE = {"containerd-snapshotter": True}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +155,11 @@ def docker_overlay(machine: Machine, root: str = "/var/lib/docker") -> str:
     return _start_docker(machine, (), driver="overlay2", root=root)
 
 
+def docker_containerd_store(machine: Machine, snapshotter: str) -> str:
+    """Start Docker with its images and containers in the host's containerd."""
+    return _start_docker(machine, (), driver=snapshotter, features=_CONTAINERD_STORE)
+
+
 def mounted(machine: Machine, device: str, directory: str, file_system: str = "ext4") -> str:
     """Make a file system and mount it; return the directory."""
     machine.run(f"mkfs.{file_system} -q {device}", timeout_seconds=120)
@@ -185,9 +191,10 @@ def _start_docker(
     *,
     driver: str = "devicemapper",
     root: str = "/var/lib/docker",
+    features: Mapping[str, bool] | None = None,
 ) -> str:
     """Configure and start dockerd; networks are left out, they are not the subject."""
-    config = {
+    config: dict[str, object] = {
         "data-root": root,
         "storage-driver": driver,
         "storage-opts": list(storage_options),
@@ -195,6 +202,8 @@ def _start_docker(
         "ip6tables": False,
         "bridge": "none",
     }
+    if features:
+        config["features"] = features
     machine.write("/etc/docker/daemon.json", json.dumps(config, indent=2))
     machine.run("systemctl start docker", timeout_seconds=_DOCKER_DEADLINE_SECONDS)
     return docker_info(machine)

@@ -17,6 +17,8 @@ POOL = {"vg": "docker", "pool": "thinpool"}
 NONE = {"vg": "", "pool": ""}
 ROOT = "/srv/docker"
 PODMAN_ROOT = "/srv/podman"
+CONTAINERD_ROOT = "/var/lib/containerd"
+DEVMAPPER_ROOT = f"{CONTAINERD_ROOT}/io.containerd.snapshotter.v1.devmapper"
 DATA_MIB, CHUNK_BYTES = 1024, 65536
 INFO = "thinpool_storage_root_info"
 UP = "thinpool_docker_up"
@@ -252,13 +254,62 @@ def test_containerd_in_a_pool(machine: Machine) -> None:
 
     metrics = collect(machine)
 
-    snapshotter = "/var/lib/containerd/io.containerd.snapshotter.v1.devmapper"
-    labels = {"engine": "containerd", "path": snapshotter, "driver": "devmapper"}
+    labels = {"engine": "containerd", "path": DEVMAPPER_ROOT, "driver": "devmapper"}
     assert metrics.value(INFO, **labels, **POOL) == 1
-    assert metrics.value(INFO, engine="containerd", path="/var/lib/containerd", **NONE) == 1
-    assert f"{snapshotter} (devmapper): on pool docker/thinpool" in reported(
+    assert metrics.value(INFO, engine="containerd", path=CONTAINERD_ROOT, **NONE) == 1
+    assert f"{DEVMAPPER_ROOT} (devmapper): on pool docker/thinpool" in reported(
         machine, "containerd"
     )
+
+
+def with_containerd_store(machine: Machine) -> None:
+    """Skip where Docker is too old to keep images in containerd's store."""
+    if not machine.image.release.has_containerd_store:
+        pytest.skip(f"Docker of {machine.image.release.name} has no containerd store")
+
+
+@pytest.mark.every_release
+def test_docker_with_containerds_store_on_a_thin_volume(machine: Machine) -> None:
+    """Images lie where containerd keeps them, volumes below Docker's own root."""
+    with_containerd_store(machine)
+    machine.run("systemctl stop containerd", timeout_seconds=120)
+    scenarios.mounted(machine, thin_volume(machine), CONTAINERD_ROOT)
+    machine.run("systemctl start containerd", timeout_seconds=120)
+    scenarios.docker_containerd_store(machine, "overlayfs")
+    scenarios.docker_import_busybox(machine)
+    scenarios.docker_run(machine, "echo works")
+
+    for is_told in (True, False):
+        metrics = collect(machine)
+
+        assert metrics.value(UP) == is_told
+        images = {"engine": "docker", "path": CONTAINERD_ROOT, "driver": "overlayfs"}
+        assert metrics.value(INFO, **images, **POOL) == 1
+        assert metrics.value(INFO, engine="docker", path="/var/lib/docker", **NONE) == 1
+        if is_told:
+            labels = {"storage_driver": "overlayfs", **POOL}
+            assert metrics.value("thinpool_docker_info", **labels) == 1
+            machine.run("systemctl stop docker docker.socket", timeout_seconds=120)
+
+
+@pytest.mark.every_release
+def test_docker_with_containerds_devmapper(machine: Machine) -> None:
+    """A container's own volume lies in the pool that containerd's configuration names."""
+    with_containerd_store(machine)
+    scenarios.make_pool(machine, SMALL)
+    scenarios.containerd_devmapper(machine, "docker-thinpool")
+    scenarios.docker_containerd_store(machine, "devmapper")
+    scenarios.docker_import_busybox(machine)
+    scenarios.docker_run(machine, "dd if=/dev/zero of=/f bs=1M count=20; sync", "--name=one")
+    assert "docker-thinpool-snap-" in machine.run("dmsetup ls").stdout
+
+    metrics = collect(machine)
+
+    images = {"engine": "docker", "path": DEVMAPPER_ROOT, "driver": "devmapper"}
+    assert metrics.value(INFO, **images, **POOL) == 1
+    assert metrics.value("thinpool_docker_info", storage_driver="devmapper", **POOL) == 1
+    _, report = check(machine)
+    assert "dm.thinpooldev" not in report
 
 
 @pytest.mark.any_release

@@ -129,6 +129,32 @@ def test_grows_exactly_as_lvm_would_have(filled: Filled, absence: str) -> None:
     assert (pid is not None) == (absence == "unmonitored")
 
 
+CONTAINERS = (
+    "unshare --mount --pid --fork --mount-proc "
+    "sh -c 'mount -t tmpfs tmpfs /run; exec dmeventd -f'"
+)
+
+
+@pytest.mark.every_release
+def test_a_containers_dmeventd_is_not_the_hosts(filled: Filled) -> None:
+    """LVM does not find it, so nobody asks for its monitoring, and the guard extends."""
+    machine = filled.machine
+    machine.restore(FILLED)
+    scenarios.mask_dmeventd(machine)
+    machine.start(CONTAINERS, unit="container")
+    machine.wait_until("pidof dmeventd", 30)
+    pid = scenarios.dmeventd_pid(machine)
+
+    with running(machine) as guest:
+        metrics = guest.wait_for(60, "thinpool_guard_extends_total", 1, device="data", **POOL)
+
+    assert metrics.value("thinpool_dmeventd_up") == 0
+    assert totals(machine) == filled.expected
+    # None was started on the host, as a question for its monitoring would have done.
+    assert scenarios.dmeventd_pid(machine) == pid
+    assert machine.run("pidof dmeventd | wc -w").stdout.strip() == "1"
+
+
 def test_observe_only_says_what_it_would_do(filled: Filled) -> None:
     """The pool stays as it is."""
     machine = filled.machine
