@@ -20,6 +20,7 @@ from exporter import __version__, log
 from exporter.cli.starting import DEFAULT_ADDRESS, DEFAULT_CONFIG
 from exporter.errors import ConfigError, ExporterError, ListenError
 from exporter.model import GuardMode
+from exporter.units import parse_duration_seconds
 
 DEFAULT_STATE = Path("/run/thinpool-exporter")
 
@@ -31,6 +32,7 @@ EXIT_USAGE = 2
 EXIT_UNKNOWN = 3
 # check_nrpe and most other ways to run a plugin wait ten seconds.
 CHECK_SECONDS = 9.0
+MOST_MAINTENANCE_SECONDS = 7 * 24 * 3600.0
 LEAST_CHECK_SECONDS, MOST_CHECK_SECONDS = 1.0, 3600.0
 
 logger = structlog.get_logger("exporter")
@@ -167,6 +169,7 @@ def _parser() -> Parser:
     check = "Report on every pool; exit 0 ok, 1 warning, 2 critical, 3 unknown."
     _add_check_flags(add("check", check, hosting))
     collect = add("collect", "Collect once and print the metrics.", hosting)
+    _add_live_flag(collect)
     collect.add_argument(
         "--output",
         type=Path,
@@ -174,7 +177,44 @@ def _parser() -> Parser:
         metavar="FILE",
         help="write to this file, atomically; -, the default, is standard output",
     )
+    maintenance = "Hold this host's alerts back while you work on it; without arguments, tell."
+    _add_maintenance_flags(add("maintenance", maintenance))
     return parser
+
+
+def _add_maintenance_flags(maintenance: Parser) -> None:
+    maintenance.add_argument(
+        "seconds",
+        nargs="?",
+        type=_maintenance_time,
+        metavar="DURATION",
+        help="from now on, at most 7d: 30m, 2h",
+    )
+    maintenance.add_argument(
+        "--reason", default="", metavar="TEXT", help="shown on the status page and by check"
+    )
+    maintenance.add_argument(
+        "--end", dest="is_end", action="store_true", help="end the maintenance now"
+    )
+
+
+def _maintenance_time(text: str) -> float:
+    try:
+        seconds = parse_duration_seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    if not 0 < seconds <= MOST_MAINTENANCE_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text} is not between 1s and 7d")
+    return seconds
+
+
+def _add_live_flag(command: Parser) -> None:
+    command.add_argument(
+        "--live",
+        dest="is_live",
+        action="store_true",
+        help="read the host even if a guard publishes a fresh Snapshot",
+    )
 
 
 def _add_check_flags(check: Parser) -> None:
@@ -202,12 +242,7 @@ def _add_check_flags(check: Parser) -> None:
         metavar="SECONDS",
         help=f"report what has been read after this long (default {CHECK_SECONDS:g})",
     )
-    check.add_argument(
-        "--live",
-        dest="is_live",
-        action="store_true",
-        help="read the host even if a guard publishes a fresh Snapshot",
-    )
+    _add_live_flag(check)
     check.add_argument(
         "--demo",
         dest="is_demo",

@@ -159,13 +159,15 @@ class Residence:
         self._on_error = on_error or self._say_failed
         self._has_failed = False
         self._is_wanted = False
+        self.is_locked: bool | None = None  # None: nobody has asked for it yet
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
         """Settle at once, and do in a thread what may have to wait for a disk. Never raises."""
         try:
-            self._is_wanted = self.settle()
+            self._is_wanted = self.is_locked = self.settle()
         except Exception as error:  # noqa: BLE001 - a bulkhead: the guard starts all the same
+            self.is_locked = False
             self._on_error(error)
         self.supervise()
 

@@ -69,4 +69,6 @@ def _age(at: float, now: float) -> float:
 
 
 def _unclaimed(pool: PoolGuard) -> PoolGuard:
-    return structs.replace(pool, is_responsible=False, filling={}, queue_seconds_left=None)
+    return structs.replace(
+        pool, is_responsible=False, is_taken_over=False, filling={}, queue_seconds_left=None
+    )

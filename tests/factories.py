@@ -32,6 +32,7 @@ from exporter.model import (
     PoolMode,
     PoolSource,
     PoolStatus,
+    ProcessFigures,
     Reason,
     Snapshot,
     StoragePlace,
@@ -288,6 +289,10 @@ def make_pool_guard(**changes: object) -> PoolGuard:
             ),
         ),
         counters={device: DeviceCounters() for device in Device},
+        attainable_bytes={
+            Device.DATA: (4864 + 154) * EXTENT_BYTES,
+            Device.METADATA: (51 + 77) * EXTENT_BYTES,
+        },
     )
     return replace(guard, **changes)
 
@@ -305,6 +310,16 @@ def make_guard_report(**changes: object) -> GuardReport:
         extend_durations=make_histogram(),
         note=GuardNote(pid=123, mode=GuardMode.AUTO),
         pools={"docker/thinpool": make_pool_guard()},
+        process=ProcessFigures(
+            cpu_seconds=12.5,
+            resident_bytes=40 * 2**20,
+            virtual_bytes=200 * 2**20,
+            started_at=TAKEN_AT - 3600,
+            open_files=30,
+            max_files=1024,
+        ),
+        is_memory_locked=True,
+        hook_calls={"done": 2, "failed": 1},
     )
     return replace(report, **changes)
 

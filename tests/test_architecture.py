@@ -45,6 +45,7 @@ ORDER = (
     "collectors",
     "exposition",
     "publish",
+    "maintenance",
     "notify",
     "report",
     "web",

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from tests.waiting import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS, wait_for
 
 AGAIN_SECONDS = 2.0
 
@@ -37,6 +37,10 @@ def end_thread(thread: threading.Thread, wake: Callable[[], object] = lambda: No
 
 
 def thread_named(name: str) -> threading.Thread:
-    """Find the one thread of this name."""
-    (thread,) = (found for found in threading.enumerate() if found.name == name)
-    return thread
+    """Find the one thread of this name, once those of tests before have ended."""
+
+    def only() -> threading.Thread | None:
+        found = [thread for thread in threading.enumerate() if thread.name == name]
+        return found[0] if len(found) == 1 else None
+
+    return wait_for(only, seconds=PATIENCE_SECONDS, what=f"one thread {name}")

@@ -10,7 +10,6 @@ import argparse
 import os
 import sys
 import time
-from pathlib import Path
 
 import structlog
 from msgspec import structs
@@ -18,16 +17,17 @@ from msgspec import structs
 from exporter.bulkhead import Bulkheads
 from exporter.cli.deadline import in_child, read_within
 from exporter.cli.host import CLOCKS, real_host
+from exporter.cli.published import is_whole, published_by_guard
 from exporter.cli.starting import settings_of
 from exporter.config import Settings
 from exporter.errors import ExporterError
 from exporter.guard.judge import Judge
 from exporter.guard.lock import running_guard
+from exporter.maintenance import MaintenanceFile
 from exporter.model import GuardNote, Snapshot
-from exporter.publish import SnapshotReader
 from exporter.report import Output, Report, print_report
 from exporter.service.wiring import programs, rules
-from exporter.staleness import Freshness, as_of, freshness, silence_seconds
+from exporter.staleness import as_of, silence_seconds
 from exporter.volumes import with_volumes_of
 
 DEMO_SECONDS = 45.0  # after which every pool of the demo shows what it is for
@@ -53,8 +53,8 @@ def main(options: argparse.Namespace) -> int:
 
 def _report(settings: Settings, options: argparse.Namespace) -> Report:
     is_root = os.geteuid() == 0
-    published, why = _published(options.state, is_root=is_root)
-    if published and not options.is_live and (_is_whole(published) or not is_root):
+    published, why = published_by_guard(options.state, is_root=is_root)
+    if published and not options.is_live and (is_whole(published) or not is_root):
         return _report_published(published, options)
     if not is_root and not options.is_live:
         raise NothingToReportError(why)
@@ -62,35 +62,9 @@ def _report(settings: Settings, options: argparse.Namespace) -> Report:
     return _report_read(settings, options, note, published if note else None)
 
 
-def _published(directory: Path, *, is_root: bool) -> tuple[Snapshot | None, str]:
-    """Return the Snapshot of the guard that runs, or why there is none.
-
-    Root may ask the guard's lock whether it runs; anybody else goes by the Snapshot's age.
-    """
-    reader = SnapshotReader(directory)
-    reader.look()
-    snapshot, now = reader.snapshot, time.time()
-    if snapshot is None or snapshot.guard is None:
-        return None, str(reader.error or f"{directory} holds no Snapshot of a guard")
-    if is_root:
-        note = running_guard(directory)
-        is_its = note is not None and note.pid == snapshot.guard.note.pid
-        return (snapshot, "") if is_its else (None, "the guard that published does not run")
-    if freshness(snapshot, now) is Freshness.OLD:
-        age = abs(now - snapshot.taken_at)
-        return None, f"what the guard published last is {age:.0f} s old"
-    return snapshot, ""
-
-
-def _is_whole(snapshot: Snapshot) -> bool:
-    """Whether it holds for the present, and every source has been read once at least."""
-    states = snapshot.collectors.values()
-    is_read = all(state.attempted_at is not None for state in states)
-    return is_read and freshness(snapshot, time.time()) is not Freshness.OLD
-
-
 def _report_published(snapshot: Snapshot, options: argparse.Namespace) -> Report:
     now = time.time()
+    snapshot = MaintenanceFile(options.state).shown_in(snapshot)
     report = Report.of(
         as_of(snapshot, now),
         snapshot.guard.note if snapshot.guard else None,
@@ -121,6 +95,7 @@ def _report_read(
     snapshot = in_child(read, options.timeout_seconds)
     if published and silence is None:
         snapshot = with_volumes_of(published, snapshot)
+    snapshot = MaintenanceFile(options.state).shown_in(snapshot)
     return _judged(settings, options, snapshot, note, silence)
 
 

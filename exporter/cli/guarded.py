@@ -33,6 +33,7 @@ class Guarded(NamedTuple):
     reloading: Reloading
     memory: Callable[[], MemoryFile | None] = lambda: None
     parts: tuple[Part, ...] = ()  # to be watched beside the service's own
+    is_memory_locked: Callable[[], bool | None] = lambda: None
 
 
 @contextmanager
@@ -47,7 +48,12 @@ def protected(options: argparse.Namespace) -> Iterator[Guarded]:
         settings = protection.take(settings, lambda: lock_patience(options.unit))
         reloading = reload_on_signal(options, protection.take)
         yield Guarded(
-            host, settings, reloading, lambda: protection.memory, (residence.supervise,)
+            host,
+            settings,
+            reloading,
+            lambda: protection.memory,
+            (residence.supervise,),
+            lambda: residence.is_locked,
         )
     finally:
         protection.release()

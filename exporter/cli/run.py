@@ -11,6 +11,7 @@ from exporter.cli.guarded import Guarded, protected
 from exporter.cli.host import CLOCKS
 from exporter.cli.listening import web_options
 from exporter.cli.starting import stop_on_signals
+from exporter.maintenance import MaintenanceFile
 from exporter.notify import Notifier
 from exporter.service.service import Service
 
@@ -35,6 +36,7 @@ def serve(guarded: Guarded, options: argparse.Namespace) -> int:
         log=logger,
     )
     service.remember_in(guarded.memory)
+    service.tell(guarded.is_memory_locked, MaintenanceFile(options.state))
     service.run(
         stop,
         notifier=Notifier.of_process(),

@@ -26,6 +26,7 @@ from exporter.model import (
     Histogram,
     NextStep,
     PoolGuard,
+    ProcessFigures,
     Snapshot,
     Stage,
 )
@@ -62,6 +63,12 @@ POOL_GAUGES: tuple[Row[PoolGuard], ...] = (
         lambda guard: guard.is_responsible,
     ),
     Row(
+        "thinpool_guard_taken_over",
+        "1 while the guard extends this pool although dmeventd monitors it, because dmeventd "
+        "left it above its threshold.",
+        lambda guard: guard.is_taken_over,
+    ),
+    Row(
         "thinpool_guard_last_extend_timestamp_seconds",
         "Time of the guard's last extension of the pool, in seconds since the epoch; absent "
         "before the first.",
@@ -92,6 +99,20 @@ POOL_COUNTERS: tuple[Row[PoolGuard], ...] = (
         "Times that the guard extended a pool in the place of a dmeventd that monitors it "
         "but left it over its threshold" + SINCE_START,
         lambda guard: guard.takeovers,
+    ),
+    Row(
+        "thinpool_guard_unarchived_extends_total",
+        "Extensions before which LVM could not write a copy of the VG's metadata; vgcfgbackup "
+        "writes one of the present state" + SINCE_START,
+        lambda guard: guard.unarchived_extends,
+    ),
+)
+ATTAINABLE: tuple[Row[int], ...] = (
+    Row(
+        "thinpool_attainable_bytes",
+        "Size in bytes that the device can reach with all that its VG can give it, within "
+        "reserve and max_size. Each device is counted as if nothing else took of the VG.",
+        float,
     ),
 )
 FILLING_GAUGES: tuple[Row[Filling], ...] = (
@@ -160,6 +181,56 @@ REPORT: tuple[Row[GuardReport], ...] = (
         lambda report: report.last_cycle_at,
     ),
 )
+PROCESS: tuple[Row[ProcessFigures], ...] = (
+    Row(
+        "thinpool_guard_process_resident_memory_bytes",
+        "Resident memory of the guard's process in bytes.",
+        lambda process: process.resident_bytes,
+    ),
+    Row(
+        "thinpool_guard_process_virtual_memory_bytes",
+        "Virtual memory of the guard's process in bytes.",
+        lambda process: process.virtual_bytes,
+    ),
+    Row(
+        "thinpool_guard_process_start_time_seconds",
+        "Start of the guard's process, in seconds since the epoch.",
+        lambda process: process.started_at,
+    ),
+    Row(
+        "thinpool_guard_process_open_fds",
+        "Open file descriptors of the guard's process.",
+        lambda process: process.open_files,
+    ),
+    Row(
+        "thinpool_guard_process_max_fds",
+        "Most file descriptors that the guard's process may open.",
+        lambda process: process.max_files,
+    ),
+)
+PROCESS_COUNTERS: tuple[Row[ProcessFigures], ...] = (
+    Row(
+        "thinpool_guard_process_cpu_seconds_total",
+        "Processor time of the guard's process in seconds, without that of its commands.",
+        lambda process: process.cpu_seconds,
+    ),
+)
+MEMORY: tuple[Row[bool], ...] = (
+    Row(
+        "thinpool_guard_memory_locked",
+        "1 if the guard's memory is locked, so that a host without memory cannot stall an "
+        "extension, else 0. Absent if the guard may not extend.",
+        float,
+    ),
+)
+HOOK_CALLS: tuple[Row[int], ...] = (
+    Row(
+        "thinpool_hook_calls_total",
+        "Calls of the configured hook, by outcome: done (exit status 0) or failed"
+        + SINCE_START,
+        float,
+    ),
+)
 DURATION = "thinpool_guard_extend_duration_seconds"
 DURATION_HELP = "Time that lvextend took, start to end, in seconds" + SINCE_START
 
@@ -174,9 +245,11 @@ def families(snapshot: Snapshot) -> Iterator[Metric]:
     yield from _states(guards)
     yield from gauges(FILLING_GAUGES, _by_filling(guards), DEVICE)
     yield from gauges(STEP_GAUGES, _by_step(guards), DEVICE)
+    yield from gauges(ATTAINABLE, _by_attainable(guards), DEVICE)
     yield from _counts(guards)
     yield from counters(ERRORS, _by_stage(snapshot.guard), ("stage",))
     yield from gauges(REPORT, {(): snapshot.guard}, ())
+    yield from _of_the_process(snapshot.guard)
     yield _durations(snapshot.guard.extend_durations)
 
 
@@ -209,6 +282,14 @@ def _by_step(guards: Guards) -> dict[Labels, NextStep]:
     )
 
 
+def _by_attainable(guards: Guards) -> dict[Labels, int]:
+    return {
+        (*labels, device.value): size
+        for labels, guard in guards.items()
+        for device, size in guard.attainable_bytes.items()
+    }
+
+
 def _by_filling(guards: Guards) -> dict[Labels, Filling]:
     return {
         (*labels, device.value): filling
@@ -236,6 +317,18 @@ def _by_failure(devices: dict[Labels, DeviceCounters]) -> dict[Labels, int]:
 
 def _by_stage(report: GuardReport) -> dict[Labels, int]:
     return {(stage.value,): report.errors.get(stage, 0) for stage in Stage}
+
+
+def _of_the_process(report: GuardReport) -> Iterator[Metric]:
+    process: dict[Labels, ProcessFigures] = {(): report.process} if report.process else {}
+    yield from gauges(PROCESS, process, ())
+    yield from counters(PROCESS_COUNTERS, process, ())
+    locked = report.is_memory_locked
+    yield from gauges(MEMORY, {} if locked is None else {(): locked}, ())
+    calls: dict[Labels, int] = {
+        (outcome,): count for outcome, count in (report.hook_calls or {}).items()
+    }
+    yield from counters(HOOK_CALLS, calls, ("outcome",))
 
 
 def _durations(histogram: Histogram) -> Metric:

@@ -16,6 +16,12 @@ AGE: tuple[Row[Snapshot], ...] = (
         "what a guard that hangs or has died leaves standing, and ages.",
         lambda snapshot: snapshot.taken_at,
     ),
+    Row(
+        "thinpool_maintenance_end_timestamp_seconds",
+        "End of the maintenance that `thinpool-exporter maintenance` has set for this host, in "
+        "seconds since the epoch; 0 if there is none. Until then its alerts are held back.",
+        lambda snapshot: snapshot.maintenance.until if snapshot.maintenance else 0,
+    ),
 )
 
 

@@ -26,6 +26,18 @@ VOLUME_GROUP: tuple[Row[VolumeGroup], ...] = (
         "what an extension can take. From LVM.",
         lambda group: group.usable_free_extents * group.extent_bytes,
     ),
+    Row(
+        "thinpool_vg_missing_pvs",
+        "PVs of the volume group that LVM cannot find. From LVM.",
+        lambda group: sum(volume.is_missing for volume in group.physical_volumes),
+    ),
+    Row(
+        "thinpool_vg_metadata_spare_bytes",
+        "Size of the volume group's spare for pool metadata, which lvconvert --repair writes "
+        "to; 0 if there is none. A pool with more metadata needs as much free space instead. "
+        "From LVM.",
+        lambda group: group.spare_extents * group.extent_bytes,
+    ),
 )
 
 

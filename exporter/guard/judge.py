@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from msgspec import structs
 
+from exporter.autoextend import LvmVersion
 from exporter.bulkhead import Bulkheads
 from exporter.errors import quote
 from exporter.events import NoLog
@@ -27,8 +28,9 @@ from exporter.model import (
     Snapshot,
     Stage,
     ThinPool,
+    VolumeGroup,
 )
-from exporter.policy import authorise, decide, is_left_to_dmeventd, next_steps
+from exporter.policy import attainable, authorise, decide, is_left_to_dmeventd, next_steps
 from exporter.sources.device_mapper import NO_SPACE_TIMEOUT_SECONDS
 
 REMEMBERED_REACTIONS = 10
@@ -37,6 +39,8 @@ LEAST_GUESS_SECONDS, MOST_GUESS_SECONDS = 0.25, 2.0
 OUTLIER = 3.0
 # When each ended (monotonic), and how long it took, in seconds.
 Reactions: TypeAlias = "deque[tuple[float, float]]"
+# What an attainable size was worked out from, and the size of each device in bytes.
+Attainable: TypeAlias = "tuple[tuple[object, ...], dict[Device, int]]"
 
 
 class Judge:
@@ -58,6 +62,7 @@ class Judge:
         self._bulkheads = bulkheads or Bulkheads(NoLog(), clocks.monotonic)
         self.records: dict[str, PoolRecord] = {}
         self._reactions: dict[str, Reactions] = {}
+        self._attainable: dict[str, Attainable] = {}
 
     def record(self, pool: ThinPool) -> PoolRecord:
         """Find or begin a pool's record."""
@@ -159,6 +164,7 @@ class Judge:
         gone = self.records.keys() - labels
         for label in gone:
             del self.records[label]
+            self._attainable.pop(label, None)
         vg_names = {label.partition("/")[0] for label in labels}
         for name in self._reactions.keys() - vg_names:
             self._reactions.pop(name, None)
@@ -228,4 +234,20 @@ class Judge:
             ),
             is_left_to_dmeventd=is_left_to_dmeventd(pool, mode),
         )
-        return structs.replace(report, queue_seconds_left=self.queue_seconds_left(record))
+        return structs.replace(
+            report,
+            queue_seconds_left=self.queue_seconds_left(record),
+            attainable_bytes=self._attainable_bytes(pool, group, snapshot.lvm_version),
+        )
+
+    def _attainable_bytes(
+        self, pool: ThinPool, group: VolumeGroup | None, lvm_version: LvmVersion | None
+    ) -> dict[Device, int]:
+        """Return the attainable sizes, worked out anew when something has changed."""
+        limits = self.rules.limits_of(pool)
+        basis = (pool.lvm, group, limits, lvm_version)
+        known = self._attainable.get(pool.label)
+        if known is None or known[0] != basis:
+            found = attainable(pool, group, limits, lvm_version=lvm_version)
+            known = self._attainable[pool.label] = (basis, found)
+        return known[1]

@@ -105,6 +105,7 @@ class PoolRecord:
     clamped_extends: int = 0
     anticipated_extends: int = 0
     takeovers: int = 0
+    unarchived_extends: int = 0
     last_extend_at: float | None = None  # seconds since the epoch
     last_extensions: tuple[PastExtension, ...] = ()  # the newest first
 
@@ -120,6 +121,7 @@ class PoolRecord:
             clamped_extends=self.clamped_extends,
             anticipated_extends=self.anticipated_extends,
             takeovers=self.takeovers,
+            unarchived_extends=self.unarchived_extends,
         )
 
     @property
@@ -208,6 +210,7 @@ class PoolRecord:
         """Count what an extension achieved, and what it did not."""
         for outcome in attempt.outcomes:
             self._count(outcome, wall)
+        self.unarchived_extends += not attempt.is_archived
 
     def note_failure(self, decision: Decision, failure: Failure) -> None:
         """Count an extension that could not be started, watched or verified."""
@@ -267,6 +270,8 @@ class PoolRecord:
             clamped_extends=self.clamped_extends,
             anticipated_extends=self.anticipated_extends,
             takeovers=self.takeovers,
+            is_taken_over=self.is_taken_over,
+            unarchived_extends=self.unarchived_extends,
             last_extend_at=self.last_extend_at,
             last_extensions=self.last_extensions,
             filling=dict(self.filling),

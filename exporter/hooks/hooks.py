@@ -16,6 +16,7 @@ from exporter.hooks.trust import ROOT_ALONE, Trust
 from exporter.model import Device, Stage, ThinPool
 
 KEEPER = "hooks"
+DONE, FAILED = "done", "failed"  # outcomes of a call
 RETRY_SECONDS = 1.0  # after an error of the keeper's own
 
 
@@ -48,6 +49,7 @@ class Hooks:
         self._keeper: threading.Thread | None = None
         self._starting = threading.Lock()
         self._caller: Caller | None = None
+        self._calls = {DONE: 0, FAILED: 0}
         self.use(command, deadline_seconds)
 
     def use(self, command: str | None, deadline_seconds: float) -> None:
@@ -64,6 +66,12 @@ class Hooks:
             )
         self._caller = caller
         self.supervise()
+
+    @property
+    def calls(self) -> dict[str, int] | None:
+        """Calls since the start, by outcome; None if there is no command."""
+        with self._changed:
+            return dict(self._calls) if self._caller else None
 
     @property
     def is_alive(self) -> bool:
@@ -190,6 +198,7 @@ class Hooks:
 
     def _finish(self, label: str, task: Task, *, is_ok: bool) -> float | None:
         with self._changed:
+            self._calls[DONE if is_ok else FAILED] += 1
             self._running.discard(label)
             agenda = self._agendas.get(label, Agenda())
             pause = agenda.finish(task, self._clock(), is_ok=is_ok)

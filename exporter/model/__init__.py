@@ -16,6 +16,7 @@ from exporter.model.guard import (
     Outcome,
     PastExtension,
     PoolGuard,
+    ProcessFigures,
 )
 from exporter.model.host import (
     MAX_METADATA_BYTES,
@@ -44,6 +45,7 @@ from exporter.model.loop import LoopBacking, LoopFile
 from exporter.model.snapshot import (
     CollectorState,
     ConfigurationState,
+    Maintenance,
     Snapshot,
     ThinPool,
     ThinVolume,
@@ -96,6 +98,7 @@ __all__ = [
     "LvmPool",
     "LvmSettings",
     "LvmThin",
+    "Maintenance",
     "Mount",
     "NextStep",
     "Outcome",
@@ -108,6 +111,7 @@ __all__ = [
     "PoolSource",
     "PoolStatus",
     "Problem",
+    "ProcessFigures",
     "Reason",
     "Snapshot",
     "Stage",

@@ -142,6 +142,9 @@ class PoolGuard(Struct, frozen=True, kw_only=True):
     clamped_extends: int = 0
     anticipated_extends: int = 0
     takeovers: int = 0
+    is_taken_over: bool = False  # although dmeventd monitors it
+    unarchived_extends: int = 0
+    attainable_bytes: dict[Device, int] = {}  # each device alone, with all that its VG can give
     last_extend_at: float | None = None
     last_extensions: tuple[PastExtension, ...] = ()  # the newest first
     filling: dict[Device, Filling] = {}  # of the devices that fill
@@ -165,6 +168,17 @@ class GuardNote(Struct, frozen=True, kw_only=True):
     pools: dict[str, GuardMode] = {}
 
 
+class ProcessFigures(Struct, frozen=True, kw_only=True):
+    """What a process uses, from /proc: seconds, bytes, seconds since the epoch, descriptors."""
+
+    cpu_seconds: float
+    resident_bytes: int
+    virtual_bytes: int
+    started_at: float
+    open_files: int
+    max_files: int
+
+
 class GuardReport(Struct, frozen=True, kw_only=True):
     """The guard as a whole; `pools` by the pool's label (`vg/pool`)."""
 
@@ -173,3 +187,6 @@ class GuardReport(Struct, frozen=True, kw_only=True):
     note: GuardNote
     pools: dict[str, PoolGuard] = {}
     errors: dict[Stage, int] = {}  # caught since the start
+    process: ProcessFigures | None = None  # where another process serves this
+    is_memory_locked: bool | None = None  # None: it need not be, since it may not extend
+    hook_calls: dict[str, int] | None = None  # by outcome; None: no hook is configured

@@ -53,6 +53,13 @@ class ConfigurationState(Struct, frozen=True, kw_only=True):
     error: str | None = None
 
 
+class Maintenance(Struct, frozen=True, kw_only=True):
+    """Planned work on the host: when it ends (seconds since the epoch), and why."""
+
+    until: float
+    reason: str = ""
+
+
 class ThinVolume(Struct, frozen=True, kw_only=True):
     """One live thin volume; `name` is the LV's, else device-mapper's.
 
@@ -187,6 +194,7 @@ class Snapshot(Struct, frozen=True, kw_only=True):
     guard: GuardReport | None = None
     configuration: ConfigurationState | None = None
     storage: tuple[StoragePlace, ...] = ()
+    maintenance: Maintenance | None = None  # as set last, also if it is over
 
     def volume_group(self, name: str) -> VolumeGroup | None:
         """Find a VG by its name."""

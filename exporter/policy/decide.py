@@ -13,6 +13,7 @@ from exporter import autoextend
 from exporter.autoextend import LvmVersion
 from exporter.model import (
     Decision,
+    Device,
     Extension,
     GuardMode,
     NextStep,
@@ -116,6 +117,26 @@ def next_steps(
         )
         for extension in extensions
     )
+
+
+def attainable(
+    pool: ThinPool,
+    group: VolumeGroup | None,
+    limits: Limits,
+    *,
+    lvm_version: LvmVersion | None = None,
+) -> dict[Device, int]:
+    """Work out the size in bytes that each device can reach with all that its VG can give it.
+
+    Each is counted as if the other stood still. Nothing where LVM does not tell the layout.
+    """
+    if pool.lvm is None or group is None:
+        return {}
+    rules = autoextend.rules_of(lvm_version)
+    room = Room(pool=pool.lvm, group=group, limits=limits, rules=rules)
+    free = group.usable_free_extents
+    extensions = (room.data(free * pool.lvm.data_stripes, room.budget), room.metadata(free))
+    return {extension.device: extension.size_bytes for extension in extensions}
 
 
 def _extensions(room: Room, need: Need) -> tuple[Extension | None, Extension | None]:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
-from exporter.model import Collector, CollectorState, GuardNote, Problem, Snapshot
+from exporter.model import (
+    Collector,
+    CollectorState,
+    GuardNote,
+    Maintenance,
+    Problem,
+    Snapshot,
+)
 from exporter.report.figures import Figure
 from exporter.report.finding import Finding, Remedy, Severity, run, say
 from exporter.report.storage import storage_figures
@@ -36,7 +44,24 @@ def host_figures(snapshot: Snapshot, note: GuardNote | None) -> tuple[Figure, ..
         Figure("guard", _guard(note)),
         Figure("Docker", _docker(snapshot)),
         *storage_figures(snapshot),
+        *_maintenance(snapshot),
     )
+
+
+def _maintenance(snapshot: Snapshot) -> Iterator[Figure]:
+    found = snapshot.maintenance
+    if found and found.until > snapshot.taken_at:
+        yield Figure("maintenance", maintenance_words(found, snapshot.taken_at))
+
+
+def maintenance_words(maintenance: Maintenance | None, now: float) -> str:
+    """Write until when there is maintenance, and why; `now` in seconds since the epoch."""
+    if maintenance is None or maintenance.until <= now:
+        return "none"
+    end = time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(maintenance.until))
+    left = format_duration(maintenance.until - now)
+    reason = f": {shown(maintenance.reason)}" if maintenance.reason else ""
+    return f"until {end}, for another {left}{reason}"
 
 
 def _dmeventd(snapshot: Snapshot) -> str:

@@ -10,6 +10,8 @@ from pathlib import Path
 from exporter.errors import ExporterError
 from exporter.events import Log
 from exporter.log import supervise as supervise_log
+from exporter.maintenance import MaintenanceFile
+from exporter.model import Snapshot
 from exporter.notify import SILENT, Notifier
 from exporter.publish import SnapshotReader
 from exporter.service.pacing import HEALTH_SECONDS, publish_pause
@@ -21,6 +23,8 @@ class Following:
 
     def __init__(self, directory: Path, options: WebOptions, *, log: Log) -> None:
         self._reader = SnapshotReader(directory)
+        self._maintenance = MaintenanceFile(directory)
+        self._served: Snapshot | None = None
         self._serving = Serving(options, fault=self._fault, log=log)
         self._log = log
         self._told: str | None = None
@@ -82,8 +86,14 @@ class Following:
     def _look(self) -> None:
         """Serve what is new, if anything is."""
         try:
-            if self._reader.look() and self._reader.snapshot:
-                self._serving.take(self._reader.snapshot)
+            self._reader.look()
+            # Also of a guard that has been stopped: it is what most work begins with.
+            snapshot = self._reader.snapshot and self._maintenance.shown_in(
+                self._reader.snapshot
+            )
+            if snapshot and snapshot != self._served:
+                self._serving.take(snapshot)
+                self._served = snapshot
                 self._is_serving_well = True
         except Exception:  # noqa: BLE001 - the boundary: the next Snapshot may be better
             if self._is_serving_well:  # once: there is a Snapshot a second

@@ -17,7 +17,7 @@ from exporter.events import Log
 from exporter.guard import Clocks, Guard
 from exporter.guard.memory import MemoryFile
 from exporter.log import supervise as supervise_log
-from exporter.model import Collector, CollectorState, Snapshot, Stage
+from exporter.model import Collector, CollectorState, ProcessFigures, Snapshot, Stage
 from exporter.notify import Notifier
 from exporter.schedule import Schedule, Tick
 from exporter.service.pacing import HEALTH_SECONDS, publish_pause
@@ -89,6 +89,10 @@ class Guarding:
         )
         self._guard.call(self._hooks)
         self._memory: Callable[[], MemoryFile | None] = lambda: None
+        # What each Snapshot tells of this process besides.
+        self.is_memory_locked: Callable[[], bool | None] = lambda: None
+        self.own_figures: Callable[[], ProcessFigures | None] = lambda: None
+        self.maintenance: Callable[[Snapshot], Snapshot] = lambda snapshot: snapshot
         self._schedule = Schedule(
             self._ticks(settings), clock=clocks.monotonic, bulkheads=self._bulkheads
         )
@@ -194,7 +198,15 @@ class Guarding:
     def snapshot(self) -> Snapshot:
         """Make the Snapshot as of now, the guard's account included."""
         snapshot = self._guard.report(self._collection.snapshot(self._guard.live_pools()))
-        return structs.replace(snapshot, configuration=self._reloading.state)
+        if snapshot.guard:
+            guard = structs.replace(
+                snapshot.guard,
+                process=self.own_figures(),
+                is_memory_locked=self.is_memory_locked(),
+                hook_calls=self._hooks.calls,
+            )
+            snapshot = structs.replace(snapshot, guard=guard)
+        return self.maintenance(structs.replace(snapshot, configuration=self._reloading.state))
 
     def _start_collecting(self) -> None:
         """Read once before the guard's first cycle, which no hung source delays for long."""

@@ -10,6 +10,7 @@ from exporter.config import Settings
 from exporter.events import Log
 from exporter.guard import Clocks
 from exporter.guard.memory import MemoryFile
+from exporter.maintenance import MaintenanceFile
 from exporter.notify import SILENT, Notifier
 from exporter.service.guarding import Guarding, Part
 from exporter.service.reloading import Reloading
@@ -42,6 +43,13 @@ class Service:
     def remember_in(self, memory: Callable[[], MemoryFile | None]) -> None:
         """Keep through a restart what the guard must not forget; before `run`."""
         self._guarding.remember_in(memory)
+
+    def tell(
+        self, is_memory_locked: Callable[[], bool | None], maintenance: MaintenanceFile
+    ) -> None:
+        """Tell with each Snapshot how this process and the host are kept; before `run`."""
+        self._guarding.is_memory_locked = is_memory_locked
+        self._guarding.maintenance = maintenance.shown_in
 
     @property
     def addresses(self) -> tuple[str, ...]:

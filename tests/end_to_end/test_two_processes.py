@@ -66,6 +66,55 @@ def test_web_serves_what_guard_publishes(tmp_path: Path, guard: Process) -> None
         assert [line["event"] for line in web.events("stopped")] == ["stopped"]
 
 
+def test_maintenance_is_shown_also_after_the_guard_has_stopped(
+    tmp_path: Path, guard: Process
+) -> None:
+    """Most work begins with that; it ends when somebody says so."""
+    end = "thinpool_maintenance_end_timestamp_seconds"
+    state = f"--state.directory={tmp_path}"
+    with Program("web", directory=tmp_path) as web:
+        web.wait_until_ready()
+        assert web.metrics()[end] == 0
+        guard.process.send_signal(signal.SIGTERM)
+        guard.process.wait()
+
+        said = run("maintenance", "2h", "--reason=a disk", state)
+
+        assert said.returncode == 0, said.stderr
+        assert "for another 2h: a disk" in said.stdout
+        assert eventually(lambda: web.metrics()[end] > time.time() + 3600)
+        assert "a disk" in run("maintenance", state).stdout
+        assert run("maintenance", "--end", state).stdout == "maintenance: none\n"
+        assert eventually(lambda: web.metrics()[end] == 0)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("0s",), ("8d",), ("soon",), ("--reason=x",), ("1h", "--end")]
+)
+def test_maintenance_without_a_sensible_end_is_refused(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    """With a message, and nothing is changed."""
+    said = run("maintenance", f"--state.directory={tmp_path}", *arguments)
+
+    assert said.returncode in {1, 2}
+    assert said.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_collect_shows_what_a_running_guard_has_published(tmp_path: Path, config: str) -> None:
+    """Its process's own figures are among it; --live reads the host, where nothing answers."""
+    state = f"--state.directory={tmp_path}"
+    with Process("guard", config, directory=tmp_path, log="guard", env=NO_DEVICE_MAPPER):
+        own = "thinpool_guard_process_cpu_seconds_total"
+        assert eventually(
+            lambda: own in run("collect", config, state, env=NO_DEVICE_MAPPER).stdout
+        )
+        live = run("collect", "--live", config, state, env=NO_DEVICE_MAPPER)
+
+    assert "no source could be read" in live.stderr
+
+
 def test_web_without_a_guard_says_what_is_missing(tmp_path: Path) -> None:
     """It lives, is not ready, and its metrics say that there is nothing to serve."""
     with Program("web", directory=tmp_path) as web:

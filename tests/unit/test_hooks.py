@@ -232,6 +232,21 @@ def test_is_run_again_until_it_exits_0(
     assert host.scripts.at == [start + due for due in (0, 10, 30, 70)]
 
 
+def test_calls_are_counted_by_outcome(host: Host) -> None:
+    """For the metric; nothing is counted where there is no command."""
+    assert host.hooks.calls == {"done": 0, "failed": 0}
+    host.scripts.end(ended(1), ended())
+    see(host)
+    host.logged("hook_failed")
+    host.clock.now += 10
+    see(host)
+    host.logged("hook_done")
+
+    assert host.hooks.calls == {"done": 1, "failed": 1}
+    host.hooks.use(None, 60)
+    assert host.hooks.calls is None
+
+
 def test_another_command_is_called_from_then_on(host: Host) -> None:
     """For what waits to be told again too; without a command it is forgotten."""
     other = host.file.with_name("other")

@@ -18,7 +18,7 @@ from exporter.model import (
     Usage,
     VolumeGroup,
 )
-from exporter.policy import Limits, Outlook, authorise, decide, next_steps
+from exporter.policy import Limits, Outlook, attainable, authorise, decide, next_steps
 from exporter.policy.room import Room
 from tests.factories import (
     DATA_EXTENTS,
@@ -498,6 +498,38 @@ def test_no_next_step_where_the_policy_never_extends() -> None:
     pool = replace(pool_used(), policy=make_policy(threshold_percent=100))
 
     assert next_steps(pool, group_with(154), NO_LIMITS) == ()
+
+
+def test_what_a_device_can_reach() -> None:
+    """All that the VG can give it, within the user's limits, and never less than it is."""
+    pool = pool_used()
+    data, metadata = (
+        attainable(pool, group_with(154), NO_LIMITS)[device] // EXTENT_BYTES
+        for device in (Device.DATA, Device.METADATA)
+    )
+    now = pool.lvm.size_bytes // EXTENT_BYTES if pool.lvm else 0
+
+    assert data == now + 154
+    # Metadata needs as much again for its spare.
+    assert 51 < metadata <= 51 + 154
+    kept = Limits(reserve_bytes=100 * EXTENT_BYTES)
+    assert attainable(pool, group_with(154), kept)[Device.DATA] == (now + 54) * EXTENT_BYTES
+    capped = Limits(max_size_bytes=(now + 10) * EXTENT_BYTES)
+    assert attainable(pool, group_with(154), capped)[Device.DATA] == (now + 10) * EXTENT_BYTES
+    small = Limits(max_size_bytes=EXTENT_BYTES)
+    assert attainable(pool, group_with(154), small)[Device.DATA] == now * EXTENT_BYTES
+    assert attainable(pool, None, NO_LIMITS) == {}
+
+
+@pytest.mark.parametrize("free", [0, 1, 7, 154, 5000])
+def test_no_extension_goes_beyond_what_can_be_reached(free: int) -> None:
+    """Of the policy's own steps; and what is possible of a step can be reached."""
+    pool, group = pool_used(), group_with(free)
+    reach = attainable(pool, group, NO_LIMITS)
+    sizes = {Device.DATA: pool.lvm and pool.lvm.size_bytes}
+    for step in next_steps(pool, group, NO_LIMITS):
+        if step.device in sizes:
+            assert (sizes[step.device] or 0) + step.possible_bytes <= reach[step.device]
 
 
 MIB = 1024 * 1024

@@ -124,8 +124,8 @@ def running(
 
 
 def collect(machine: Machine) -> Metrics:
-    """Run `collect` once in the guest."""
-    return Metrics(machine.run((PROGRAM, "collect", "--log.level=error")).stdout)
+    """Run `collect` once in the guest, of the host as it is now."""
+    return Metrics(machine.run((PROGRAM, "collect", "--live", "--log.level=error")).stdout)
 
 
 def check(machine: Machine) -> tuple[int, str]:
