@@ -18,12 +18,11 @@ class Case:
     It is silent `quiet` minutes after the change began, and fires `fires` minutes after; once
     all is well again it ends within `ends`. `enough` is just not enough. `always` holds from
     the first minute to the last, `before` the change nothing else is known for so long.
-    `of` is which labels it carries; `text` is its description, with {pool} for the pool's
-    name and host.
+    `of` is which labels it carries. What it says is in pages.txt.
     """
 
     alert: str
-    severity: Literal["critical", "warning"]
+    severity: Literal["critical", "warning", "none"]
     bad: Changes
     enough: Changes
     quiet: int
@@ -35,8 +34,6 @@ class Case:
     always: Changes = field(default_factory=dict)
     recovered: Changes = field(default_factory=dict)
     outlives_missed: bool = True
-    summary: str = ""
-    text: str = ""
 
     @property
     def step(self) -> int:

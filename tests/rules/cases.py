@@ -17,6 +17,16 @@ HALF_METADATA: Changes = {
     'thinpool_next_extend_possible_bytes{device="metadata"}': GIB / 2,
 }
 BACKING: Changes = {"thinpool_loopback": 1, "thinpool_loopback_backing_free_bytes": 100 * GIB}
+USED_UP: Changes = {
+    "thinpool_vg_allocatable_bytes": 0,
+    'thinpool_next_extend_possible_bytes{device="data"}': 0,
+}
+# As `collect` writes it, without a guard.
+TEXTFILE: Changes = {
+    "thinpool_exporter_snapshot_success": None,
+    "thinpool_guard_last_cycle_timestamp_seconds": None,
+}
+FAST = 'thinpool_fill_bytes_per_second{device="data"}'
 BELOW = 'thinpool_guard_state{reason="below_threshold"}'
 LATCHED = 'thinpool_guard_state{reason="latched_refused"}'
 
@@ -26,13 +36,9 @@ CASES = (
         severity="critical",
         bad=_mode("out_of_data_space"),
         enough=_mode("out_of_data_space", Brief(1, 1)),
-        quiet=0,
-        fires=1,
+        quiet=1,
+        fires=2,
         ends=1,
-        summary="A thin pool is full, and what writes to it waits or fails.",
-        text="The thin pool {pool} has no space left for data. Containers "
-        "on it hang, and their "
-        "writes fail within a minute unless it is extended.",
     ),
     Case(
         alert="ThinPoolFailed",
@@ -42,22 +48,15 @@ CASES = (
         quiet=-1,
         fires=0,
         ends=1,
-        summary="The kernel has given up a thin pool, and everything on it fails.",
-        text="The thin pool {pool} has failed: the kernel could not write "
-        "its metadata. Nothing "
-        "on it can be read or written until it is repaired.",
     ),
     Case(
         alert="ThinPoolReadOnly",
         severity="critical",
         bad=_mode("ro"),
         enough=_mode("ro", Brief(1, 1)),
-        quiet=0,
-        fires=1,
+        quiet=1,
+        fires=2,
         ends=1,
-        summary="A thin pool has become read-only, and writes to it fail.",
-        text="The thin pool {pool} is read-only: its metadata is full or could not be written. "
-        "Containers on it fail when they write.",
     ),
     Case(
         alert="ThinPoolNeedsCheck",
@@ -67,9 +66,36 @@ CASES = (
         quiet=-1,
         fires=0,
         ends=1,
-        summary="A thin pool's metadata must be repaired before it can be used fully.",
-        text="The metadata of the thin pool {pool} is marked needs_check. Neither LVM nor the "
-        "guard can extend it until thin_check has run: lvconvert --repair.",
+    ),
+    Case(
+        alert="ThinPoolInactive",
+        severity="critical",
+        bad=_mode("inactive"),
+        enough=_mode("inactive", Brief(1, 5)),
+        quiet=4,
+        fires=6,
+        ends=1,
+    ),
+    Case(
+        alert="ThinPoolHangs",
+        severity="critical",
+        bad={"thinpool_suspended": 1},
+        enough={"thinpool_suspended": Brief(1, 5)},
+        quiet=5,
+        fires=7,
+        ends=1,
+    ),
+    # 45 GiB are left, and the volume group has nothing: for 15 minutes, and for 22.
+    Case(
+        alert="ThinPoolFillingFast",
+        severity="critical",
+        bad={FAST: 50 * GIB / 1024},
+        enough={FAST: 35 * GIB / 1024},
+        always={**USED_UP, "thinpool_data_used_bytes": 155 * GIB},
+        quiet=1,
+        fires=3,
+        ends=11,
+        labels=DATA,
     ),
     # 200 GiB can still be written: 45 GiB an hour lasts for less than four hours once 20 GiB
     # are gone, 36 GiB an hour for more as long as this test does.
@@ -81,11 +107,8 @@ CASES = (
         quiet=45,
         fires=75,
         ends=20,
-        before=65,
+        before=400,
         labels=DATA,
-        summary="A thin pool's data will be full within four hours, whatever is given to it.",
-        text="At the rate of the last hour the data of the thin pool {pool} is full in "
-        "3h 11m 40s, even when it has been given all that it can get.",
     ),
     Case(
         alert="ThinPoolDataFillingUp",
@@ -95,11 +118,8 @@ CASES = (
         quiet=300,
         fires=390,
         ends=75,
-        before=370,
+        before=1150,
         labels=DATA,
-        summary="A thin pool's data will be full within a day, whatever is given to it.",
-        text="At the rate of the last six hours the data of the thin pool {pool} is full in "
-        "19h 8m 27s, even when it has been given all that it can get.",
     ),
     # The same in small: metadata can have half a GiB more than its 4 GiB.
     Case(
@@ -111,12 +131,8 @@ CASES = (
         quiet=45,
         fires=75,
         ends=20,
-        before=65,
+        before=400,
         labels=METADATA,
-        summary="A thin pool's metadata will be full within four hours, "
-        "whatever is given to it.",
-        text="At the rate of the last hour the metadata of the thin pool {pool} is full in "
-        "3h 11m 40s, even when it has been given all that it can get.",
     ),
     Case(
         alert="ThinPoolMetadataFillingUp",
@@ -127,27 +143,23 @@ CASES = (
         quiet=300,
         fires=390,
         ends=75,
-        before=370,
+        before=1150,
         labels=METADATA,
-        summary="A thin pool's metadata will be full within a day, whatever is given to it.",
-        text="At the rate of the last six hours the metadata of the thin "
-        "pool {pool} is full in "
-        "19h 8m 27s, even when it has been given all that it can get.",
     ),
-    # Without a policy: nearly full is nearly full.
+    # Without a policy: full is full.
     Case(
         alert="ThinPoolAboveThreshold",
         severity="critical",
-        bad={"thinpool_data_used_bytes": 191 * GIB},
-        enough={"thinpool_data_used_bytes": 190 * GIB},
-        always={"thinpool_autoextend_threshold_ratio": 1},
+        bad={"thinpool_data_used_bytes": 198.1 * GIB},
+        enough={"thinpool_data_used_bytes": 197 * GIB},
+        always={
+            "thinpool_autoextend_threshold_ratio": 1,
+            "thinpool_data_used_bytes": 197 * GIB,
+        },
         quiet=1,
         fires=3,
-        ends=8,
+        ends=70,
         labels=DATA,
-        summary="A thin pool is nearly full, and nobody extends it.",
-        text="The data of the thin pool {pool} is 95.5% full, and its size has not changed for "
-        "five minutes.",
     ),
     Case(
         alert="ThinPoolAboveThreshold",
@@ -158,9 +170,6 @@ CASES = (
         fires=6,
         ends=8,
         labels=METADATA,
-        summary="A thin pool is above its threshold, and nobody extends it.",
-        text="The metadata of the thin pool {pool} is 81.25% full, above the threshold of its "
-        "policy, and its size has not changed for five minutes.",
     ),
     Case(
         alert="ThinPoolNextExtensionImpossible",
@@ -172,10 +181,6 @@ CASES = (
         fires=11,
         ends=1,
         labels=DATA,
-        summary="A thin pool cannot be extended any more.",
-        text="There is nothing left for the data of the thin pool {pool}: its volume group is "
-        "used up, or the configuration's reserve or max_size allows no more. When it is above "
-        "its threshold, nothing extends it.",
     ),
     Case(
         alert="ThinPoolNextExtensionPartial",
@@ -187,9 +192,6 @@ CASES = (
         fires=61,
         ends=1,
         labels=DATA,
-        summary="A thin pool's next extension does not fit as a whole.",
-        text="There are 39GiB for the data of the thin pool {pool}, less than the next step of "
-        "its policy. LVM and dmeventd would give nothing; the guard gives that, once.",
     ),
     Case(
         alert="ThinPoolVolumeGroupNearlyFull",
@@ -204,21 +206,26 @@ CASES = (
         fires=31,
         ends=1,
         of="vg",
-        summary="A volume group cannot give the next step to all of its thin pools.",
-        text="The volume group {vg} has 40.5GiB left: enough for the next step of each of its "
-        "thin pools, but not of all of them.",
     ),
     Case(
         alert="ThinPoolExtensionFailing",
         severity="critical",
         bad={BELOW: None, LATCHED: 1},
         enough={BELOW: None, 'thinpool_guard_state{reason="extend"}': 1},
+        always={"thinpool_data_used_bytes": 181 * GIB},
         quiet=1,
         fires=3,
         ends=1,
-        summary="The guard cannot extend a thin pool that needs it.",
-        text="The thin pool {pool} needs to be extended, and its last extension failed or does "
-        "not end. What LVM said is in the journal of thinpool-guard.",
+    ),
+    Case(
+        alert="ThinPoolExtensionFailing",
+        severity="warning",
+        bad={BELOW: None, LATCHED: 1},
+        enough={BELOW: None, 'thinpool_guard_state{reason="extend"}': 1},
+        always={"thinpool_data_used_bytes": 179 * GIB},
+        quiet=1,
+        fires=3,
+        ends=1,
     ),
     Case(
         alert="ThinPoolNotProtected",
@@ -232,24 +239,15 @@ CASES = (
         quiet=14,
         fires=16,
         ends=1,
-        summary="Nobody would extend a thin pool when it fills.",
-        text="Neither the guard nor dmeventd would extend the thin pool {pool} when it fills: "
-        "the guard only observes it, and dmeventd does not run.",
     ),
     Case(
         alert="ThinPoolTakenOver",
         severity="warning",
-        bad={"thinpool_guard_takeovers_total": 4},
-        enough={"thinpool_guard_takeovers_total": 0},  # the guard was started again
-        always={"thinpool_guard_takeovers_total": 3},
-        recovered={"thinpool_guard_takeovers_total": 4},
+        bad={"thinpool_guard_taken_over": 1, "thinpool_monitored": 1},
+        enough={"thinpool_monitored": 1, "thinpool_guard_responsible": 0},
         quiet=-1,
         fires=0,
-        ends=365,
-        summary="dmeventd monitors a thin pool, but does not extend it.",
-        text="dmeventd monitors the thin pool {pool} but left it above "
-        "its threshold, so that the "
-        "guard extended it. What dmeventd was doing is in the journal of thinpool-guard.",
+        ends=1,
     ),
     Case(
         alert="ThinPoolOnLoopback",
@@ -259,10 +257,16 @@ CASES = (
         quiet=59,
         fires=61,
         ends=1,
-        summary="A thin pool lies on loop devices over sparse files.",
-        text="The thin pool {pool} lies on loop devices over sparse "
-        "files: slow, good for tests "
-        "alone, and full when the file system below is, whatever it says of itself.",
+    ),
+    Case(
+        alert="ThinPoolLoopBackingFull",
+        severity="critical",
+        bad={"thinpool_loopback_backing_free_bytes": 0.5 * GIB},
+        enough={"thinpool_loopback_backing_free_bytes": GIB},
+        always=BACKING,
+        quiet=1,
+        fires=3,
+        ends=1,
     ),
     Case(
         alert="ThinPoolLoopBackingFillingUp",
@@ -274,10 +278,6 @@ CASES = (
         fires=75,
         ends=20,
         before=65,
-        summary="The file system under a thin pool's files will be full within four hours.",
-        text="At the rate of the last hour the file system that holds the "
-        "files of the thin pool "
-        "{pool} is full in 3h 11m 40s. The pool does not know, and fails when it is.",
     ),
     Case(
         alert="ThinPoolLoopBackingFillingUp",
@@ -288,11 +288,7 @@ CASES = (
         quiet=300,
         fires=390,
         ends=75,
-        before=370,
-        summary="The file system under a thin pool's files will be full within a day.",
-        text="At the rate of the last six hours the file system that "
-        "holds the files of the thin "
-        "pool {pool} is full in 19h 8m 27s. The pool does not know, and fails when it is.",
+        before=1150,
     ),
     Case(
         alert="ThinPoolDockerDown",
@@ -303,9 +299,6 @@ CASES = (
         fires=6,
         ends=1,
         of="host",
-        summary="Docker does not answer.",
-        text="Docker on {host} does not answer docker info, and did before. It does not run, "
-        "or it hangs because its thin pool is full or suspended.",
     ),
     Case(
         alert="ThinPoolDockerMinFreeSpace",
@@ -317,10 +310,6 @@ CASES = (
         fires=6,
         ends=1,
         of="host",
-        summary="Docker makes no new containers, since its pool has too little space.",
-        text="Docker on {host} has 10GiB left for data, no more than its "
-        "min_free_space: docker "
-        "run and docker pull fail.",
     ),
     # A tenth of the metadata, as of the data.
     Case(
@@ -333,24 +322,40 @@ CASES = (
         fires=6,
         ends=1,
         of="host",
-        summary="Docker makes no new containers, since its pool has too little space.",
-        text="Docker on {host} has 102.4MiB left for metadata, no more than its "
-        "min_free_space: docker "
-        "run and docker pull fail.",
     ),
     Case(
         alert="ThinPoolGuardStale",
         severity="critical",
         bad={"thinpool_guard_last_cycle_timestamp_seconds": 600},
         enough={"thinpool_guard_last_cycle_timestamp_seconds": Ramp(600, 1)},
-        quiet=2,
-        fires=4,
+        quiet=3,
+        fires=5,
         ends=2,
         of="host",
         recovered={"thinpool_guard_last_cycle_timestamp_seconds": Ramp(1500, 60)},
-        summary="The guard of a host does nothing, or cannot be understood.",
-        text="The guard on {host} has not been heard of for three minutes: nothing extends the "
-        "host's thin pools, and how full they are is not known.",
+    ),
+    Case(
+        alert="ThinPoolGuardStale",
+        severity="warning",
+        bad={"thinpool_guard_last_cycle_timestamp_seconds": 600},
+        enough={"thinpool_guard_last_cycle_timestamp_seconds": Ramp(600, 1)},
+        always={"thinpool_guard_responsible": 0, "thinpool_monitored": 1},
+        quiet=3,
+        fires=5,
+        ends=2,
+        of="host",
+        recovered={"thinpool_guard_last_cycle_timestamp_seconds": Ramp(1500, 60)},
+    ),
+    Case(
+        alert="ThinPoolGuardImpaired",
+        severity="warning",
+        bad={"thinpool_guard_memory_locked": 0},
+        enough={"thinpool_guard_memory_locked": Brief(0, 15)},
+        quiet=14,
+        fires=16,
+        ends=1,
+        of="host",
+        labels={"what": "memory"},
     ),
     # An exception a minute; what happened once, or concerns a source, is no cause for a ticket.
     Case(
@@ -367,9 +372,6 @@ CASES = (
         ends=12,
         of="host",
         labels={"stage": "decide"},
-        summary="The guard of a host keeps meeting errors.",
-        text="The guard on {host} keeps failing at a part of its work (stage decide): what "
-        "that concerns is in its journal, and everything else goes on.",
     ),
     Case(
         alert="ThinPoolCollectorStale",
@@ -381,9 +383,6 @@ CASES = (
         ends=1,
         of="host",
         labels={"collector": "lvm"},
-        summary="A part of a host's figures is old.",
-        text="lvm on {host} cannot be read: its last figures stay, and "
-        "the guard decides by them.",
     ),
     Case(
         alert="ThinPoolConfigReloadFailed",
@@ -394,8 +393,6 @@ CASES = (
         fires=6,
         ends=1,
         of="host",
-        summary="A changed configuration is not in force.",
-        text="The configuration on {host} has faults: the old settings stay in force.",
     ),
     Case(
         alert="ThinPoolExporterDown",
@@ -407,8 +404,49 @@ CASES = (
         ends=1,
         of="host",
         outlives_missed=False,  # it is what tells of scrapes that are missed
-        summary="The exporter of a host cannot be scraped.",
-        text="Nothing is known of the thin pools on {host}. Its guard may "
-        "be at work all the same.",
+    ),
+    Case(
+        alert="ThinPoolSpaceNotReturned",
+        severity="warning",
+        bad={"thinpool_metadata_snapshot_held": 1},
+        enough={"thinpool_metadata_snapshot_held": Brief(1, 119)},
+        quiet=175,
+        fires=182,
+        ends=1,
+        labels={"what": "metadata_snapshot"},
+    ),
+    Case(
+        alert="ThinPoolDockerKeepsDeleted",
+        severity="warning",
+        bad={"thinpool_docker_deferred_deleted_devices": 12},
+        enough={"thinpool_docker_deferred_deleted_devices": 10},
+        before=370,
+        quiet=410,
+        fires=430,
+        ends=5,
+        of="host",
+    ),
+    Case(
+        alert="ThinPoolFiguresLost",
+        severity="warning",
+        bad={"thinpool_exporter_snapshot_timestamp_seconds": 600},
+        enough={"thinpool_exporter_snapshot_timestamp_seconds": Ramp(600, 1)},
+        always=TEXTFILE,
+        recovered={"thinpool_exporter_snapshot_timestamp_seconds": Ramp(6000, 60)},
+        quiet=33,
+        fires=36,
+        ends=1,
+        of="host",
+        labels={"what": "frozen"},
+    ),
+    Case(
+        alert="ThinPoolMaintenance",
+        severity="none",
+        bad={"thinpool_maintenance_end_timestamp_seconds": 1e6},
+        enough={"thinpool_maintenance_end_timestamp_seconds": 600},
+        quiet=-1,
+        fires=0,
+        ends=1,
+        of="host",
     ),
 )

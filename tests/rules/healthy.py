@@ -82,10 +82,16 @@ HOST: Mapping[str, Value] = {
     "thinpool_exporter_config_last_reload_successful": 1,
     "thinpool_guard_last_cycle_timestamp_seconds": CLOCK,
     "thinpool_exporter_snapshot_timestamp_seconds": CLOCK,
+    "thinpool_guard_memory_locked": 1,
+    'thinpool_hook_calls_total{outcome="failed"}': 0,
+    'thinpool_hook_calls_total{outcome="done"}': 0,
+    "thinpool_docker_deferred_deleted_devices": 0,
+    "thinpool_maintenance_end_timestamp_seconds": 0,
 }
 VG: Mapping[str, Value] = {"thinpool_vg_allocatable_bytes": 100 * GIB}
 POOL: Mapping[str, Value] = {
     'thinpool_info{source="lvm"}': 1,
+    'thinpool_info{source="lvm",discards="ignore"}': None,
     "thinpool_data_size_bytes": 200 * GIB,
     "thinpool_data_used_bytes": 100 * GIB,
     "thinpool_metadata_size_bytes": 4 * GIB,
@@ -98,6 +104,8 @@ POOL: Mapping[str, Value] = {
     'thinpool_storage_root_info{driver="overlay2"}': None,
     **{f'thinpool_mode{{mode="{mode}"}}': float(mode == "rw") for mode in MODES},
     "thinpool_needs_check": 0,
+    "thinpool_suspended": 0,
+    "thinpool_metadata_snapshot_held": 0,
     "thinpool_autoextend_threshold_ratio": 0.8,
     "thinpool_metadata_autoextend_threshold_ratio": 0.8,
     "thinpool_autoextend_step_ratio": 0.2,
@@ -111,11 +119,15 @@ POOL: Mapping[str, Value] = {
         f'thinpool_guard_state{{reason="{reason}"}}': None
         for reason in (
             *("latched_refused", "busy", "extend", "dmeventd_monitors", "not_lvm"),
-            "internal_error",
+            *("internal_error", "no_space"),
         )
     },
-    "thinpool_guard_takeovers_total": 0,
+    "thinpool_guard_taken_over": 0,
+    "thinpool_guard_unarchived_extends_total": 0,
     'thinpool_guard_extend_failures_total{device="data",reason="stuck"}': 0,
+    'thinpool_attainable_bytes{device="data"}': None,
+    'thinpool_attainable_bytes{device="metadata"}': None,
+    'thinpool_fill_bytes_per_second{device="data"}': None,
     'thinpool_next_extend_bytes{device="data"}': 40 * GIB,
     'thinpool_next_extend_possible_bytes{device="data"}': 40 * GIB,
     'thinpool_next_extend_bytes{device="metadata"}': GIB,

@@ -58,13 +58,54 @@ def groups() -> list[dict[str, Any]]:
 
 
 def hold(
-    directory: Path, series: Series, *tests: Test, every: int = 1, is_between: bool = False
+    directory: Path,
+    series: Series,
+    *tests: Test,
+    every: int = 1,
+    is_between: bool = False,
+    scrape_seconds: int = 60,
 ) -> None:
     """Evaluate all rules over these series, and assert what `tests` expect.
 
     The series have a value each minute; the rules are evaluated `every` so many. With
-    `is_between`, each scrape but the first is half a minute before the evaluation.
+    `is_between`, each scrape but the first is half a minute before the evaluation. Scraped more
+    often, each value comes several times; more rarely, some are never seen.
     """
+    series = {name: _scraped(values, scrape_seconds) for name, values in series.items()}
+    interval = f"{min(scrape_seconds, 60)}s"
+    status, said = _test(
+        directory, series, *tests, every=every, is_between=is_between, interval=interval
+    )
+    assert status == 0, said
+
+
+def got(
+    directory: Path, series: Series, alert: str, severity: str, minute: int, *, every: int = 1
+) -> str:
+    """Return what promtool says of an alert that fires although none is expected."""
+    test = {"eval_time": f"{minute}m", "alertname": alert, "exp_alerts": []}
+    status, said = _test(directory, series, test, every=every)
+    assert status, f"{alert} does not fire"
+    parts = said.split("Labels:")
+    return next(part for part in parts if f'severity="{severity}"' in part)
+
+
+def _scraped(values: Sequence[str], seconds: int) -> Sequence[str]:
+    """Give what scrapes at such an interval see of a value each minute."""
+    if seconds < SECONDS["m"]:
+        return [value for value in values for _ in range(SECONDS["m"] // seconds)]
+    every = seconds // SECONDS["m"]
+    return [value if minute % every == 0 else "_" for minute, value in enumerate(values)]
+
+
+def _test(
+    directory: Path,
+    series: Series,
+    *tests: Test,
+    every: int = 1,
+    is_between: bool = False,
+    interval: str = "60s",
+) -> tuple[int, str]:
     between = " _ " if is_between else " "
     path = directory / "test.yaml"
     content = {
@@ -73,7 +114,7 @@ def hold(
         "group_eval_order": [group["name"] for group in groups()],
         "tests": [
             {
-                "interval": "30s" if is_between else "1m",
+                "interval": "30s" if is_between else interval,
                 "input_series": [
                     {"series": name, "values": f"{values[0]} {between.join(values[1:])}"}
                     for name, values in series.items()
@@ -84,8 +125,7 @@ def hold(
         ],
     }
     path.write_text(json.dumps(content))  # which is YAML as well
-    status, said = promtool("test", "rules", str(path))
-    assert status == 0, said
+    return promtool("test", "rules", str(path))
 
 
 def expect(minute: int, expression: str, *samples: tuple[str, float]) -> Test:

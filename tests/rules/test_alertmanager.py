@@ -32,12 +32,12 @@ def of_pool(
 
 
 def test_amtool_accepts_it(edition: Edition) -> None:
-    """Two receivers, and every matcher understood."""
+    """Three receivers, and every matcher understood."""
     status, said = amtool("check-config", str(EXAMPLE), edition=edition)
 
     assert status == 0, said
-    assert "4 inhibit rules" in said
-    assert "2 receivers" in said
+    assert "10 inhibit rules" in said
+    assert "3 receivers" in said
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,7 @@ def test_amtool_accepts_it(edition: Edition) -> None:
         ({"alertname": "ThinPoolExportersDown", "severity": "critical"}, "pages"),
         (of_pool("ThinPoolNotProtected"), "tickets"),
         (of_host("ThinPoolExporterDown"), "tickets"),
+        (of_host("ThinPoolMaintenance", "none"), "nobody"),
     ],
     ids=lambda value: value if isinstance(value, str) else value["alertname"],
 )
@@ -69,18 +70,59 @@ INHIBITED: dict[str, tuple[Labels, list[Labels], list[Labels]]] = {
     # The source, what it inhibits, and what it must not.
     "page_over_tickets_of_its_pool": (
         FULL,
-        [of_pool("ThinPoolAboveThreshold"), of_pool("ThinPoolNextExtensionImpossible")],
+        [
+            of_pool("ThinPoolAboveThreshold"),
+            of_pool("ThinPoolAboveThreshold", "critical"),
+            of_pool("ThinPoolNextExtensionImpossible"),
+            of_host("ThinPoolDockerDown"),
+            {**of_host("ThinPoolVolumeGroupNearlyFull"), "vg": "docker"},
+        ],
         [
             of_pool("ThinPoolAboveThreshold", pool="other"),
             of_pool("ThinPoolAboveThreshold", vg="other"),
             of_pool("ThinPoolAboveThreshold", vg=""),
             of_pool("ThinPoolAboveThreshold", instance="b:10128"),
             {**of_pool("ThinPoolAboveThreshold"), "job": "other"},
+            {**of_pool("ThinPoolAboveThreshold"), "cluster": "other"},
             of_pool("ThinPoolNeedsCheck", "critical"),
-            of_host("ThinPoolDockerDown"),
-            {**of_host("ThinPoolVolumeGroupNearlyFull"), "vg": "docker"},
+            of_host("ThinPoolGuardErrors"),
             {**of_pool("SomebodyElsesAlert")},
         ],
+    ),
+    "the_worst_of_a_broken_pool_is_paged": (
+        of_pool("ThinPoolFailed", "critical"),
+        [
+            of_pool("ThinPoolNeedsCheck", "critical"),
+            of_pool("ThinPoolReadOnly", "critical"),
+            of_pool("ThinPoolDataFillingUp", "critical"),
+        ],
+        [
+            of_pool("ThinPoolReadOnly", "critical", pool="other"),
+            of_pool("ThinPoolLoopBackingFull", "critical"),
+        ],
+    ),
+    "maintenance_over_what_it_causes": (
+        of_host("ThinPoolMaintenance", "none"),
+        [
+            of_host("ThinPoolGuardStale", "critical"),
+            of_host("ThinPoolHostLost", "critical"),
+            of_host("ThinPoolExporterDown"),
+            of_pool("ThinPoolNotProtected"),
+            of_pool("ThinPoolInactive", "critical"),
+            of_pool("ThinPoolExtensionFailing", "critical"),
+        ],
+        [
+            of_pool("ThinPoolOutOfDataSpace", "critical", pool="full"),
+            of_pool("ThinPoolFailed", "critical", pool="failed"),
+            of_pool("ThinPoolNeedsCheck", "critical", pool="broken"),
+            of_pool("ThinPoolDataFillingUp", "critical", pool="filling"),
+            of_host("ThinPoolGuardStale", "critical", "b:10128"),
+        ],
+    ),
+    "a_page_about_a_lost_host_over_its_ticket": (
+        of_host("ThinPoolHostLost", "critical"),
+        [of_host("ThinPoolExporterDown")],
+        [of_host("ThinPoolExporterDown", instance="b:10128"), FULL],
     ),
     "page_over_tickets_of_a_pool_without_vg": (
         FOREIGN,
@@ -100,17 +142,16 @@ INHIBITED: dict[str, tuple[Labels, list[Labels], list[Labels]]] = {
             of_host("ThinPoolConfigReloadFailed"),
         ],
     ),
-    "host_out_of_reach_over_all_that_it_said": (
+    "host_out_of_reach_over_its_tickets": (
         DOWN,
         [
-            FULL,
-            of_pool("ThinPoolAboveThreshold"),
-            of_host("ThinPoolDockerDown"),
-            {**of_host("ThinPoolVolumeGroupNearlyFull"), "vg": "docker"},
+            of_pool("ThinPoolAboveThreshold", pool="other"),
+            of_host("ThinPoolGuardErrors"),
         ],
         [
+            FULL,  # it is why this host must not be forgotten
             of_pool("ThinPoolOutOfDataSpace", "critical", instance="b:10128"),
-            of_host("ThinPoolDockerDown", instance="b:10128"),
+            of_host("ThinPoolDockerDown", instance="c:10128"),
             {**FULL, "job": "other"},
             of_host("SomebodyElsesAlert"),
         ],
@@ -118,8 +159,12 @@ INHIBITED: dict[str, tuple[Labels, list[Labels], list[Labels]]] = {
     "fleet_out_of_reach_over_its_hosts_tickets_alone": (
         MANY_DOWN,
         # A ticket that is inhibited itself goes on to inhibit what its host said.
-        [DOWN, FULL, of_host("ThinPoolExporterDown", instance="b:10128")],
-        [of_pool("ThinPoolOutOfDataSpace", "critical", instance="c:10128"), OTHER_JOB],
+        [
+            DOWN,
+            of_host("ThinPoolDockerDown"),
+            of_host("ThinPoolExporterDown", instance="b:10128"),
+        ],
+        [FULL, of_pool("ThinPoolOutOfDataSpace", "critical", instance="c:10128"), OTHER_JOB],
     ),
 }
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.rules.healthy import POOL, Names, Value, timeline
 from tests.rules.promtool import expect, hold, selector
-from tests.rules.test_annotations import NOT_PROTECTED, page
+from tests.rules.test_annotations import NOT_PROTECTED, not_protected, page
 
 NAMES = Names()
 DIES, MINUTES = 10, 30
@@ -50,8 +50,7 @@ def test_no_minute_passes_without_a_page(tmp_path: Path) -> None:
 
 def test_the_pool_counts_as_not_protected(tmp_path: Path) -> None:
     """Whoever was to extend it: nobody has heard of either for a quarter of an hour."""
-    begin = NOT_PROTECTED.text.partition(": ")[0]
-    text = f"{begin}: no guard watches it, and nobody can tell whether dmeventd monitors it."
+    text = not_protected("no guard watches it, and whether dmeventd monitors it is unknown")
     alive: dict[str, Value] = {"thinpool_monitored": 1, "thinpool_dmeventd_up": 1}
     hold(
         tmp_path,

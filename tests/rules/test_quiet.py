@@ -46,7 +46,6 @@ def busy() -> Host:
         "thinpool_data_used_bytes": curve(filled_by_day),
         "thinpool_metadata_used_bytes": curve(lambda minute: (1 + minute % 300 / 200) * GIB),
         # The guard looked away for the length of its start, and counts from 0 again.
-        "thinpool_guard_takeovers_total": curve(lambda minute: 3 if minute < 603 else 0),
         'thinpool_guard_extend_failures_total{device="data",reason="stuck"}': curve(
             lambda minute: 1 if minute < 603 else 0
         ),
@@ -124,7 +123,43 @@ def not_watched() -> Host:
     }, {}
 
 
-HOSTS = (busy, left_to_dmeventd, as_docker_teaches, covered, kept_in_reserve, not_watched)
+def builds_and_prunes() -> Host:
+    """Make a host that fills to 79 % in five hours, and is pruned, from its first day on."""
+    return {
+        "thinpool_data_used_bytes": curve(
+            lambda m: (40 + 118 * (m % 720) / 300 * (m % 720 < 300)) * GIB
+        ),
+        "thinpool_vg_allocatable_bytes": 110 * GIB,
+    }, {}
+
+
+def thick() -> Host:
+    """Make a host whose volumes fit, and are full."""
+    return {
+        "thinpool_virtual_size_bytes": 199 * GIB,
+        "thinpool_data_used_bytes": 198.5 * GIB,
+        "thinpool_vg_allocatable_bytes": 0,
+        'thinpool_next_extend_possible_bytes{device="data"}': 0,
+    }, {}
+
+
+def without_pools() -> Host:
+    """Make a host without any pool, whose guard is stopped for some hours."""
+    return {
+        **dict.fromkeys(POOL),
+        "thinpool_guard_last_cycle_timestamp_seconds": curve(
+            lambda m: 60 * (300 if 300 <= m < 600 else m)
+        ),
+        "thinpool_exporter_snapshot_timestamp_seconds": curve(
+            lambda m: 60 * (300 if 300 <= m < 600 else m)
+        ),
+    }, {}
+
+
+HOSTS = (
+    *(busy, left_to_dmeventd, as_docker_teaches, covered, kept_in_reserve, not_watched),
+    *(builds_and_prunes, thick, without_pools),
+)
 
 
 @pytest.mark.parametrize("host", HOSTS, ids=lambda host: host.__name__)

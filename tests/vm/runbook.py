@@ -39,7 +39,7 @@ class Runbook:
 
     @property
     def address(self) -> str:
-        """Where runbook_url leads."""
+        """Where host_page leads."""
         path = f"127.0.0.1:{self._machine.port()}/runbooks/{self._name}"
         return f"http://{path}?{self._query}" if self._query else f"http://{path}"
 

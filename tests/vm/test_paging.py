@@ -85,8 +85,9 @@ def receiving() -> Iterator[tuple[str, list[Sent]]]:
 
 
 def pages(sent: list[Sent]) -> list[Notification]:
-    """Find what somebody was woken up by, and what ended it."""
-    return [one.content for one in sent if one.path == "/pages"]
+    """Find what somebody was woken up by, and what ended it; other alerts are other pages."""
+    found = [one.content for one in sent if one.path == "/pages"]
+    return [page for page in found if page["groupLabels"]["alertname"] == FULL]
 
 
 def firing(page: Notification) -> set[str]:
@@ -151,9 +152,9 @@ def of_the_pool(page: Notification, target: str) -> str:
     }
     for alert in page["alerts"]:
         assert {key: alert["labels"].get(key) for key in POOL} == POOL
-        with urllib.request.urlopen(alert["annotations"]["runbook_url"], timeout=30) as answer:
+        with urllib.request.urlopen(alert["annotations"]["host_page"], timeout=30) as answer:
             assert b"docker/thinpool" in answer.read()
-    link: str = full["annotations"]["runbook_url"]
+    link: str = full["annotations"]["host_page"]
     return link
 
 
