@@ -11,26 +11,38 @@ from dataclasses import replace
 from grafana.builder import words
 from grafana.builder.frame import Panel, Panels, Row, choice, datasource, frame, link, render
 from grafana.builder.panels import (
+    AMBER,
     ANY_IS_BAD,
     ANY_IS_WORSE,
     FULLNESS,
+    GREEN,
     PLAIN,
+    RED,
     TIME_LEFT,
     Look,
     Query,
+    Steps,
     Text,
     bars,
     graph,
     numbers,
     stepped,
 )
+from grafana.builder.selectors import FLEET
 from grafana.builder.tables import TO_HOST, TO_POOL, Column, rows
 
-JOB = 'job=~"$job"'
+JOB = FLEET
 FIRING = f'ALERTS{{{JOB}, alertname=~"ThinPool.+", alertstate="firing"'
+ALERT = "by (job, instance, vg, pool, alertname, severity)"
+# Of more than a table shows, pages come first.
+WORST = (
+    f'2 * max {ALERT} ({FIRING}, severity="critical"}})'
+    f' or max {ALERT} ({FIRING}, severity="warning"}})'
+)
 UNTIL = f"instance:thinpool_until_exhausted:seconds_min{{{JOB}}}"
 SOONEST = f"bottomk(25, {UNTIL})"
 DAY = 24 * 3600
+DAYS_LEFT: Steps = ((None, RED), (14, AMBER), (60, GREEN))
 
 HOST = Column(of="instance", name="Host", link=TO_HOST)
 HOST_AND_POOL = (
@@ -51,6 +63,14 @@ def dashboard() -> str:
             hours=24,
         )
         .with_variable(datasource())
+        .with_variable(
+            choice(
+                "cluster",
+                "Cluster",
+                "label_values(thinpool_exporter_build_info, cluster)",
+                every=".*",
+            )
+        )
         .with_variable(choice("job", "Job", "label_values(thinpool_exporter_build_info, job)"))
         .link(link("One host", "/d/thinpool-host?${datasource:queryparam}", is_ours=True))
     )
@@ -98,8 +118,8 @@ def _now() -> Panels:
         ),
         figure(
             "Full within 4 h",
-            "Hosts with a pool that will be full within four hours at the last hour's rate, "
-            "even when it has been given all that its volume group has.",
+            "Hosts with a pool that is full, or fills steadily and will be full within four "
+            "hours, even when it has been given all that its volume group has.",
             f"count({UNTIL} < {4 * 3600}) or vector(0)",
             replace(small, steps=ANY_IS_BAD),
         ),
@@ -166,10 +186,10 @@ def _needy() -> Panels:
         rows(
             Text(
                 title="Firing alerts",
-                description="Pages (critical) and tickets (warning), at most 100; without "
-                "their routing and silences, which Alertmanager has.",
+                description="Pages (critical) and tickets (warning), at most 100, pages first; "
+                "without their routing and silences, which Alertmanager has.",
             ),
-            (f"topk(100, max by (job, instance, vg, pool, alertname, severity) ({FIRING}}}))",),
+            (f"topk(100, {WORST})",),
             (
                 Column(of="severity", name="Severity", names=words.SEVERITY, width=90),
                 Column(of="alertname", name="Alert"),
@@ -178,6 +198,48 @@ def _needy() -> Panels:
             ),
             sort="Severity",
             size=(12, 9),
+        ),
+        rows(
+            Text(
+                title="Fullest pools",
+                description="The 25 fullest devices, whether they fill or not.",
+            ),
+            (
+                (
+                    "topk(25, max by (job, instance, vg, pool, device) ("
+                    f"thinpool:used:ratio{{{JOB}}}))"
+                ),
+            ),
+            (
+                *HOST_AND_POOL,
+                Column(of="device", name="Device"),
+                Column(of="Value", name="Used", unit="percentunit", steps=FULLNESS),
+                JOB_COLUMN,
+            ),
+            sort="Used",
+            is_descending=True,
+            size=(12, 8),
+        ),
+        rows(
+            Text(
+                title="Pools that need disks",
+                description="The 25 pools that will first have used up all that their volume "
+                "group can give, at the last week's rate.",
+            ),
+            (
+                (
+                    "bottomk(25, min by (job, instance, vg, pool, device) ("
+                    f"thinpool:until_exhausted_by_7d:days{{{JOB}}}))"
+                ),
+            ),
+            (
+                *HOST_AND_POOL,
+                Column(of="device", name="Device"),
+                Column(of="Value", name="Days left", unit="short", steps=DAYS_LEFT),
+                JOB_COLUMN,
+            ),
+            sort="Days left",
+            size=(12, 8),
         ),
         rows(
             Text(

@@ -58,8 +58,13 @@ def datasource() -> builders.DatasourceVariable:
     return builders.DatasourceVariable("datasource").label("Data source").type("prometheus")
 
 
-def choice(name: str, label: str, query: str, *, every: str = "") -> builders.QueryVariable:
-    """Let the reader choose values of a label; `every` is what matches All, "" offers none."""
+def choice(
+    name: str, label: str, query: str, *, every: str = "", is_one: bool = False
+) -> builders.QueryVariable:
+    """Let the reader choose values of a label, or one of them.
+
+    `every` is what matches All; "" offers none.
+    """
     variable = (
         builders.QueryVariable(name)
         .label(label)
@@ -67,7 +72,7 @@ def choice(name: str, label: str, query: str, *, every: str = "") -> builders.Qu
         .datasource(DATASOURCE)
         .refresh(models.VariableRefresh.ON_TIME_RANGE_CHANGED)
         .sort(models.VariableSort.ALPHABETICAL_ASC)
-        .multi(True)
+        .multi(not is_one)
         .include_all(bool(every))
         .all_value(every or ".+")
     )

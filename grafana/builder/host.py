@@ -5,7 +5,7 @@ from __future__ import annotations
 from grafana.builder import host_pools, host_program
 from grafana.builder.frame import Mark, Row, choice, datasource, frame, link, render
 from grafana.builder.panels import AMBER, BLUE, GREEN, RED
-from grafana.builder.selectors import HOST, POOL
+from grafana.builder.selectors import FLEET, HOST, POOL
 
 # At a minute's steps: longer ones would miss what lasts no longer than a scrape.
 MARKS = (
@@ -66,12 +66,29 @@ def dashboard() -> str:
             hours=24,
         )
         .with_variable(datasource())
-        .with_variable(choice("job", "Job", "label_values(thinpool_exporter_build_info, job)"))
+        .with_variable(
+            choice(
+                "cluster",
+                "Cluster",
+                "label_values(thinpool_exporter_build_info, cluster)",
+                every=".*",
+            )
+        )
+        # One host at a time: its pools' names are those of other hosts' pools.
+        .with_variable(
+            choice(
+                "job",
+                "Job",
+                'label_values(thinpool_exporter_build_info{cluster=~"$cluster"}, job)',
+                is_one=True,
+            )
+        )
         .with_variable(
             choice(
                 "instance",
                 "Instance",
-                'label_values(thinpool_exporter_build_info{job=~"$job"}, instance)',
+                f"label_values(thinpool_exporter_build_info{{{FLEET}}}, instance)",
+                is_one=True,
             )
         )
         # .*, as a pool that is not LVM's has no VG.
@@ -87,6 +104,7 @@ def dashboard() -> str:
             Row(title="Data", panels=host_pools.data()),
             Row(title="Metadata", panels=host_pools.metadata()),
             Row(title="Who fills it", panels=host_pools.volumes()),
+            Row(title="Promises and weeks", panels=host_pools.capacity()),
             Row(title="Guard", panels=host_program.guard()),
             Row(title="Docker's own view", panels=host_program.docker()),
             Row(title="Collectors and exporter", panels=host_program.exporter()),

@@ -30,7 +30,7 @@ from grafana.builder.tables import Column, rows
 
 SECONDS_IN_A_DAY = 24 * 3600
 TO_THIS_POOL = (
-    "/d/thinpool-host?var-job=${job}&var-instance=${instance}"
+    "/d/thinpool-host?var-cluster=${cluster}&var-job=${job}&var-instance=${instance}"
     "&var-vg=${__data.fields.VG}&var-pool=${__data.fields.Pool}"
     "&${datasource:queryparam}&${__url_time_range}"
 )
@@ -126,8 +126,98 @@ def _pools() -> Panel:
     )
 
 
+def _flag(expr: str, words_of_it: str) -> str:
+    return f'label_replace(max by (vg, pool) ({expr}), "flag", "{words_of_it}", "", "")'
+
+
+def _flags() -> Panel:
+    flags = (
+        (f"thinpool_needs_check{{{POOL}}} == 1", "must be repaired"),
+        (f"thinpool_suspended{{{POOL}}} == 1", "suspended"),
+        (f"thinpool_guard_queue_seconds_left{{{POOL}}} >= bool 0", "writes wait"),
+        (f"thinpool_profile_missing{{{POOL}}} == 1", "profile missing"),
+        (f"thinpool_metadata_snapshot_held{{{POOL}}} == 1", "metadata snapshot held"),
+        (f'thinpool_info{{{POOL}, discards="ignore"}}', "ignores discards"),
+        (f"thinpool_guard_taken_over{{{POOL}}} == 1", "taken over from dmeventd"),
+    )
+    return timeline(
+        Text(
+            title="What is unusual",
+            description="Of each pool, and when. Nothing is shown while nothing is.",
+        ),
+        Query(
+            expr=" or ".join(_flag(expr, text) for expr, text in flags),
+            legend=f"{NAME} {{{{flag}}}}",
+        ),
+        Look(width=24, height=4, names={"1": ("so", RED)}),
+    )
+
+
+def capacity() -> Panels:
+    """Show what the volumes promise, and where weeks lead."""
+    promised = graph(
+        Text(
+            title="Promised by the volumes",
+            description="The sizes of all thin volumes together, the pool's size, and the size "
+            "that it can reach. If the first is above the last, the pool can run out.",
+        ),
+        (
+            Query(expr=f"thinpool_virtual_size_bytes{{{POOL}}}", legend=f"{NAME} promised"),
+            Query(expr=f"thinpool_data_size_bytes{{{POOL}}}", legend=f"{NAME} size"),
+            Query(
+                expr=f'thinpool:attainable:bytes{{{POOL}, device="data"}}',
+                legend=f"{NAME} can reach",
+            ),
+        ),
+        Look(width=8, unit="bytes"),
+    )
+    return (
+        dashed(stepped(promised, "/(size|can reach)$/"), "/promised$/", "purple"),
+        graph(
+            Text(
+                title="Growth of weeks",
+                description="Bytes gained in a day, over a week and over a month, from each "
+                "day's most.",
+            ),
+            (
+                Query(
+                    expr=f"thinpool:used:growth7d{{{POOL}}} * {SECONDS_IN_A_DAY}",
+                    legend=f"{NAME} {{{{device}}}} week",
+                ),
+                Query(
+                    expr=f"thinpool:used:growth30d{{{POOL}}} * {SECONDS_IN_A_DAY}",
+                    legend=f"{NAME} {{{{device}}}} month",
+                ),
+            ),
+            Look(width=8, unit="bytes"),
+        ),
+        rows(
+            Text(
+                title="Where engines keep their data",
+                description="Of Docker, containerd and podman: the directory, and the pool "
+                "that it is on; empty if it is on no thin pool.",
+            ),
+            (
+                (
+                    "max by (engine, path, driver, vg, pool) ("
+                    f"thinpool_storage_root_info{{{HOST}}})"
+                ),
+            ),
+            (
+                Column(of="engine", name="Engine"),
+                Column(of="path", name="Directory"),
+                Column(of="driver", name="Driver"),
+                Column(of="vg", name="VG"),
+                Column(of="pool", name="Pool"),
+            ),
+            size=(8, 8),
+        ),
+    )
+
+
 def _states() -> Panels:
     return (
+        _flags(),
         timeline(
             Text(
                 title="Protected",

@@ -181,6 +181,19 @@ def docker() -> Panels:
         ),
         dashed(stepped(panel, "/^size$/"), "/^minimum free$/", RED),
         graph(
+            Text(
+                title="Volumes that Docker could not remove",
+                description="Deferred deletions: their space is not returned to the pool.",
+            ),
+            (
+                Query(
+                    expr=f"thinpool_docker_deferred_deleted_devices{{{HOST}}}",
+                    legend="volumes",
+                ),
+            ),
+            Look(width=24, height=5, unit="short"),
+        ),
+        graph(
             Text(title="Metadata, as Docker says", description="Rounded to four digits."),
             (
                 Query(expr=f"thinpool_docker_metadata_used_bytes{{{HOST}}}", legend="used"),
@@ -274,18 +287,35 @@ def exporter() -> Panels:
             size=(8, 7),
         ),
         graph(
-            Text(title="Processor", description="Of one core, by the exporter's process."),
+            Text(
+                title="Processor",
+                description="Of one core, by the process that serves and by the guard's.",
+            ),
             (
                 Query(
                     expr=f"rate(process_cpu_seconds_total{{{HOST}}}[$__rate_interval])",
-                    legend="processor",
+                    legend="exporter",
+                ),
+                Query(
+                    expr="rate("
+                    f"thinpool_guard_process_cpu_seconds_total{{{HOST}}}[$__rate_interval])",
+                    legend="guard",
                 ),
             ),
             Look(width=8, height=7, unit="percentunit"),
         ),
         graph(
-            Text(title="Memory", description="Resident memory of the exporter's process."),
-            (Query(expr=f"process_resident_memory_bytes{{{HOST}}}", legend="resident"),),
+            Text(
+                title="Memory",
+                description="Resident memory of the process that serves and of the guard's.",
+            ),
+            (
+                Query(expr=f"process_resident_memory_bytes{{{HOST}}}", legend="exporter"),
+                Query(
+                    expr=f"thinpool_guard_process_resident_memory_bytes{{{HOST}}}",
+                    legend="guard",
+                ),
+            ),
             Look(width=8, height=7, unit="bytes"),
         ),
     )

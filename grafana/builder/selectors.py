@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-HOST = 'job=~"$job", instance=~"$instance"'
+# Without a label of that name, .* is what it has.
+FLEET = 'cluster=~"$cluster", job=~"$job"'
+HOST = f'{FLEET}, instance=~"$instance"'
 POOL = f'{HOST}, vg=~"$vg", pool=~"$pool"'
 # How a pool is named beside a line.
 NAME = "{{vg}}/{{pool}}"

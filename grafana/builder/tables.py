@@ -14,11 +14,13 @@ from grafana.builder.panels import DATASOURCE, Steps, Text, instant_table, mappi
 # Of the row that is clicked; the data source and the time go along.
 _WITH = "${datasource:queryparam}&${__url_time_range}"
 TO_HOST = (
-    "/d/thinpool-host?var-job=${__data.fields.Job}&var-instance=${__data.fields.Host}&" + _WITH
+    "/d/thinpool-host?var-cluster=${cluster}&var-job=${__data.fields.Job}"
+    "&var-instance=${__data.fields.Host}&" + _WITH
 )
 TO_POOL = (
-    "/d/thinpool-host?var-job=${__data.fields.Job}&var-instance=${__data.fields.Host}"
-    "&var-vg=${__data.fields.VG}&var-pool=${__data.fields.Pool}&" + _WITH
+    "/d/thinpool-host?var-cluster=${cluster}&var-job=${__data.fields.Job}"
+    "&var-instance=${__data.fields.Host}&var-vg=${__data.fields.VG}&var-pool=${__data.fields.Pool}&"
+    + _WITH
 )
 
 

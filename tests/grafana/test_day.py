@@ -27,6 +27,25 @@ ELSEWHERE = {
     ("Mapped by volume", "B"): "twin-10:10128",  # LVM's own thin volumes
     ("Growth by volume", "B"): "twin-10:10128",
 }
+# What takes more than a day, or a guard that is a process apart: no answer.
+NOT_IN_A_DAY = {
+    ("Growth of weeks", "A"),
+    ("Growth of weeks", "B"),
+    ("Pools that need disks", "A"),
+    ("Processor", "B"),
+    ("Memory", "B"),
+}
+RECORDED_IN_WEEKS = {
+    *("thinpool:used:growth7d", "thinpool:used:growth30d"),
+    "thinpool:until_exhausted_by_7d:days",
+}
+# States that no host of the day is in: tests/rules has them, with promtool.
+OF_NO_HOST = {
+    *("ThinPoolInactive", "ThinPoolHangs", "ThinPoolHostLost", "ThinPoolTargetsLost"),
+    *("ThinPoolFiguresLost", "ThinPoolLoopBackingFull", "ThinPoolFullWithinWeeks"),
+    *("ThinPoolSpaceNotReturned", "ThinPoolGuardImpaired", "ThinPoolDockerKeepsDeleted"),
+    *("ThinPoolMaintenance", "ThinPoolFillingFast"),
+}
 RULE_SECONDS = 60.0
 
 
@@ -39,7 +58,7 @@ def day(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Day]:
 
 def values(instance: str) -> dict[str, str]:
     """Choose one host and all of its pools."""
-    return {"job": JOB, "instance": instance, "vg": ".*", "pool": ".*"}
+    return {"cluster": ".*", "job": JOB, "instance": instance, "vg": ".*", "pool": ".*"}
 
 
 def has_answer(day: Day, target: Target, instance: str) -> bool:
@@ -61,15 +80,17 @@ def named(query: object) -> str | None:
 @pytest.mark.parametrize(("title", "target"), queries(FLEET.panels), ids=named)
 def test_every_query_of_the_fleet_has_an_answer(day: Day, title: str, target: Target) -> None:
     """As of the end of the day: somebody is needed."""
-    assert has_answer(day, target, STORY), f"{title}: {target.expr}"
+    is_in_a_day = (title, target.ref) not in NOT_IN_A_DAY
+    assert has_answer(day, target, STORY) is is_in_a_day, f"{title}: {target.expr}"
 
 
 @pytest.mark.parametrize(("title", "target"), queries(HOST.panels), ids=named)
 def test_every_query_of_a_host_has_an_answer(day: Day, title: str, target: Target) -> None:
     """Of the host of the story, or of the one that is in the state that it shows."""
     other = ELSEWHERE.get((title, target.ref))
+    is_told = other is None and (title, target.ref) not in NOT_IN_A_DAY
 
-    assert has_answer(day, target, STORY) is (other is None), f"{title}: {target.expr}"
+    assert has_answer(day, target, STORY) is is_told, f"{title}: {target.expr}"
     if other:
         assert has_answer(day, target, other), f"{title} of {other}: {target.expr}"
 
@@ -87,10 +108,16 @@ def test_every_variable_has_something_to_choose(day: Day, board: Board) -> None:
     """By the queries that Grafana asks."""
     for variable in board.variables:
         selector, label = label_query(variable)
+        if label == "cluster":
+            continue  # this Prometheus has one
         assert day.label_values(label, filled(selector, values(STORY))), variable["name"]
 
 
-@pytest.mark.parametrize("rule", rules_of("recording.yaml"), ids=lambda rule: rule["record"])
+@pytest.mark.parametrize(
+    "rule",
+    [rule for rule in rules_of("recording.yaml") if rule["record"] not in RECORDED_IN_WEEKS],
+    ids=lambda rule: rule["record"],
+)
 def test_every_recording_rule_records(day: Day, rule: Rule) -> None:
     """Its expression has an answer, and its series are there."""
     labels = "".join(f', {name}="{value}"' for name, value in rule.get("labels", {}).items())
@@ -99,7 +126,11 @@ def test_every_recording_rule_records(day: Day, rule: Rule) -> None:
     assert day.over(f'{{__name__="{rule["record"]}"{labels}}}')
 
 
-@pytest.mark.parametrize("rule", rules_of("alerts.yaml"), ids=lambda rule: rule["alert"])
+@pytest.mark.parametrize(
+    "rule",
+    [rule for rule in rules_of("alerts.yaml") if rule["alert"] not in OF_NO_HOST],
+    ids=lambda rule: rule["alert"],
+)
 def test_every_alert_has_its_state(day: Day, rule: Rule) -> None:
     """Its expression holds for some host at some time of the day, and long enough to fire."""
     severity = rule["labels"]["severity"]
