@@ -400,13 +400,20 @@ def _trends(settings: Settings) -> Iterator[Record]:
 def _weeks() -> Iterator[Record]:
     yield Record(
         name="thinpool:used:growth7d",
-        expr="(thinpool:used:max1d - thinpool:used:max1d offset 7d) / (7 * 86400)",
+        expr="""
+            (thinpool:used:max1d - thinpool:used:max1d offset 7d) / (7 * 86400)
+            and thinpool:used:max1d offset 8d
+        """,
         comment="Bytes gained in a second over a week and over a month, from each day's most, and "
-        "days until all that the device could become is full at a week's rate.",
+        "days until all that the device could become is full at a week's rate. The first day of "
+        "a pool does not count: its most is that of some hours.",
     )
     yield Record(
         name="thinpool:used:growth30d",
-        expr="(thinpool:used:max1d - thinpool:used:max1d offset 30d) / (30 * 86400)",
+        expr="""
+            (thinpool:used:max1d - thinpool:used:max1d offset 30d) / (30 * 86400)
+            and thinpool:used:max1d offset 31d
+        """,
     )
     yield Record(
         name="thinpool:until_exhausted_by_7d:days",

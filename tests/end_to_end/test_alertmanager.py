@@ -29,7 +29,7 @@ from exporter.service.serving import WebOptions
 from exporter.simulation.demo import demo_host
 from exporter.simulation.figures import GIB, KIB
 from exporter.simulation.host import SimulatedHost
-from tests.alertmanager import alerts, hurried, running
+from tests.alertmanager import alerts, hurried, post, running
 from tests.programs import Edition
 from tests.prometheus import scraping
 from tests.rules.promtool import shortened
@@ -41,13 +41,18 @@ Notice = tuple[str, dict[str, Any]]  # the receiver's name, and one alert
 
 
 @contextmanager
-def receiver() -> Iterator[tuple[str, list[Notice]]]:
-    """Run what a pager's provider would: its address, and all that it has been told."""
+def receiver() -> Iterator[tuple[str, list[Notice], list[str]]]:
+    """Run what a pager's provider would: its address, all alerts that it has been told.
+
+    The last is the receiver's name for each notification, which may be of several alerts.
+    """
     told: list[Notice] = []
+    notifications: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            notifications.append(self.path.strip("/"))
             told.extend((self.path.strip("/"), alert) for alert in body["alerts"])
             self.send_response(200)
             self.end_headers()
@@ -59,7 +64,7 @@ def receiver() -> Iterator[tuple[str, list[Notice]]]:
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", told
+        yield f"http://127.0.0.1:{server.server_address[1]}", told, notifications
     finally:
         server.shutdown()
         thread.join()
@@ -106,11 +111,14 @@ def is_pool(alert: dict[str, Any]) -> bool:
 
 
 def pages(told: list[Notice], status: str) -> list[dict[str, Any]]:
-    """Find the pages about the pool."""
+    """Find the pages that the pool is nearly full; that it fills fast is another one."""
     return [
         alert
         for name, alert in [*told]
-        if name == "pages" and alert["status"] == status and is_pool(alert)
+        if name == "pages"
+        and alert["status"] == status
+        and is_pool(alert)
+        and alert["labels"]["alertname"] == "ThinPoolAboveThreshold"
     ]
 
 
@@ -133,7 +141,7 @@ def test_a_full_pool_pages_once_and_the_page_ends(
     host: SimulatedHost, tmp_path: Path, edition: Edition
 ) -> None:
     """With labels and links that lead somewhere; its tickets are held back meanwhile."""
-    with receiver() as (receivers, told), serving(host) as exporter:
+    with receiver() as (receivers, told, _), serving(host) as exporter:
         # What the volume group still has is a part of a step; then there is nothing left.
         before = size_bytes(host)
         use(host, 0.85)
@@ -202,3 +210,41 @@ def assert_its_tickets_are_inhibited(alertmanager: str) -> None:
 
     states = wait_for(judged, seconds=PATIENCE_SECONDS, what="the tickets")
     assert set(states.values()) == {"suppressed"}, states
+
+
+def test_a_hundred_pools_at_once_are_one_page(tmp_path: Path, edition: Edition) -> None:
+    """A deployment has filled them all; each host's tickets are held back by its page."""
+    hosts = [f"host{number}:10128" for number in range(100)]
+    pool = {"job": "thinpool", "vg": "docker", "pool": "thinpool"}
+    full = {"alertname": "ThinPoolOutOfDataSpace", "severity": "critical", **pool}
+    tickets = (
+        {"alertname": "ThinPoolNextExtensionImpossible", "severity": "warning", **pool},
+        {"alertname": "ThinPoolDockerMinFreeSpace", "severity": "warning", "job": "thinpool"},
+    )
+    raised = [{**labels, "instance": host} for host in hosts for labels in (full, *tickets)]
+    with (
+        receiver() as (receivers, told, notifications),
+        running(tmp_path / "alertmanager", hurried(receivers), edition) as alertmanager,
+    ):
+        post(alertmanager, raised)
+        wait_for(
+            lambda: len({alert["labels"]["instance"] for _, alert in [*told]}) == 100 or None,
+            seconds=PATIENCE_SECONDS,
+            what="a page about all of them",
+        )
+        wait_for(
+            lambda: (
+                (
+                    len(found := alerts(alertmanager)) == len(raised)
+                    and all(alert["status"]["state"] != "unprocessed" for alert in found)
+                )
+                or None
+            ),
+            seconds=PATIENCE_SECONDS,
+            what="all alerts judged",
+        )
+
+    assert set(notifications) == {"pages"}
+    # Posted at once, and yet Alertmanager may look at a part of them first.
+    assert len(notifications) <= 2
+    assert {name for name, _ in told} == {"pages"}

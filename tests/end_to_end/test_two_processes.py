@@ -102,17 +102,23 @@ def test_maintenance_without_a_sensible_end_is_refused(
     assert not list(tmp_path.iterdir())
 
 
-def test_collect_shows_what_a_running_guard_has_published(tmp_path: Path, config: str) -> None:
-    """Its process's own figures are among it; --live reads the host, where nothing answers."""
-    state = f"--state.directory={tmp_path}"
-    with Process("guard", config, directory=tmp_path, log="guard", env=NO_DEVICE_MAPPER):
-        own = "thinpool_guard_process_cpu_seconds_total"
-        assert eventually(
-            lambda: own in run("collect", config, state, env=NO_DEVICE_MAPPER).stdout
-        )
-        live = run("collect", "--live", config, state, env=NO_DEVICE_MAPPER)
+def test_collect_shows_what_a_running_guard_has_published(tmp_path: Path) -> None:
+    """Its process's own figures are among it; --live reads the host anew, without them."""
+    lvm = tmp_path / "lvm"
+    policy = "thin_pool_autoextend_threshold=80\nthin_pool_autoextend_percent=20\nmonitoring=1"
+    lvm.write_text(f"#!/bin/sh\necho '{policy}'\n")
+    lvm.chmod(0o755)
+    file = tmp_path / "config.yml"
+    file.write_text(f"commands: {{lvm: {lvm}, docker: /nonexistent/d}}\n")
+    flags = (f"--config.file={file}", f"--state.directory={tmp_path}")
+    own = "thinpool_guard_process_cpu_seconds_total"
+    with Process("guard", flags[0], directory=tmp_path, log="guard", env=NO_DEVICE_MAPPER):
+        assert eventually(lambda: own in run("collect", *flags, env=NO_DEVICE_MAPPER).stdout)
+        live = run("collect", "--live", *flags, env=NO_DEVICE_MAPPER)
 
-    assert "no source could be read" in live.stderr
+    assert live.returncode == 0, live.stderr
+    assert "thinpool_collector_success" in live.stdout
+    assert own not in live.stdout
 
 
 def test_web_without_a_guard_says_what_is_missing(tmp_path: Path) -> None:

@@ -30,7 +30,8 @@ def levels() -> Iterator[list[Rule]]:
     left = list(rules_of("recording.yaml"))
     while left:
         names = {rule["record"] for rule in left}
-        level = [rule for rule in left if not names & _names(rule["expr"])]
+        # What a rule recorded before, it may go by: it begins without.
+        level = [rule for rule in left if not (names - {rule["record"]}) & _names(rule["expr"])]
         # One of several rules of a name may go by another rule of that name.
         assert level, f"rules that go by each other: {sorted(names)}"
         ready = {rule["record"] for rule in level}
@@ -46,7 +47,7 @@ def as_recording(alert: Rule) -> Rule:
     expr = f"group without () ({alert['expr']})"
     if held:
         # An evaluation a minute, as the day has a scrape a minute.
-        expr = f"group without () (count_over_time(({alert['expr']})[{held}m:1m]) >= {held})"
+        expr = f"group without () (count_over_time(({expr})[{held}m:1m]) >= {held})"
     if kept := _minutes(alert.get("keep_firing_for", "0m")):
         expr = f"last_over_time(({expr})[{kept}m:1m])"
     labels = alert.get("labels", {})

@@ -26,6 +26,7 @@ ELSEWHERE = {
     ("Data, as Docker says", "E"): "old-9:10128",  # on sparse files
     ("Mapped by volume", "B"): "twin-10:10128",  # LVM's own thin volumes
     ("Growth by volume", "B"): "twin-10:10128",
+    ("What is unusual", "A"): "edge-6:10128",  # taken over
 }
 # What takes more than a day, or a guard that is a process apart: no answer.
 NOT_IN_A_DAY = {
@@ -44,8 +45,9 @@ OF_NO_HOST = {
     *("ThinPoolInactive", "ThinPoolHangs", "ThinPoolHostLost", "ThinPoolTargetsLost"),
     *("ThinPoolFiguresLost", "ThinPoolLoopBackingFull", "ThinPoolFullWithinWeeks"),
     *("ThinPoolSpaceNotReturned", "ThinPoolGuardImpaired", "ThinPoolDockerKeepsDeleted"),
-    *("ThinPoolMaintenance", "ThinPoolFillingFast"),
+    *("ThinPoolMaintenance", "ThinPoolFillingFast", "ThinPoolVolumeGroupNearlyFull"),
 }
+PAGED_IN_THE_DAY = {"ThinPoolExtensionFailing", "ThinPoolGuardStale"}  # and never a ticket
 RULE_SECONDS = 60.0
 
 
@@ -128,7 +130,12 @@ def test_every_recording_rule_records(day: Day, rule: Rule) -> None:
 
 @pytest.mark.parametrize(
     "rule",
-    [rule for rule in rules_of("alerts.yaml") if rule["alert"] not in OF_NO_HOST],
+    [
+        rule
+        for rule in rules_of("alerts.yaml")
+        if rule["alert"] not in OF_NO_HOST
+        and (rule["labels"]["severity"] == "critical" or rule["alert"] not in PAGED_IN_THE_DAY)
+    ],
     ids=lambda rule: rule["alert"],
 )
 def test_every_alert_has_its_state(day: Day, rule: Rule) -> None:

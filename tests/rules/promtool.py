@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,14 +27,14 @@ Series = Mapping[str, Sequence[str]]
 Test = Mapping[str, object]
 
 
-def promtools() -> list[str]:
+def promtools(editions: Iterable[Edition] = Edition) -> list[str]:
     """Find this host's promtool, and Prometheus 3's if it is there or must be."""
     has_next = is_all_required() or Edition.NEXT.find("promtool")
-    editions = Edition if has_next else [Edition.INSTALLED]
-    return [need("promtool", PACKAGES, edition) for edition in editions]
+    wanted = [one for one in editions if has_next or one is Edition.INSTALLED]
+    return [need("promtool", PACKAGES, edition) for edition in wanted]
 
 
-def promtool(*arguments: str) -> tuple[int, str]:
+def promtool(*arguments: str, editions: Iterable[Edition] = Edition) -> tuple[int, str]:
     """Run every promtool; the exit status of one that fails, and all that it says."""
 
     def run(path: str) -> tuple[int, str]:
@@ -49,7 +49,7 @@ def promtool(*arguments: str) -> tuple[int, str]:
         return done.returncode, f"{path}: {done.stdout}"
 
     with ThreadPoolExecutor() as threads:
-        return max(threads.map(run, promtools()))
+        return max(threads.map(run, promtools(editions)))
 
 
 def groups() -> list[dict[str, Any]]:
@@ -64,6 +64,7 @@ def hold(
     every: int = 1,
     is_between: bool = False,
     scrape_seconds: int = 60,
+    editions: Iterable[Edition] = Edition,
 ) -> None:
     """Evaluate all rules over these series, and assert what `tests` expect.
 
@@ -74,8 +75,20 @@ def hold(
     series = {name: _scraped(values, scrape_seconds) for name, values in series.items()}
     interval = f"{min(scrape_seconds, 60)}s"
     status, said = _test(
-        directory, series, *tests, every=every, is_between=is_between, interval=interval
+        directory,
+        series,
+        *tests,
+        every=every,
+        is_between=is_between,
+        interval=interval,
+        editions=editions,
     )
+    assert status == 0, said
+
+
+def hold_hourly(directory: Path, series: Series, *tests: Test) -> None:
+    """Do the same for series that have a value each hour, when the rules are evaluated too."""
+    status, said = _test(directory, series, *tests, every=60, interval="1h")
     assert status == 0, said
 
 
@@ -105,6 +118,7 @@ def _test(
     every: int = 1,
     is_between: bool = False,
     interval: str = "60s",
+    editions: Iterable[Edition] = Edition,
 ) -> tuple[int, str]:
     between = " _ " if is_between else " "
     path = directory / "test.yaml"
@@ -125,7 +139,7 @@ def _test(
         ],
     }
     path.write_text(json.dumps(content))  # which is YAML as well
-    return promtool("test", "rules", str(path))
+    return promtool("test", "rules", str(path), editions=editions)
 
 
 def expect(minute: int, expression: str, *samples: tuple[str, float]) -> Test:

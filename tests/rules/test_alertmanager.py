@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
 from tests.alertmanager import EXAMPLE, alerts, amtool, hurried, post, running
 from tests.programs import Edition
-from tests.waiting import PATIENCE_SECONDS, wait_for
+from tests.waiting import eventually
 
 Labels = Mapping[str, str]
 
@@ -169,42 +170,30 @@ INHIBITED: dict[str, tuple[Labels, list[Labels], list[Labels]]] = {
 }
 
 
-@pytest.fixture(scope="module", params=INHIBITED)
-def judged(
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-    edition: Edition,
-) -> Iterator[tuple[str, dict[frozenset[tuple[str, str]], bool]]]:
-    """Raise one source and its targets in a real Alertmanager: which of them it inhibits."""
-    source, inhibited, others = INHIBITED[request.param]
-    posted = [source, *inhibited, *others]
-    directory = tmp_path_factory.mktemp("alertmanager")
-    with running(directory, hurried("http://127.0.0.1:1"), edition) as alertmanager:
-        post(alertmanager, posted)
-
-        def seen() -> dict[frozenset[tuple[str, str]], bool] | None:
-            """Judge the alerts, once all are looked at for the first time."""
-            found = alerts(alertmanager)
-            states = [alert["status"]["state"] for alert in found]
-            if len(found) < len(posted) or "unprocessed" in states:
-                return None
-            return {
-                frozenset(alert["labels"].items()): bool(alert["status"]["inhibitedBy"])
-                for alert in found
-            }
-
-        yield request.param, wait_for(seen, seconds=PATIENCE_SECONDS, what="all alerts judged")
-
-
-def test_inhibits_exactly_what_it_should(
-    judged: tuple[str, dict[frozenset[tuple[str, str]], bool]],
-) -> None:
-    """By the real Alertmanager's word."""
-    name, verdicts = judged
+@pytest.mark.parametrize("name", INHIBITED)
+def test_inhibits_exactly_what_it_should(name: str, tmp_path: Path, edition: Edition) -> None:
+    """By the real Alertmanager's word, once its inhibitor has taken in what was posted."""
     source, inhibited, others = INHIBITED[name]
-
-    assert verdicts == {
+    posted = [source, *inhibited, *others]
+    expected = {
         frozenset(source.items()): False,
         **{frozenset(labels.items()): True for labels in inhibited},
         **{frozenset(labels.items()): False for labels in others},
+    }
+    with running(tmp_path / "alertmanager", hurried("http://127.0.0.1:1"), edition) as manager:
+        post(manager, posted)
+
+        def is_taken_in() -> bool:
+            found = verdicts(manager)
+            return all(found.get(frozenset(labels.items())) for labels in inhibited)
+
+        eventually(is_taken_in)
+        assert verdicts(manager) == expected
+
+
+def verdicts(manager: str) -> dict[frozenset[tuple[str, str]], bool]:
+    """Ask which alerts are inhibited."""
+    return {
+        frozenset(alert["labels"].items()): bool(alert["status"]["inhibitedBy"])
+        for alert in alerts(manager)
     }

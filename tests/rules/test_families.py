@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.programs import Edition
 from tests.rules.case import Case
 from tests.rules.cases import CASES
 from tests.rules.healthy import Curve, Names, timeline
@@ -17,6 +18,8 @@ from tests.rules.promtool import expect, hold, selector
 from tests.rules.test_alerts import NAMES, firing, labels_of
 
 HOURS = 60
+# What differs between the versions of Prometheus, test_alerts.py shows.
+ONE = (Edition.INSTALLED,)
 ALL = [*CASES, *MORE]
 PAGES = [case for case in ALL if case.severity == "critical"]
 # These tell that something changes, or is about to: they end with that.
@@ -41,16 +44,17 @@ GROWING = {"thinpool_data_used_bytes"}
 )
 def test_ends_only_when_it_is_mended(case: Case, tmp_path: Path) -> None:
     """A day and a half later nothing is better, and it still fires."""
-    lasts, every = 36 * HOURS, 5
+    lasts, every = 36 * HOURS, 30
     begins = -(-case.before // every) * every
     series = timeline(NAMES, (begins, {}), (lasts, case.bad), always=case.always)
-    first = begins + -(-case.fires // every) * every + 3 * every
+    first = begins + -(-case.fires // every) * every + 4 * every
     minutes = (*range(first, begins + lasts, 4 * HOURS), begins + lasts - every)
     hold(
         tmp_path,
         series,
         *(firing(case, minute, is_firing=True) for minute in minutes),
         every=every,
+        editions=ONE,
     )
 
 
@@ -59,7 +63,8 @@ def test_a_page_does_not_end_with_the_host(case: Case, tmp_path: Path) -> None:
     """Its figures are gone two minutes after it has fired; at each minute there is a page."""
     if case.of != "pool" and case.alert != "ThinPoolGuardStale":
         pytest.skip("not about one host")
-    fires, every = case.before + case.fires, case.step
+    every = max(2, case.step)
+    fires = (-(-(case.before + case.fires) // every) + 1) * every
     dies = fires + 2 * every
     ends = dies + 2 * HOURS
     lost = dict.fromkeys(range(dies, ends), "stale")
@@ -77,6 +82,7 @@ def test_a_page_does_not_end_with_the_host(case: Case, tmp_path: Path) -> None:
         series,
         *(expect(minute, paging, ("{}", 1)) for minute in range(fires, ends, every)),
         every=every,
+        editions=ONE,
     )
 
 
@@ -90,16 +96,20 @@ def test_fires_at_every_scrape_interval(case: Case, seconds: int, tmp_path: Path
     series = timeline(
         NAMES, (case.before, {}), (case.fires + lasts, case.bad), always=case.always
     )
-    fires = case.before + case.fires + 4 * seconds // 60 + 1
+    every = 2
+    fires = case.before + case.fires + 4 * seconds // 60 + every
+    fires += fires % every
     hold(
         tmp_path,
         series,
-        firing(case, case.before - 1, is_firing=False),
+        firing(case, case.before // every * every - every, is_firing=False),
         *(
             firing(case, minute, is_firing=True)
-            for minute in range(fires, case.before + case.fires + lasts - 1)
+            for minute in range(fires, case.before + case.fires + lasts - 1, every)
         ),
+        every=every,
         scrape_seconds=seconds,
+        editions=ONE,
     )
 
 

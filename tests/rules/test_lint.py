@@ -29,6 +29,7 @@ MATCHER = re.compile(r'(\w+)(=~|!~|!=|=)"([^"]*)"')
 ELSEWHERE = {
     "thinpool_exporter_snapshot_success",
     "thinpool_exporter_config_last_reload_successful",
+    "thinpool_fill_bytes_per_second",
 }
 OF_FLEETS = {"ThinPoolExportersDown", "ThinPoolTargetsLost"}
 # Of many hosts, of many days, and after other alerts: test_fleet.py and test_lasting.py.

@@ -104,6 +104,28 @@ def test_what_a_device_could_become(name: str, tmp_path: Path) -> None:
     )
 
 
+def test_what_the_host_says_it_could_become_counts_first(tmp_path: Path) -> None:
+    """The guard knows reserve, max_size, stripes and spares; where nobody extends, nothing."""
+    said: Mapping[str, Value] = {
+        'thinpool_attainable_bytes{device="data"}': 250 * GIB,
+        'thinpool_attainable_bytes{device="metadata"}': 5 * GIB,
+    }
+    for responsible, data, metadata in ((1, 250, 5), (0, 200, 4)):
+        hold(
+            tmp_path,
+            timeline(
+                NAMES, (10, {}), always={**said, "thinpool_guard_responsible": responsible}
+            ),
+            *(
+                expect(9, selector(name, labels), (selector(name, labels), size * GIB))
+                for device, size in (("data", data), ("metadata", metadata))
+                for name, labels in (
+                    ("thinpool:attainable:bytes", {**NAMES.of_pool, "device": device}),
+                )
+            ),
+        )
+
+
 PROMISES: dict[str, tuple[Mapping[str, Value], float]] = {
     "all_is_there": ({}, 0),
     "an_engine_on_a_volume": ({'thinpool_storage_root_info{driver="overlay2"}': 1}, 0),
