@@ -166,3 +166,7 @@ def ask_elsewhere(machine: Machine, prometheus: str) -> None:
     said = book.follow("If Prometheus does not scrape", PROMETHEUS=address)
     assert "Ready" in said
     assert "prometheus_target_scrape_pool_targets" in said
+    lost = Elsewhere(machine, "ThinPoolHostLost")
+    lost.diagnose(PROMETHEUS=address, HOST="127.0.0.1")
+    gone = Elsewhere(machine, "ThinPoolTargetsLost")
+    assert "=> 1 @" in gone.diagnose(PROMETHEUS=address)

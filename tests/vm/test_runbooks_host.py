@@ -212,6 +212,11 @@ def test_docker_leaves_its_loop_devices(on_loop: Machine) -> None:
     guest.wait_for(PATIENCE_SECONDS, "thinpool_docker_loopback_warning", 1)
     (pool,) = scenarios.dm_status(machine)
     free_again(machine, Runbook(machine, "ThinPoolLoopBackingFillingUp", pool=pool))
+    full = Runbook(machine, "ThinPoolLoopBackingFull", pool=pool)
+    assert "devicemapper/data" in full.diagnose()
+    full.follow("Free something else on that file system")
+    full.follow("Free what can be made again")
+    scenarios.docker_import_busybox(machine)
     scenarios.docker_run(machine, "echo written > /own", "--name=own", "-v", "kept:/volume")
     scenarios.docker_run(machine, "echo there > /volume/file", "--rm", "-v", "kept:/volume")
     own = machine.run("docker inspect -f '{{.Id}}' own").stdout[:12]

@@ -11,8 +11,12 @@ from tests.vm.runbook import ran
 
 pytestmark = pytest.mark.campaign
 
-# By the first line of the block: why nothing types it.
-NOT_TYPED: dict[str, str] = {}
+# By the beginning of the block: why nothing types it.
+NOT_TYPED = {
+    "apt-get install -y thin-provisioning-tools ||": "the machine has no network",
+    "python -m rules.builder --out /etc/prometheus/rules": "it writes to the tests' own /etc",
+    "amtool silence add alertname=ThinPoolTargetsLost": "its own file names Alertmanager",
+}
 
 
 def test_every_block_has_been_typed(request: pytest.FixtureRequest) -> None:
@@ -28,6 +32,6 @@ def test_every_block_has_been_typed(request: pytest.FixtureRequest) -> None:
         f"{name}, {block.section} {block.heading}: {block.text}"
         for name in runbooks.names()
         for block in runbooks.blocks_of_markdown(runbooks.source(name))
-        if block.text not in ran and block.text.splitlines()[0] not in NOT_TYPED
+        if block.text not in ran and not block.text.startswith(tuple(NOT_TYPED))
     ]
     assert left == []

@@ -31,7 +31,7 @@ SCRAPE_SECONDS = 15.0
 QUERY_ROUNDS = 5
 SHOWN_QUERIES = 3
 DEADLINE_SECONDS = 900.0
-GOAL_SERIES = 135  # 107 when the fleet was measured; README reckons with 150
+GOAL_SERIES = 135  # 107 when the fleet was measured; README reckons with 145
 VOLUME_SERIES = 3 * 3  # of a generated host's three volumes, counted apart
 MOST_GROWTH = 1.3  # beside that of the hosts
 QUICK = Rates(scrape="2s", evaluation="30s")
