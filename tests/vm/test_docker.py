@@ -305,7 +305,7 @@ def test_docker_with_containerds_devmapper(machine: Machine) -> None:
 
     metrics = collect(machine)
 
-    images = {"engine": "docker", "path": DEVMAPPER_ROOT, "driver": "devmapper"}
+    images = {"engine": "docker", "path": CONTAINERD_ROOT, "driver": "devmapper"}
     assert metrics.value(INFO, **images, **POOL) == 1
     assert metrics.value("thinpool_docker_info", storage_driver="devmapper", **POOL) == 1
     _, report = check(machine)
