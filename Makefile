@@ -94,8 +94,8 @@ test-vm-newest: $(READY) ## on the newest release what differs by LVM, kernel an
 	PATH="$$PATH:/usr/sbin:/sbin" THINPOOL_VM_RELEASE=trixie $(BIN)/pytest -q --durations=10 --vm \
 	  -m 'not campaign and (every_release or any_release)' tests/vm
 
-test-matrix: $(READY) ## the same on every release: bookworm, trixie and bullseye (two hours)
-	@failed=; for release in bookworm trixie bullseye; do \
+test-matrix: $(READY) ## the same on every release: bookworm, trixie, bullseye and forky (three hours)
+	@failed=; for release in bookworm trixie bullseye forky; do \
 	  echo "== $$release"; \
 	  THINPOOL_VM_RELEASE=$$release $(MAKE) --no-print-directory test-vm || failed="$$failed $$release"; \
 	done; \

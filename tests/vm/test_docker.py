@@ -243,8 +243,11 @@ def test_containerd_in_a_pool(machine: Machine) -> None:
     image = scenarios.docker_import_busybox(machine)
     machine.run(f"docker save -o /root/image.tar {image}", timeout_seconds=120)
     scenarios.containerd_devmapper(machine, "docker-thinpool")
+    # containerd 2 unpacks by itself, and into its default snapshotter alone, unless it is told.
+    local = "$(ctr images import --help | grep -o -m1 -e --local)"
     machine.run(
-        "ctr images import --snapshotter devmapper /root/image.tar", timeout_seconds=120
+        f"ctr images import {local} --snapshotter devmapper /root/image.tar",
+        timeout_seconds=120,
     )
     # What is unpacked lies there inactive; a container's own snapshot is a device.
     ctr = "ctr snapshots --snapshotter devmapper"
