@@ -20,6 +20,7 @@ FILE_NAME = "maintenance.json"
 MODE = 0o644  # the web side's user reads it
 MAX_BYTES = 4096
 MAX_REASON_CHARACTERS = 200
+MAX_SECONDS = 2.0**32  # since the epoch: the year 2106
 
 
 class MaintenanceFile:
@@ -65,4 +66,7 @@ class MaintenanceFile:
         with self._path.open("rb") as file:
             if os.fstat(file.fileno()).st_size > MAX_BYTES:
                 raise msgspec.DecodeError("too long")
-            return msgspec.json.decode(file.read(MAX_BYTES), type=Maintenance)
+            found = msgspec.json.decode(file.read(MAX_BYTES), type=Maintenance)
+        if not 0 <= found.until <= MAX_SECONDS:
+            raise msgspec.DecodeError("not a time")
+        return found

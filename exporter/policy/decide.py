@@ -128,7 +128,8 @@ def attainable(
 ) -> dict[Device, int]:
     """Work out the size in bytes that each device can reach with all that its VG can give it.
 
-    Each is counted as if the other stood still. Nothing where LVM does not tell the layout.
+    For each device it is assumed that the other one does not grow. Empty if LVM does not tell
+    how the pool is laid out.
     """
     if pool.lvm is None or group is None:
         return {}

@@ -223,7 +223,7 @@ and ignoring (collector)
             "unknown.",
         ),
         first="thinpool-exporter check",
-        comment="LVM and the policy matter where there is a pool.",
+        comment="A host without pools needs neither LVM nor its policy.",
     )
     yield Alert(
         name="ThinPoolConfigReloadFailed",

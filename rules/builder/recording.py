@@ -99,7 +99,7 @@ def _state() -> Iterator[Record]:
         name="thinpool:threshold:ratio",
         labels={"device": "data"},
         expr="thinpool_autoextend_threshold_ratio < 1",
-        comment="Above which LVM's policy extends the device; absent where it never does.",
+        comment="The share above which LVM's policy extends the device; absent if it never does.",
     )
     yield Record(
         name="thinpool:threshold:ratio",
@@ -197,8 +197,9 @@ def _sizes() -> Iterator[Record]:
             or
             thinpool_data_size_bytes
         """,
-        comment="What the device could become: where nobody extends it, what it is; else what "
-        "the host says; else, without a guard, what it is and what the volume group has left. "
+        comment="The size that the device could reach. If nobody extends it, that is its present "
+        "size. Otherwise the host says it. Without a guard it is the present size and what the "
+        "volume group has left. "
         "Each pool is counted as if it were alone. Metadata takes as much again for its spare, "
         "and the kernel uses no more than 15.9 GiB of it.",
     )
@@ -405,8 +406,8 @@ def _weeks() -> Iterator[Record]:
             and thinpool:used:max1d offset 8d
         """,
         comment="Bytes gained in a second over a week and over a month, from each day's most, and "
-        "days until all that the device could become is full at a week's rate. The first day of "
-        "a pool does not count: its most is that of some hours.",
+        "days until all that the device could become is full at a week's rate. A pool's first "
+        "day does not count, because it was watched for a part of it only.",
     )
     yield Record(
         name="thinpool:used:growth30d",

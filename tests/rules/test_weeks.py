@@ -1,4 +1,4 @@
-"""What takes days to show: a trend of weeks, and what is remembered of a day."""
+"""Alerts that need days of samples: the trend of a week."""
 
 from __future__ import annotations
 

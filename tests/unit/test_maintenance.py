@@ -56,7 +56,17 @@ def test_a_snapshot_that_says_so_already_stays_the_same_one(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "raw", [b"", b"{", b"[]", b'{"until":"tomorrow"}', b"\xff", b" " * (MAX_BYTES + 1)]
+    "raw",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"until":"tomorrow"}',
+        b'{"until":1e300}',
+        b'{"until":-1}',
+        b"\xff",
+        b" " * (MAX_BYTES + 1),
+    ],
 )
 def test_nonsense_is_no_maintenance(tmp_path: Path, raw: bytes) -> None:
     """And does not keep the figures from being shown."""

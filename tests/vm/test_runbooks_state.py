@@ -84,7 +84,7 @@ def test_the_kernel_reads_its_patience_when_a_pool_becomes_full(
     guest.wait_for(PATIENCE_SECONDS, MODE, 1, mode="out_of_data_space", **POOL)
     docked.run("echo 10 > /sys/module/dm_thin_pool/parameters/no_space_timeout")
 
-    # Three times the ten seconds that it is told too late.
+    # Three times the new value. It was written after the pool had become full.
     docked.run("sleep 30")
 
     assert scenarios.dm_status(docked)[DEVICE].queues_when_full
@@ -145,7 +145,7 @@ def test_a_host_that_was_lost(docked: Machine, guest: Guest) -> None:
 
 
 def test_maintenance_is_set_and_ended(docked: Machine, guest: Guest) -> None:
-    """By the commands of its own page; the metric follows."""
+    """The commands of its page set and end it, and the metric says so."""
     end = "thinpool_maintenance_end_timestamp_seconds"
     docked.run("thinpool-exporter maintenance 1h")
     guest.scrape_until(lambda now: (now.value(end) or 0) > 0, seconds=PATIENCE_SECONDS)
