@@ -1,8 +1,7 @@
-"""From the kernel's event to the guard's first command: `python tests/bench/guard/decision.py`.
+"""From the kernel's event to the guard's lvextend: `python tests/bench/guard/decision.py`.
 
 A hundred pools on the simulated host, of which one at a time crosses its threshold. The
-clock runs from the moment that the guard's wait ends until it asks LVM for anything or
-starts lvextend: until then it has read and judged every pool.
+guard has read and judged every pool before it starts lvextend.
 """
 
 from __future__ import annotations
@@ -31,6 +30,7 @@ from exporter.simulation.records import PoolSpec
 from tests.waiting import eventually
 
 LIMIT_SECONDS = 0.010
+REST_SECONDS = 0.5
 VG = "docker"
 POOL_MIB = 100
 CHUNK_BYTES = 65536
@@ -39,24 +39,24 @@ DEADLINE_SECONDS = 60.0
 
 
 class Stopwatch:
-    """When the guard woke, when it first asked for a command, when it began to extend."""
+    """When the kernel's event came, and when the guard started lvextend for it."""
 
     def __init__(self) -> None:
-        self.woke_at = self.decided_at = self.extended_at = 0.0
+        self.happened_at = self.extended_at = 0.0
 
-    def reset(self) -> None:
+    def happen(self) -> None:
         """Begin a round."""
-        self.woke_at = self.decided_at = self.extended_at = 0.0
+        self.extended_at = 0.0
+        self.happened_at = time.perf_counter()
 
-    def wake(self) -> None:
-        """Note that the guard wakes."""
-        self.woke_at = time.perf_counter()
+    def extend(self) -> None:
+        """Note the first extension of this round."""
+        self.extended_at = self.extended_at or time.perf_counter()
 
-    def command(self, *, is_extension: bool) -> None:
-        """Note a command of this round."""
-        self.decided_at = self.decided_at or time.perf_counter()
-        if is_extension:
-            self.extended_at = self.extended_at or time.perf_counter()
+    @property
+    def seconds(self) -> float:
+        """From the event to lvextend."""
+        return self.extended_at - self.happened_at
 
 
 class TimedKernel:
@@ -69,7 +69,8 @@ class TimedKernel:
     def __init__(self, host: SimulatedHost, stopwatch: Stopwatch) -> None:
         self._host = host
         self._stopwatch = stopwatch
-        self._event = threading.Event()
+        self._wakes = threading.Event()
+        self._has_event = False
         self._crossing = ""
         self._prepare()
 
@@ -99,25 +100,26 @@ class TimedKernel:
         self._statuses = {device.name: status_of(device) for device in self._prepared}
 
     def wake(self) -> None:
-        """See Kernel.wake; only the benchmark's own events count."""
+        """See Kernel.wake."""
+        self._wakes.set()
 
     def arm(self) -> None:
         """See Kernel.arm; an event that came before is not forgotten."""
 
     def wait(self, timeout_seconds: float) -> bool:
-        """See Kernel.wait; without the timeout, so that no cycle is under way."""
-        del timeout_seconds
-        self._event.wait()
-        self._event.clear()
-        self._stopwatch.wake()
-        return True
+        """See Kernel.wait."""
+        self._wakes.wait(timeout_seconds)
+        self._wakes.clear()
+        has_event, self._has_event = self._has_event, False
+        return has_event
 
     def happen(self, crossing: str) -> None:
         """Have an event, which this device's crossing has caused."""
         self._prepare()
         self._crossing = crossing
-        self._stopwatch.reset()
-        self._event.set()
+        self._stopwatch.happen()
+        self._has_event = True
+        self._wakes.set()
 
 
 def _status(device: DmDevice | None) -> DmStatus | None:
@@ -139,7 +141,6 @@ class TimedRunner:
 
     def run(self, argv: Sequence[str], *, deadline_seconds: float) -> Output:
         """See Runner.run."""
-        self._stopwatch.command(is_extension=False)
         prepared = self._prepared.get(tuple(argv))
         if prepared is not None and not self._stopwatch.extended_at:
             return prepared
@@ -158,7 +159,7 @@ class TimedRunner:
 
     def start(self, argv: Sequence[str], *, environment: Mapping[str, str]) -> Running:
         """See Runner.start."""
-        self._stopwatch.command(is_extension=True)
+        self._stopwatch.extend()
         return self._host.start(argv, environment=environment)
 
 
@@ -169,19 +170,18 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=20)
     options = parser.parse_args()
     log.configure("error", "auto")
-    decided, extended = measure(options.pools, options.rounds)
-    for name, seconds in (("decision", decided), ("lvextend", extended)):
-        sys.stdout.write(
-            f"wake-up → {name}, {options.pools} pools: median "
-            f"{1000 * statistics.median(seconds):.1f} ms, max {1000 * max(seconds):.1f} ms\n"
-        )
-    is_met = statistics.median(decided) <= LIMIT_SECONDS
+    seconds = measure(options.pools, options.rounds)
+    sys.stdout.write(
+        f"event → lvextend, {options.pools} pools: median "
+        f"{1000 * statistics.median(seconds):.1f} ms, max {1000 * max(seconds):.1f} ms\n"
+    )
+    is_met = statistics.median(seconds) <= LIMIT_SECONDS
     sys.stdout.write("met\n" if is_met else f"OVER {1000 * LIMIT_SECONDS:.0f} ms\n")
     return not is_met
 
 
-def measure(pools: int, rounds: int) -> tuple[list[float], list[float]]:
-    """Let one pool after the other cross; seconds to the decision and to lvextend."""
+def measure(pools: int, rounds: int) -> list[float]:
+    """Let one pool after the other cross; seconds until its lvextend."""
     stopwatch = Stopwatch()
     host = make_host(pools)
     kernel = TimedKernel(host, stopwatch)
@@ -190,28 +190,28 @@ def measure(pools: int, rounds: int) -> tuple[list[float], list[float]]:
     stop = threading.Event()
     thread = threading.Thread(target=guard.run, args=(stop,), daemon=True)
     thread.start()
-    decided, extended = [], []
-    # The first round learns what the guard asks.
+    seconds = []
+    # The first round learns what the guard asks. The guard does not look at every event of many
+    # at once: that pause is none of its decision's.
     for number in range(min(pools, rounds + 1)):
+        time.sleep(REST_SECONDS)
         host.fill(f"{VG}/pool{number}", used_chunks=CHUNKS * 85 // 100)
         runner.prepare()
         kernel.happen(f"{VG}-pool{number}")
         assert eventually(lambda: bool(stopwatch.extended_at))
         assert guard.join_workers(DEADLINE_SECONDS)
-        if number == 0:
-            continue
-        decided.append(stopwatch.decided_at - stopwatch.woke_at)
-        extended.append(stopwatch.extended_at - stopwatch.woke_at)
+        if number > 0:
+            seconds.append(stopwatch.seconds)
     stop.set()
     kernel.happen("")
     thread.join()
-    return decided, extended
+    return seconds
 
 
 def make_host(pools: int) -> SimulatedHost:
-    """Make a host of pools of 100 MiB, half full, with room for a step of each."""
+    """Make a host of pools of 100 MiB, half full, with room for what such a fast fill gets."""
     host = SimulatedHost(time.monotonic)
-    host.add_vg(VG, extents=100 * pools)
+    host.add_vg(VG, extents=1000 * pools)
     host.set_profile(VG, threshold=80, percent=20)
     spec = PoolSpec(
         data_bytes=POOL_MIB * MIB,
