@@ -11,9 +11,23 @@ from exporter.web.runbook import packaged_runbooks
 
 SECTIONS = ("Meaning", "Impact", "Diagnosis", "Mitigation")
 # What a reader fills in: nobody else can know it.
-READER_S = ("NEW_DISK", "DISK", "DEVICE", "LV", "CONTAINER", "HOST", "PROMETHEUS")
+READER_S = (
+    "NEW_DISK",
+    "DISK",
+    "DEVICE",
+    "LV",
+    "CONTAINER",
+    "HOST",
+    "PROMETHEUS",
+    "ALERTMANAGER",
+    "SYSTEM_ID",
+)
 PARTS = re.compile(r"^(```sh\n.*?^```|##+ [^\n]*)$", re.MULTILINE | re.DOTALL)
 HEADINGS = {"h2": "## ", "h3": "### "}
+
+
+# What all of them lead to.
+GENERAL = "OnCall"
 
 
 class Block(NamedTuple):
@@ -25,8 +39,8 @@ class Block(NamedTuple):
 
 
 def names() -> list[str]:
-    """Name all runbooks."""
-    return sorted(path.stem for path in packaged_runbooks().glob("*.md"))
+    """Name the runbooks of alerts."""
+    return sorted(path.stem for path in packaged_runbooks().glob("ThinPool*.md"))
 
 
 def source(name: str) -> str:

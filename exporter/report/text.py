@@ -20,13 +20,15 @@ HUNDREDTH_PERCENT = PERCENT_1 // 100
 SIZE_UNITS = ((1024**2, "m"), (1024, "k"), (1, "b"))
 
 
-def is_plain(sign: str) -> bool:
-    """Whether a sign can be shown as it is."""
-    return " " <= sign <= "~" and sign != PIPE
+def is_plain(text: str) -> bool:
+    """Whether all of a text can be shown as it is."""
+    return text.isascii() and text.isprintable() and PIPE not in text
 
 
 def shown(text: str) -> str:
     """Show foreign text on one line, with everything unusual escaped."""
+    if is_plain(text):
+        return text
     return "".join(
         sign if is_plain(sign) else _escaped(sign) for sign in text.replace("…", "...")
     )
@@ -46,7 +48,7 @@ def command(*words: str) -> str:
 
 def quoted(word: str) -> str:
     """Quote one word for a shell; what cannot be shown becomes bash's $'...'."""
-    if all(is_plain(sign) for sign in word):
+    if is_plain(word):
         return shlex.quote(word)
     signs = (chr(byte) for byte in _raw(word))
     return "$'" + "".join(_ansi_c(sign) for sign in signs) + "'"

@@ -23,6 +23,8 @@ from exporter.web.status import PageView, PoolView, Viewer
 
 PREFIX = "/runbooks/"
 MAX_QUERY_FIELDS = 16
+# The most urgent ones of a volume group: below a hundred nobody would find the commands.
+MAX_POOLS = 10
 # The whole word: "VGs" and "POOLS" mean others. What follows an underscore is added to a name:
 # LVM itself calls a pool's metadata POOL_tmeta.
 PLACEHOLDERS = re.compile(
@@ -47,6 +49,7 @@ class Runbook(Struct, frozen=True, kw_only=True):
     title: str
     text: Markup
     pools: tuple[PoolView, ...] = ()
+    others: int = 0  # pools that are meant as well, and not shown
     missing: str = ""
 
 
@@ -104,7 +107,8 @@ def _runbook(
     return Runbook(
         title=title,
         text=_filled(marked, _words(page, pools, asked), asked),
-        pools=pools,
+        pools=pools[:MAX_POOLS],
+        others=len(pools[MAX_POOLS:]),
         missing=_missing(pools, asked),
     )
 

@@ -16,7 +16,7 @@ from exporter.collectors.families import printable
 from exporter.model import PoolMode, PoolSource, Snapshot, ThinPool
 from exporter.report.text import shown
 from exporter.web.message import Request, Response
-from exporter.web.runbook import Runbooks, packaged_runbooks
+from exporter.web.runbook import MAX_POOLS, Runbooks, packaged_runbooks
 from tests import runbooks
 from tests.factories import make_kernel_pool, make_loop, make_policy, make_pool, make_snapshot
 from tests.unit.test_status import Document, viewer
@@ -24,6 +24,7 @@ from tests.unit.test_status import Document, viewer
 RULES = packaged_runbooks().parent
 LOOP = make_loop(file="/var/lib/docker/a file", free_bytes=1)
 ALERTS = sorted(set(re.findall(r"- alert: (\w+)", (RULES / "alerts.yaml").read_text())))
+EVERY = [*ALERTS, runbooks.GENERAL]
 POOL = "vg=docker&pool=thinpool"
 # Words in capitals that belong to a command's own language, or to what it prints.
 THEIR_OWN = {
@@ -75,6 +76,9 @@ def commands(response: Response) -> str:
 def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
     """Under the very name that runbook_url and host_page have."""
     assert runbooks.names() == ALERTS
+    # What concerns all of them stands in one text, which each leads to.
+    assert runbooks.source(runbooks.GENERAL)
+    assert all(f"({runbooks.GENERAL}.md)" in runbooks.source(name) for name in ALERTS)
 
 
 @pytest.mark.parametrize("name", ALERTS)
@@ -90,7 +94,7 @@ def test_every_runbook_has_its_sections(name: str) -> None:
 
 
 @pytest.mark.parametrize("query", ["", POOL, "vg=docker", "vg=docker&pool=", "vg=&pool=x"])
-@pytest.mark.parametrize("name", ALERTS)
+@pytest.mark.parametrize("name", EVERY)
 def test_every_runbook_is_a_page(name: str, query: str) -> None:
     """Whatever it is asked for, with all the blocks of the file."""
     answer = ask(name, query)
@@ -102,7 +106,7 @@ def test_every_runbook_is_a_page(name: str, query: str) -> None:
     assert [block[:2] for block in shown_blocks] == [block[:2] for block in in_file]
 
 
-@pytest.mark.parametrize("name", ALERTS)
+@pytest.mark.parametrize("name", EVERY)
 def test_nothing_is_left_that_nobody_can_fill_in(name: str) -> None:
     """On the page of a pool, but for what the reader alone can know."""
     pool = make_pool(kernel=make_kernel_pool(loop=LOOP))
@@ -113,7 +117,7 @@ def test_nothing_is_left_that_nobody_can_fill_in(name: str) -> None:
         assert capitals <= {*runbooks.READER_S, *THEIR_OWN}, block
 
 
-@pytest.mark.parametrize("name", ALERTS)
+@pytest.mark.parametrize("name", EVERY)
 def test_what_is_pasted_is_run_line_by_line(name: str) -> None:
     """What asks a question ends its block, and nothing opens a pager."""
     for block in runbooks.blocks_of_markdown(runbooks.source(name)):
@@ -236,6 +240,17 @@ def test_a_pool_without_policy_is_given_a_usual_step() -> None:
     assert "lvextend --poolmetadatasize +204m docker/thinpool" in text
 
 
+def test_a_large_group_shows_its_most_urgent_pools() -> None:
+    """The commands stay in sight; the status page has the others."""
+    pools = [make_pool(name=f"pool{number}") for number in range(MAX_POOLS + 5)]
+    bad = make_pool(name="bad", kernel=None, mode=PoolMode.INACTIVE)
+    body = ask("ThinPoolVolumeGroupNearlyFull", "vg=docker", of(*pools, bad)).body.decode()
+
+    assert body.count("<article") == MAX_POOLS
+    assert "docker/bad" in body
+    assert "6 more of this volume group" in body
+
+
 def test_an_inactive_pool_keeps_its_kernel_s_name() -> None:
     """As LVM will call it: dashes are doubled."""
     pool = make_pool(vg_name="a-b", kernel=None, mode=PoolMode.INACTIVE)
@@ -252,7 +267,7 @@ def test_runbooks_lead_to_each_other() -> None:
     assert "/runbooks/ThinPoolNeedsCheck?vg=docker&pool=a%26b" in links
     for name in ALERTS:
         targets = re.findall(r"\]\((\w+)\.md\)", runbooks.source(name))
-        assert set(targets) <= set(ALERTS)
+        assert set(targets) <= set(EVERY)
 
 
 def of(*pools: ThinPool) -> Snapshot:

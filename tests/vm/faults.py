@@ -201,3 +201,14 @@ def muted_under(pv: str, tmeta: str) -> str:
         f"set -- $(dmsetup table pv-{pv})\n"
         f"{swapped(f'pv-{pv}', head, rest, tail)}"
     )
+
+
+def missing(vg: str) -> str:
+    """Have LVM think that a VG's second disk is missing: it was, while the VG was changed."""
+    backup = f"/root/{vg}.vg"
+    return (
+        f"vgcfgbackup -qq -f {backup} {vg}\n"
+        f"sed -i '/^\\t\\tpv1 {{/,/}}/s/flags = \\[\\]/flags = [\"MISSING\"]/' {backup}\n"
+        f"grep -q MISSING {backup}\n"
+        f"vgcfgrestore -qq -y --force -f {backup} {vg}"
+    )

@@ -68,6 +68,16 @@ class Runbook:
             said += [self._line(line) for line in _typed(block, reader_s).splitlines()]
         return "\n".join(said)
 
+    def section(self, name: str, number: int = 0, **reader_s: str) -> str:
+        """Type each line of a block that stands right below a section's heading."""
+        filed = runbooks.blocks_of_markdown(runbooks.source(self._name))
+        original, block = (
+            [one for one in blocks if one.section == name and not one.heading][number]
+            for blocks in (filed, self.blocks())
+        )
+        ran.add(original.text)
+        return "\n".join(self._line(line) for line in _typed(block, reader_s).splitlines())
+
     def follow(self, heading: str, number: int = 0, answer: str = "", **reader_s: str) -> str:
         """Type a block of the mitigation, and answer what it asks; returns what it prints.
 

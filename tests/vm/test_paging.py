@@ -15,13 +15,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests import alertmanager
+from tests import alertmanager, runbooks
 from tests.prometheus import scraping
 from tests.rules.promtool import FILES
 from tests.vm.docked import PATIENCE_SECONDS, POOL, plug, start_writer
 from tests.vm.guest import Guest
 from tests.vm.machine import Machine
-from tests.vm.runbook import Elsewhere, Runbook
+from tests.vm.runbook import Elsewhere, Filed, Runbook
 from tests.waiting import wait_for
 
 HOLDING = re.compile(r"^( +(?:for|keep_firing_for): )(\d+)([mh])$", re.MULTILINE)
@@ -137,6 +137,7 @@ def test_a_full_pool_pages_once_and_its_runbook_ends_it(
             assert all(firing(later) <= firing(page) for later in pages(sent))
             assert guest.metrics().value("thinpool_mode", mode="rw", **POOL) == 1
             ask_elsewhere(docked, prometheus)
+            on_call(docked, prometheus, manager)
 
 
 def of_the_pool(page: Notification, target: str) -> str:
@@ -170,3 +171,20 @@ def ask_elsewhere(machine: Machine, prometheus: str) -> None:
     lost.diagnose(PROMETHEUS=address, HOST="127.0.0.1")
     gone = Elsewhere(machine, "ThinPoolTargetsLost")
     assert "=> 1 @" in gone.diagnose(PROMETHEUS=address)
+
+
+def on_call(machine: Machine, prometheus: str, manager: str) -> None:
+    """Type what stands in no alert's own runbook: it is over, and the next one may wait."""
+    words = {"PROMETHEUS": prometheus.removeprefix("http://"), "HOST": "127.0.0.1"}
+    book = Elsewhere(machine, runbooks.GENERAL)
+    said = book.section("Is it over?", 1, **words)
+    assert 'alertname="ThinPoolOutOfDataSpace"' not in said
+    assert "thinpool:used:ratio" in said
+    silenced = book.section(
+        "May it wait?", ALERTMANAGER=manager.removeprefix("http://"), HOST="127.0.0.1"
+    )
+    assert "a disk is on its way" in silenced
+    on_host = Filed(machine, runbooks.GENERAL)
+    assert "docker/thinpool" in on_host.section("Is it over?")
+    on_host.section("May it wait?", 1)
+    assert "new disk" in machine.run("thinpool-exporter maintenance").stdout

@@ -210,7 +210,7 @@ def test_a_pool_that_nobody_protects(docked: Machine, guest: Guest) -> None:
 
     docked.run(f"sed -i s/threshold=80/threshold=100/ {PROFILE}")
     guest.wait_for(PATIENCE_SECONDS, THRESHOLD, 1, **POOL)
-    assert "threshold=80" in book.follow("If its profile says never")
+    assert "threshold=80" in book.follow("If its profile says never, or extends it by 0 %")
     guest.wait_for(PATIENCE_SECONDS, responsible, 1, **POOL)
 
     docked.run(f"rm {PROFILE}")

@@ -30,7 +30,7 @@ def test_every_block_has_been_typed(request: pytest.FixtureRequest) -> None:
 
     left = [
         f"{name}, {block.section} {block.heading}: {block.text}"
-        for name in runbooks.names()
+        for name in (*runbooks.names(), runbooks.GENERAL)
         for block in runbooks.blocks_of_markdown(runbooks.source(name))
         if block.text not in ran and not block.text.startswith(tuple(NOT_TYPED))
     ]
