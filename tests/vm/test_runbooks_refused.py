@@ -70,6 +70,6 @@ def test_each_reason_has_its_remedy(booted: Machine, guest: Guest) -> None:
     for vg, (reason, heading, words) in CASES.items():
         guest.wait_for(PATIENCE_SECONDS, STATE, 1, vg=vg, pool="pool", reason=reason)
 
-        Runbook(booted, ALERT, vg=vg, pool="pool").follow(heading, **words)
+        Runbook(booted, ALERT, vg=vg, pool="pool").follow(heading, 0, "", **words)
 
         guest.wait_for(PATIENCE_SECONDS, STATE, 1, vg=vg, pool="pool", reason="below_threshold")

@@ -182,7 +182,12 @@ def test_an_extension_that_lvm_refuses(docked: Machine, guest: Guest) -> None:
     said = book.diagnose()
     assert "extend_failed" in said
     assert "Insufficient suitable contiguous" in said
-    docked.run("vgchange -qq --alloc normal docker")
+    book.follow("If its allocation policy leaves no room")
+    guest.wait_for(PATIENCE_SECONDS, STATE, 1, reason="below_threshold", **POOL)
+    assert docked.run("vgs --noheadings -o vg_allocation_policy docker").stdout.strip() == (
+        "contiguous"
+    )
+    book.follow("If its allocation policy leaves no room", 1)
     book.follow("If LVM refused it")
     guest.wait_for(PATIENCE_SECONDS, STATE, 1, reason="below_threshold", **POOL)
     assert "rw" in book.follow("If it had no effect")
