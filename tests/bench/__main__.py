@@ -3,6 +3,7 @@
 `python -m tests.bench guard` runs those of the guard beside dmeventd alone, and
 `python -m tests.bench guard FIGURE…` some of these (tests/bench/guard/figures.py).
 `python -m tests.bench fleet` measures what a fleet asks of one Prometheus.
+`python -m tests.bench rules OLD` weighs the rules beside earlier ones.
 `python -m tests.bench abuse` measures scrapes under abuse beside other exporters, and
 `python -m tests.bench start` how long the program takes to begin and to end; `python -m
 tests.bench units` does that, and weighs both processes, under the units in the machine.
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from tests.bench import start, units
 from tests.bench.abuse import abuse
-from tests.bench.fleet import fleet
+from tests.bench.fleet import cost, fleet
 from tests.bench.guard import figures, race, udev
 from tests.bench.guard.table import table
 from tests.bench.host import yardstick_seconds
@@ -48,6 +49,8 @@ def main() -> int:
     what, *names = sys.argv[1:] or ("all",)
     if what == "race":
         return 0 if race.measure(names) else 1
+    if what == "rules":
+        return 0 if cost.measure(names) else 1
     if what in ALONE and not names:
         return 0 if ALONE[what]() else 1
     if unknown := set(names) - figures.FIGURES.keys() or {what} - {"all", "guard"}:
