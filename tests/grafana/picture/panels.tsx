@@ -36,6 +36,9 @@ export interface Content {
   height: number;
 }
 
+// Half the width of an hour's label, which would be cut if the day ends soon after the hour.
+const LABEL_PADDING = 18;
+
 /** The kinds of panels that Grafana's libraries have a component for. */
 export const KINDS: Record<string, ComponentType<Content>> = {
   bargauge: Bars,
@@ -160,6 +163,11 @@ function Graph(content: Content) {
       timeZone={TIME_ZONE}
       legend={options.legend}
       options={options}
-    />
+    >
+      {(builder) => {
+        builder.setPadding([null, LABEL_PADDING, null, null]);
+        return null;
+      }}
+    </TimeSeries>
   );
 }
