@@ -4,6 +4,7 @@ ARCH ?= amd64
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PICTURE := tests/grafana/picture
 # What the virtual machine needs; `make test` leaves it out where one of these is missing.
 VM_PROGRAMS := qemu-system-x86_64 qemu-img mmdebstrap mke2fs ssh ssh-keygen
 VM_PACKAGES := qemu-system-x86 qemu-utils mmdebstrap e2fsprogs openssh-client
@@ -147,9 +148,14 @@ record: $(READY) ## record what the real programs print, into tests/recordings
 dashboards: $(READY) ## write Grafana's dashboards anew, from grafana/builder
 	$(BIN)/python -m grafana.builder
 
-picture: $(READY) ## the README's pictures: the status page and the dashboards
+$(PICTURE)/node_modules: $(PICTURE)/package-lock.json
+	@command -v npm > /dev/null || { echo "On Debian: apt-get install npm"; exit 1; }
+	cd $(PICTURE) && npm ci --loglevel=error
+	@touch $@
+
+picture: $(READY) $(PICTURE)/node_modules ## the README's pictures: the status page and the dashboards (needs npm)
 	$(BIN)/python -m tests.end_to_end.picture
-	$(BIN)/python -m tests.grafana.drawing
+	$(BIN)/python -m tests.grafana.picture
 
 bench: $(READY) ## speed and size, beside the commands that the program runs
 	PATH="$$PATH:/usr/sbin:/sbin" $(BIN)/python -m tests.bench
@@ -158,4 +164,4 @@ dist: $(READY) ## wheel, sdist, deb and rpm (ARCH=arm64 for another machine)
 	$(BIN)/python -m systemd.package.build --out dist --arch $(ARCH)
 
 clean: ## remove what make has built here
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) build dist $(PICTURE)/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis .coverage

@@ -181,6 +181,18 @@ def docker() -> Panels:
         ),
         dashed(stepped(panel, "/^size$/"), "/^minimum free$/", RED),
         graph(
+            Text(title="Metadata, as Docker says", description="Rounded to four digits."),
+            (
+                Query(expr=f"thinpool_docker_metadata_used_bytes{{{HOST}}}", legend="used"),
+                Query(expr=f"thinpool_docker_metadata_size_bytes{{{HOST}}}", legend="size"),
+                Query(
+                    expr=f"thinpool_docker_metadata_available_bytes{{{HOST}}}",
+                    legend="available",
+                ),
+            ),
+            Look(width=8, unit="bytes"),
+        ),
+        graph(
             Text(
                 title="Volumes that Docker could not remove",
                 description="Deferred deletions: their space is not returned to the pool.",
@@ -192,18 +204,6 @@ def docker() -> Panels:
                 ),
             ),
             Look(width=24, height=5, unit="short"),
-        ),
-        graph(
-            Text(title="Metadata, as Docker says", description="Rounded to four digits."),
-            (
-                Query(expr=f"thinpool_docker_metadata_used_bytes{{{HOST}}}", legend="used"),
-                Query(expr=f"thinpool_docker_metadata_size_bytes{{{HOST}}}", legend="size"),
-                Query(
-                    expr=f"thinpool_docker_metadata_available_bytes{{{HOST}}}",
-                    legend="available",
-                ),
-            ),
-            Look(width=8, unit="bytes"),
         ),
     )
 

@@ -82,6 +82,7 @@ def bars(text: Text, query: Query, look: Look) -> bargauge.Panel:
         .display_mode(shapes.BarGaugeDisplayMode.BASIC)
         .orientation(shapes.VizOrientation.HORIZONTAL)
         .reduce_options(_last())
+        .min(0)  # otherwise the shortest bar has no length, nor has one that is alone
     )
     return _dressed(panel, text, look).with_target(_target(query, is_instant=True))
 

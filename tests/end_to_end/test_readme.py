@@ -80,7 +80,9 @@ def test_metrics_only_is_a_guard_that_never_acts(tmp_path: Path) -> None:
 def test_the_installation_works(tmp_path: Path) -> None:
     """From a copy of the tree: packages, and a program that answers in a prefix of its own."""
     tree = tmp_path / "tree"
-    ignored = shutil.ignore_patterns(".venv", ".git", "__pycache__", ".*_cache", "dist")
+    ignored = shutil.ignore_patterns(
+        ".venv", ".git", "__pycache__", ".*_cache", "dist", "node_modules"
+    )
     shutil.copytree(ROOT, tree, ignore=ignored)
     prefix = tmp_path / "prefix"
     script = (

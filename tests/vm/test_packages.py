@@ -34,7 +34,7 @@ SECONDS = 240.0
 def newer(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     """Build both packages of a version that is still to come."""
     tree = tmp_path_factory.mktemp("newer") / "tree"
-    ignored = shutil.ignore_patterns(".*", "__pycache__", "build", "dist")
+    ignored = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "node_modules")
     shutil.copytree(build.ROOT, tree, ignore=ignored)
     (tree / "exporter/__init__.py").write_text(f'"""Newer."""\n\n__version__ = "{NEWER}"\n')
     argv = [sys.executable, "-m", "systemd.package.build", "--out", "dist"]
