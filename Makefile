@@ -11,7 +11,7 @@ VM_PACKAGES := qemu-system-x86 qemu-utils mmdebstrap e2fsprogs openssh-client
 MISSING_FOR_VM = $(strip $(foreach program,$(VM_PROGRAMS),$(if $(shell PATH="$$PATH:/usr/sbin:/sbin" command -v $(program)),,$(program))))
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-beside lint types linters unit rules end-to-end prometheus-next test-vm test-vm-share test-vm-newest test-vm-whole test-matrix test-lvm vm-image crash chaos oracle odd faults runbooks pressure vm-shell fuzz record dashboards picture bench dist clean
+.PHONY: help run demo test test-beside lint types linters unit rules month end-to-end prometheus-next test-vm test-vm-share test-vm-newest test-vm-whole test-matrix test-lvm vm-image crash chaos oracle odd faults runbooks pressure vm-shell fuzz record dashboards picture bench dist clean
 
 help: ## list the tasks
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -80,6 +80,10 @@ prometheus-next: $(READY) ## fetch Prometheus 3 and its Alertmanager for the tes
 
 rules: $(READY) ## the alerts and what they are made of, by promtool
 	$(BIN)/pytest -q tests/rules
+
+# THINPOOL_MONTH_DAYS is how long it is.
+month: $(READY) ## thirty days of ordinary hosts: what fires, and that it pages nobody (a quarter of an hour)
+	THINPOOL_MONTH_DAYS=$${THINPOOL_MONTH_DAYS:-30} $(BIN)/pytest -q -s tests/rules/test_month.py
 
 end-to-end: $(READY) ## the real program on the simulated host, with a real Prometheus
 	$(BIN)/pytest -q tests/end_to_end tests/grafana/test_day.py

@@ -96,7 +96,8 @@ def of_the_guard(settings: Settings) -> Iterator[Alert]:
         "thinpool_guard_last_cycle_timestamp_seconds",
         "thinpool_exporter_snapshot_timestamp_seconds",
     )
-    readable = recent("thinpool_exporter_snapshot_success", settings)
+    success = "thinpool_exporter_snapshot_success"
+    readable = recent(success, settings)
     # Two samples at least. Figures are gone a minute after the guard: so that there is a page at
     # every minute, this one must begin when the pools' own end.
     compared = (
@@ -114,7 +115,11 @@ count_over_time({snapshot}[{compared}]) > 1
 and
 {readable}
 or
-max_over_time(thinpool_exporter_snapshot_success[{compared}]) == 0"""
+max_over_time({success}[{compared}]) == 0
+and
+count_over_time({success}[{compared}]) > 1
+and
+max_over_time({success}[{compared}] offset 1m) == 0"""
     has_pools = "last_over_time(instance:thinpool_pools:count[1d])"
     leaves_all = "max_over_time(instance:thinpool_responsible:count[1h]) == 0"
     fired = 'last_over_time(ALERTS{alertname="ThinPoolGuardStale",severity="critical",alertstate="firing"}[1d])'
@@ -136,7 +141,8 @@ max_over_time(thinpool_exporter_snapshot_success[{compared}]) == 0"""
         first="systemctl status thinpool-guard",
         comment="The guard's time does not move. How old it looks does not count: a host's clock "
         "may be wrong. Only of hosts that have pools. If dmeventd extends all of them, it is a "
-        "ticket.",
+        "ticket. After a boot the exporter may answer before the guard has published anything: "
+        "that is no page in the first minute.",
     )
     yield Alert(
         name="ThinPoolGuardStale",

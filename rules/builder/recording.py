@@ -382,18 +382,21 @@ def _trends(settings: Settings) -> Iterator[Record]:
     yield from each(
         "thinpool:used:steady6h",
         """
-            deriv(thinpool_DEVICE_used_bytes[3h])
+            deriv(thinpool_DEVICE_used_bytes[2h])
             > ignoring (device) 0.25 * thinpool:used:deriv6h{device="DEVICE"}
             and
-            deriv(thinpool_DEVICE_used_bytes[3h] offset 3h)
+            deriv(thinpool_DEVICE_used_bytes[2h] offset 2h)
+            > ignoring (device) 0.25 * thinpool:used:deriv6h{device="DEVICE"}
+            and
+            deriv(thinpool_DEVICE_used_bytes[2h] offset 4h)
             > ignoring (device) 0.25 * thinpool:used:deriv6h{device="DEVICE"}
             unless
             thinpool_DEVICE_used_bytes
             <= ignoring (device) thinpool:used:max_day_before{device="DEVICE"}
         """,
-        "Present where both halves of that time have gained their share, and more is in use "
-        "than at any time of the day before: what fills each night and is cleaned up each "
-        "morning is not a trend either.",
+        "Present where each third of that time has gained its share, and more is in use than at "
+        "any time of the day before. What fills each night and is cleaned up each morning is not "
+        "a trend either, nor is a backup that has been written within two or three hours.",
     )
     yield from _weeks()
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,16 @@ FILES = (RULES / "recording.yaml", RULES / "alerts.yaml")
 SHORTER = 60
 DURATION = re.compile(r"^( +(?:for|keep_firing_for|interval): )(\d+)([mh])$", re.MULTILINE)
 SECONDS = {"m": 60, "h": 3600}
+MINUTES = {"m": 1, "h": 60, "d": 24 * 60, "w": 7 * 24 * 60}
+PART = re.compile(r"(\d+)([mhdw])")
+SAMPLE = re.compile(r"\{([^}]*)\} (\S+?)(?:,|$)", re.MULTILINE)
+LABEL = re.compile(r'(\w+)="([^"]*)"')
 
 # One minute of each series, as promtool writes it.
 Series = Mapping[str, Sequence[str]]
 Test = Mapping[str, object]
+# Minute, labels and value.
+Answers = list[tuple[int, dict[str, str], float]]
 
 
 def promtools(editions: Iterable[Edition] = Edition) -> list[str]:
@@ -34,7 +41,9 @@ def promtools(editions: Iterable[Edition] = Edition) -> list[str]:
     return [need("promtool", PACKAGES, edition) for edition in wanted]
 
 
-def promtool(*arguments: str, editions: Iterable[Edition] = Edition) -> tuple[int, str]:
+def promtool(
+    *arguments: str, editions: Iterable[Edition] = Edition, timeout_seconds: float = 240
+) -> tuple[int, str]:
     """Run every promtool; the exit status of one that fails, and all that it says."""
 
     def run(path: str) -> tuple[int, str]:
@@ -44,7 +53,7 @@ def promtool(*arguments: str, editions: Iterable[Edition] = Edition) -> tuple[in
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=240,
+            timeout=timeout_seconds,
         )
         return done.returncode, f"{path}: {done.stdout}"
 
@@ -74,14 +83,11 @@ def hold(
     """
     series = {name: _scraped(values, scrape_seconds) for name, values in series.items()}
     interval = f"{min(scrape_seconds, 60)}s"
+    if is_between:
+        series = {name: _between(values) for name, values in series.items()}
+        interval = "30s"
     status, said = _test(
-        directory,
-        series,
-        *tests,
-        every=every,
-        is_between=is_between,
-        interval=interval,
-        editions=editions,
+        directory, series, *tests, every=every, interval=interval, editions=editions
     )
     assert status == 0, said
 
@@ -103,6 +109,56 @@ def got(
     return next(part for part in parts if f'severity="{severity}"' in part)
 
 
+def answers(
+    directory: Path,
+    series: Series,
+    *tests: Test,
+    every: int,
+    interval: str,
+    edition: Edition,
+    timeout_seconds: float,
+) -> Answers:
+    """Return what the expressions of `tests` have, over series with a value each interval.
+
+    promtool prints only answers that are not expected: `tests` expect none.
+    """
+    _, said = _test(
+        directory,
+        series,
+        *tests,
+        every=every,
+        interval=interval,
+        editions=(edition,),
+        timeout_seconds=timeout_seconds,
+    )
+    found: Answers = []
+    for failed in said.split(" time: ")[1:]:
+        time, _, answer = failed.partition("got: ")
+        minute = _minutes(time.partition(",")[0])
+        samples = SAMPLE.finditer(answer)
+        found += ((minute, dict(LABEL.findall(one[1])), float(one[2])) for one in samples)
+    assert found or "SUCCESS" in said, said
+    assert " err: " not in said, said
+    return found
+
+
+def _minutes(duration: str) -> int:
+    """Read a duration as Prometheus prints it, of whole minutes."""
+    return sum(int(count) * MINUTES[unit] for count, unit in PART.findall(duration))
+
+
+def _written(values: Sequence[str]) -> Iterator[str]:
+    """Write values as promtool reads them, and what is repeated once."""
+    for value, same in groupby(values):
+        count = len(list(same))
+        if count == 1 or value == "stale":
+            yield from [value] * count
+        elif value == "_":
+            yield f"_x{count}"
+        else:
+            yield f"{value}+0x{count - 1}"
+
+
 def _scraped(values: Sequence[str], seconds: int) -> Sequence[str]:
     """Give what scrapes at such an interval see of a value each minute."""
     if seconds < SECONDS["m"]:
@@ -111,16 +167,21 @@ def _scraped(values: Sequence[str], seconds: int) -> Sequence[str]:
     return [value if minute % every == 0 else "_" for minute, value in enumerate(values)]
 
 
+def _between(values: Sequence[str]) -> Sequence[str]:
+    """Put each value but the first half a step before its evaluation."""
+    first, second, *others = values
+    return [first, second, *(part for value in others for part in ("_", value))]
+
+
 def _test(
     directory: Path,
     series: Series,
     *tests: Test,
     every: int = 1,
-    is_between: bool = False,
     interval: str = "60s",
     editions: Iterable[Edition] = Edition,
+    timeout_seconds: float = 240,
 ) -> tuple[int, str]:
-    between = " _ " if is_between else " "
     path = directory / "test.yaml"
     content = {
         "rule_files": [str(file) for file in FILES],
@@ -128,9 +189,9 @@ def _test(
         "group_eval_order": [group["name"] for group in groups()],
         "tests": [
             {
-                "interval": "30s" if is_between else interval,
+                "interval": interval,
                 "input_series": [
-                    {"series": name, "values": f"{values[0]} {between.join(values[1:])}"}
+                    {"series": name, "values": " ".join(_written(values))}
                     for name, values in series.items()
                 ],
                 "promql_expr_test": [test for test in tests if "expr" in test],
@@ -139,7 +200,8 @@ def _test(
         ],
     }
     path.write_text(json.dumps(content))  # which is YAML as well
-    return promtool("test", "rules", str(path), editions=editions)
+    arguments = ("test", "rules", str(path))
+    return promtool(*arguments, editions=editions, timeout_seconds=timeout_seconds)
 
 
 def expect(minute: int, expression: str, *samples: tuple[str, float]) -> Test:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.rules.healthy import POOL, Names, Value, timeline
+import pytest
+
+from tests.rules.healthy import HOST, POOL, Names, Value, timeline
+from tests.rules.month import answer_before_the_guard
 from tests.rules.promtool import expect, hold, selector
 from tests.rules.test_annotations import NOT_PROTECTED, not_protected, page
 
@@ -56,4 +59,37 @@ def test_the_pool_counts_as_not_protected(tmp_path: Path) -> None:
         tmp_path,
         timeline(NAMES, (DIES, {}), (MINUTES, DEAD), always=alive),
         page(NOT_PROTECTED, NAMES, DIES + 17, text),
+    )
+
+
+REBOOTS, ANSWERS = range(11, 18), 18
+# Scraped more often than once a minute, a clock that moves once a minute would stand still.
+CLOCKLESS: dict[str, Value] = dict.fromkeys(name for name in HOST if "timestamp" in name)
+
+
+@pytest.mark.parametrize("seconds", [15, 60, 120])
+def test_a_guard_that_starts_after_the_exporter_is_not_dead(
+    seconds: int, tmp_path: Path
+) -> None:
+    """After a boot the first minute's scrapes find nothing that a guard has published."""
+    series = timeline(NAMES, (40, {}), always=CLOCKLESS, missed=dict.fromkeys(REBOOTS, "stale"))
+    answer_before_the_guard(series, ANSWERS)
+    fired = 'count_over_time(ALERTS{alertstate="firing"}[40m])'
+    hold(tmp_path, series, expect(39, fired), scrape_seconds=seconds)
+
+
+@pytest.mark.parametrize("seconds", [15, 60, 120])
+def test_a_guard_that_does_not_start_after_a_boot_is_dead(seconds: int, tmp_path: Path) -> None:
+    """From the third minute on that the exporter answers."""
+    series = timeline(NAMES, (40, {}), always=CLOCKLESS, missed=dict.fromkeys(REBOOTS, "stale"))
+    for minute in range(ANSWERS, 40):
+        answer_before_the_guard(series, minute)
+    stale = {"alertname": "ThinPoolGuardStale", "alertstate": "firing", "severity": "critical"}
+    page = selector("ALERTS", {**stale, **NAMES.of_host})
+    hold(
+        tmp_path,
+        series,
+        expect(ANSWERS, selector("ALERTS", stale)),
+        *(expect(minute, selector("ALERTS", stale), (page, 1)) for minute in range(21, 40)),
+        scrape_seconds=seconds,
     )

@@ -187,6 +187,22 @@ def test_a_healthy_fleet_raises_nothing_in_a_day(tmp_path: Path) -> None:
     never(tmp_path, series, DAY, every=5)
 
 
+@pytest.mark.parametrize("lasts", [150, 180])
+def test_a_backup_that_has_been_written_is_no_trend(lasts: int, tmp_path: Path) -> None:
+    """It is a little larger than the one of the night before, and is kept for hours."""
+
+    def used(minute: int) -> float:
+        night, gain = minute % DAY - 540, 50 + 4 * (minute // DAY)
+        written = min(max(0, night), lasts) / lasts
+        return (60 + gain * written * (night < 480)) * GIB
+
+    changes: Mapping[str, Value] = {
+        "thinpool_data_used_bytes": curve(used, 2 * DAY),
+        "thinpool_vg_allocatable_bytes": 40 * GIB,
+    }
+    never(tmp_path, timeline(Names(), (2 * DAY, {}), always=changes), 2 * DAY, every=5)
+
+
 UNALARMING: dict[str, tuple[Mapping[str, Value], int]] = {
     # A third of the pool within ten minutes, at a rate that would fill it within the hour.
     "one_pull_of_images": (
