@@ -380,7 +380,7 @@ def test_vgs_of_one_name_are_left_alone(seen: Seen, pool: str) -> None:
     assert grown(seen.after, pool) == 0
     assert seen.after.value("thinpool_data_size_bytes", **of(pool)) == 32 * MIB
     assert seen.after.value("thinpool_vg_free_bytes", vg="twin") is None
-    assert "2 VGs have this name" in seen.report
+    assert "2 VGs are named twin" in seen.report
 
 
 def test_the_guard_follows_new_names(seen: Seen) -> None:
