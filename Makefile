@@ -22,9 +22,11 @@ $(READY): pyproject.toml exporter/__init__.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-run: $(READY) ## watch and guard this host's pools, or a simulated host where there is none
+run: $(READY) ## watch this host's pools without extending any, or a simulated host where there is none
 	@if $(BIN)/thinpool-exporter collect --log.level=error 2>/dev/null | grep -q '^thinpool_info'; then \
-	  exec $(BIN)/thinpool-exporter run; \
+	  echo "This observes the thin pools of this host, and extends none: http://localhost:10128/"; \
+	  echo "To have them extended, install the package (README.md)."; \
+	  exec $(BIN)/thinpool-exporter run --guard.mode=observe; \
 	else \
 	  echo "No thin pool to watch here (or not root): this is a SIMULATED host."; \
 	  echo "Its pools fill within a minute: http://localhost:10128/  (Ctrl-C ends it)"; \

@@ -43,7 +43,8 @@ def stage(directory: Path, project: Path, arch: str) -> None:
     shutil.copy(project, house / wheels.SHARED)
     names = sorted(str(path.relative_to(house)) for path in house.rglob("*.whl"))
     (house / environment.LIST).write_text("\n".join(names) + "\n")
-    for name in ("systemd", "README.md", "CHANGELOG.md", "LICENSE"):
+    (directory / "exporter").mkdir()
+    for name in ("systemd", "exporter/README.md", "README.md", "CHANGELOG.md", "LICENSE"):
         _copy(ROOT / name, directory / name)
     stage_shared(directory / "share")
     common = (ROOT / _HERE / "common.sh").read_text()

@@ -159,7 +159,7 @@ def test_the_configuration_carried_says_the_defaults() -> None:
     text = (PACKAGE / "config.yml").read_text()
     head, _, body = text.partition("\n\n")
     bare = "".join(re.sub(r"^# ?", "", line) for line in body.splitlines(keepends=True))
-    readme = (build.ROOT / "README.md").read_text()
+    readme = (build.ROOT / "systemd/README.md").read_text()
     (shown,) = re.findall(r"```yaml\n(guard:.*?)```", readme, re.DOTALL)
 
     assert config.parse(text) == Settings()

@@ -1,4 +1,4 @@
-"""What the README says is what there is: its commands, metrics, configuration and rules."""
+"""What the READMEs say is what there is: commands, metrics, configuration, rules, links."""
 
 from __future__ import annotations
 
@@ -17,11 +17,17 @@ from tests.end_to_end.program import Program, run
 from tests.programs import Edition, need
 
 ROOT = Path(__file__).resolve().parents[2]
-README = (ROOT / "README.md").read_text()
+# The top one is for newcomers; the others stand in the folders that they are about.
+FILES = [
+    ROOT / folder / "README.md"
+    for folder in ("", "exporter", "systemd", "rules", "grafana", "tests")
+]
+README = "\n".join(path.read_text() for path in FILES)
+MOST_LINES = 200
 
 
 def blocks(language: str) -> list[str]:
-    """Find the README's code blocks in one language."""
+    """Find the READMEs' code blocks in one language."""
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
@@ -57,8 +63,36 @@ INSTALLATION = (
 )
 
 
+def anchors(text: str) -> set[str]:
+    """Name a file's headings as GitHub does in links."""
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", prose, re.MULTILINE)
+    plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
+    return {heading.replace(" ", "-") for heading in plain}
+
+
+def test_a_newcomer_reads_little() -> None:
+    """The rest stands where it belongs, and the top README leads there."""
+    top = FILES[0].read_text()
+
+    assert len(top.splitlines()) < MOST_LINES
+    assert all(f"({path.relative_to(ROOT)})" in top for path in FILES[1:])
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.parent.name)
+def test_every_link_leads_somewhere(path: Path) -> None:
+    """To a file of the tree, and to a heading of it."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
+        if target.startswith("https://"):
+            continue
+        name, _, anchor = target.partition("#")
+        file = path.parent / name if name else path
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file.read_text()), target
+
+
 def test_every_command_is_run_somewhere() -> None:
-    """A new command in the README is tested, or this list says where."""
+    """A new command in a README is tested, or this list says where."""
     lines = [line for block in blocks("sh") for line in block.splitlines()]
 
     assert set(lines) == {*RUN_ELSEWHERE, METRICS_ONLY, *INSTALLATION, *RULES}
@@ -113,6 +147,8 @@ def test_make_run_chooses_the_simulated_host() -> None:
 
     assert "SIMULATED" in recipe
     assert "grep -q '^thinpool_info'" in recipe
+    # Whoever tries it out has not asked for anything to be extended.
+    assert "thinpool-exporter run --guard.mode=observe" in recipe
     assert "thinpool_info" not in run("collect", env={"DM_DEV_DIR": "/nonexistent"}).stdout
 
 

@@ -167,7 +167,7 @@ def test_target_promql_rule(board: Board, tmp_path: Path) -> None:
 @boards
 def test_asks_for_metrics_that_there_are(board: Board) -> None:
     """Of the exporter, by the README, which names them all, or recorded by a rule."""
-    exported = set(re.findall(r"`(thinpool_\w+)`", (ROOT / "README.md").read_text()))
+    exported = set(re.findall(r"`(thinpool_\w+)`", (ROOT / "rules/README.md").read_text()))
     recorded = {rule["record"] for rule in rules_of("recording.yaml")}
 
     for name, expr in board.expressions():
