@@ -8,7 +8,8 @@ from __future__ import annotations
 import itertools
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from exporter.command import Output
@@ -169,6 +170,12 @@ class ChaosHost(SimulatedHost):
     def fill_metadata_to(self, label: str, ratio: float) -> None:
         """Fill a pool's metadata to this part of its size, at once."""
         self.fill_metadata(label, round(self.truth(label).metadata_total * ratio))
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """Let nobody else look at the host, or change it, until the end of the block."""
+        with self._present():
+            yield
 
     def raise_event(self) -> None:
         """Let device-mapper tell of a change, if only of another device."""

@@ -215,7 +215,7 @@ class Chaos(RuleBasedStateMachine):
 
     def _fill(self, place: int, ratio: float, after: float) -> None:
         label = self._label(place)
-        self.world.host.fill_to(label, ratio)
+        self.world.watcher.seeing(lambda: self.world.host.fill_to(label, ratio))
         self._note(f"{label} is {ratio:.0%} full", after)
 
     @rule(place=PLACES, ratio=st.sampled_from([0.81, 0.9, 0.97, 1.0]), after=PAUSES)
@@ -239,7 +239,7 @@ class Chaos(RuleBasedStateMachine):
     def fill_metadata(self, place: int, ratio: float, after: float) -> None:
         """Fill a pool's metadata."""
         label = self._label(place)
-        self.world.host.fill_metadata_to(label, ratio)
+        self.world.watcher.seeing(lambda: self.world.host.fill_metadata_to(label, ratio))
         self._note(f"{label} has {ratio:.0%} of its metadata full", after)
 
     @rule(after=PAUSES)

@@ -141,6 +141,13 @@ class Watcher:
             self._last_at = now
             self._tick(now, fair)
 
+    def seeing(self, change: Callable[[], None]) -> None:
+        """Sample right before and after what changes at once: nobody sees it in between."""
+        with self.lock, self._host.still():
+            self.look()
+            change()
+            self.look()
+
     def _run(self) -> None:
         try:
             while not self._is_over.wait(TICK_SECONDS):

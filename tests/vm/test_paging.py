@@ -175,14 +175,15 @@ def ask_elsewhere(machine: Machine, prometheus: str) -> None:
 
 def on_call(machine: Machine, prometheus: str, manager: str) -> None:
     """Type what stands in no alert's own runbook: it is over, and the next one may wait."""
-    words = {"PROMETHEUS": prometheus.removeprefix("http://"), "HOST": "127.0.0.1"}
+    # Here the exporter's port is another one.
+    host = {"HOST:10128": f"127.0.0.1:{machine.port()}"}
     book = Elsewhere(machine, runbooks.GENERAL)
+    words = {**host, "PROMETHEUS": prometheus.removeprefix("http://")}
     said = book.section("Is it over?", 1, **words)
     assert 'alertname="ThinPoolOutOfDataSpace"' not in said
     assert "thinpool:used:ratio" in said
-    silenced = book.section(
-        "May it wait?", ALERTMANAGER=manager.removeprefix("http://"), HOST="127.0.0.1"
-    )
+    words = {**host, "ALERTMANAGER": manager.removeprefix("http://")}
+    silenced = book.section("May it wait?", 0, **words)
     assert "a disk is on its way" in silenced
     on_host = Filed(machine, runbooks.GENERAL)
     assert "docker/thinpool" in on_host.section("Is it over?")
