@@ -203,12 +203,14 @@ def muted_under(pv: str, tmeta: str) -> str:
     )
 
 
-def missing(vg: str) -> str:
-    """Have LVM think that a VG's second disk is missing: it was, while the VG was changed."""
-    backup = f"/root/{vg}.vg"
+def was_missing(vg: str) -> str:
+    """Let LVM change a VG while its second disk is away: it remembers that when it is back."""
+    pv = f"{vg}-1"
     return (
-        f"vgcfgbackup -qq -f {backup} {vg}\n"
-        f"sed -i '/^\\t\\tpv1 {{/,/}}/s/flags = \\[\\]/flags = [\"MISSING\"]/' {backup}\n"
-        f"grep -q MISSING {backup}\n"
-        f"vgcfgrestore -qq -y --force -f {backup} {vg}"
+        f"lvcreate -qq {QUIET} -y -an -Zn -Wn -l1 -n spare {vg} /dev/mapper/pv-{vg}-0\n"
+        f"sound=$(dmsetup table pv-{pv})\n"
+        f"{without_disk(pv)}\n"
+        f"lvremove -qq {QUIET} -y {vg}/spare\n"
+        f"{swapped(f'pv-{pv}', '$sound')}\n"
+        f"vgs --noheadings -o vg_missing_pv_count {vg} | grep -q 1"
     )

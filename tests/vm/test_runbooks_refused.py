@@ -50,7 +50,7 @@ def make(machine: Machine) -> None:
         ),
         faults.exported("exported"),
         faults.edited("foreign", 'system_id = "elsewhere"'),
-        faults.missing("back"),
+        faults.was_missing("back"),
         faults.without_disk("lost-1"),
     )
 
