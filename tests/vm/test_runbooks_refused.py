@@ -50,6 +50,8 @@ def make(machine: Machine) -> None:
         ),
         faults.exported("exported"),
         faults.edited("foreign", 'system_id = "elsewhere"'),
+        "echo 'local/system_id = \"here\"' >> /etc/lvm/lvmlocal.conf",
+        "echo 'global/system_id_source = \"lvmlocal\"' >> /etc/lvm/lvm.conf",
         faults.was_missing("back"),
         faults.without_disk("lost-1"),
     )
