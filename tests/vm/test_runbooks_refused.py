@@ -40,12 +40,14 @@ def make(machine: Machine) -> None:
     disk = faults.Disk(machine)
     faults.run(
         machine,
+        *(line for vg in CASES for line in (disk.group(vg), faults.pool(f"{vg}/pool"))),
+        # Nothing of the pools lies on these.
         *(
             line
-            for vg in CASES
+            for vg in ("back", "lost")
             for line in (
-                disk.group(vg, *((64, 64) if vg in {"back", "lost"} else (64,))),
-                faults.pool(f"{vg}/pool"),
+                disk.cut(f"{vg}-1"),
+                f"vgextend -qq {vg} /dev/mapper/pv-{vg}-1",
             )
         ),
         faults.exported("exported"),
