@@ -40,16 +40,17 @@ def make(machine: Machine) -> None:
     disk = faults.Disk(machine)
     faults.run(
         machine,
-        *(line for vg in CASES for line in (disk.group(vg), faults.pool(f"{vg}/pool"))),
-        # Nothing of the pools lies on these.
         *(
             line
-            for vg in ("back", "lost")
+            for vg in CASES
             for line in (
-                disk.cut(f"{vg}-1"),
-                f"vgextend -qq {vg} /dev/mapper/pv-{vg}-1",
+                disk.group(vg, *((64, 64) if vg == "back" else (64,))),
+                faults.pool(f"{vg}/pool"),
             )
         ),
+        # Nothing of the pool lies on this one.
+        disk.cut("lost-1"),
+        "vgextend -qq lost /dev/mapper/pv-lost-1",
         faults.exported("exported"),
         faults.edited("foreign", 'system_id = "elsewhere"'),
         "echo 'local/system_id = \"here\"' >> /etc/lvm/lvmlocal.conf",
