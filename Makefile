@@ -22,11 +22,12 @@ $(READY): pyproject.toml exporter/__init__.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
+# Without the host's own configuration, which may let the guard extend single pools.
 run: $(READY) ## watch this host's pools without extending any, or a simulated host where there is none
 	@if $(BIN)/thinpool-exporter collect --log.level=error 2>/dev/null | grep -q '^thinpool_info'; then \
 	  echo "This observes the thin pools of this host, and extends none: http://localhost:10128/"; \
 	  echo "To have them extended, install the package (README.md)."; \
-	  exec $(BIN)/thinpool-exporter run --guard.mode=observe; \
+	  exec $(BIN)/thinpool-exporter run --guard.mode=observe --config.file=/dev/null; \
 	else \
 	  echo "No thin pool to watch here (or not root): this is a SIMULATED host."; \
 	  echo "Its pools fill within a minute: http://localhost:10128/  (Ctrl-C ends it)"; \
@@ -84,7 +85,7 @@ rules: $(READY) ## the alerts and what they are made of, by promtool
 	$(BIN)/pytest -q tests/rules
 
 # THINPOOL_MONTH_DAYS is how long it is.
-month: $(READY) ## thirty days of ordinary hosts: what fires, and that it pages nobody (a quarter of an hour)
+month: $(READY) ## thirty days of ordinary hosts: what fires, and whether it pages anybody (an hour)
 	THINPOOL_MONTH_DAYS=$${THINPOOL_MONTH_DAYS:-30} $(BIN)/pytest -q -s tests/rules/test_month.py
 
 end-to-end: $(READY) ## the real program on the simulated host, with a real Prometheus

@@ -23,7 +23,7 @@ from exporter.web.status import PageView, PoolView, Viewer
 
 PREFIX = "/runbooks/"
 MAX_QUERY_FIELDS = 16
-# The most urgent ones of a volume group: below a hundred nobody would find the commands.
+# Of a volume group, the most urgent ones: nobody would find the commands below a hundred pools.
 MAX_POOLS = 10
 # The whole word: "VGs" and "POOLS" mean others. What follows an underscore is added to a name:
 # LVM itself calls a pool's metadata POOL_tmeta.
@@ -49,7 +49,7 @@ class Runbook(Struct, frozen=True, kw_only=True):
     title: str
     text: Markup
     pools: tuple[PoolView, ...] = ()
-    others: int = 0  # pools that are meant as well, and not shown
+    others: int = 0  # how many more pools of the volume group there are
     missing: str = ""
 
 

@@ -148,7 +148,9 @@ def test_make_run_chooses_the_simulated_host() -> None:
     assert "SIMULATED" in recipe
     assert "grep -q '^thinpool_info'" in recipe
     # Whoever tries it out has not asked for anything to be extended.
-    assert "thinpool-exporter run --guard.mode=observe" in recipe
+    assert "thinpool-exporter run --guard.mode=observe --config.file=/dev/null" in recipe
+    asked = config.parse("guard: {mode: observe}")  # what the flags come to
+    assert not rules(asked).may_extend
     assert "thinpool_info" not in run("collect", env={"DM_DEV_DIR": "/nonexistent"}).stdout
 
 

@@ -109,7 +109,7 @@ class Disks:
         self._resize()
 
     def use(self, data: float, metadata_ratio: float) -> dict[str, float | None]:
-        """Fill the pool so far, and let it be extended: what is exported of it then."""
+        """Set the usage, extend the pool if its policy asks for it, and return what is exported."""
         pool = self._filled(data, metadata_ratio)
         decision = decide(pool, self._group, Limits())
         if decision.extensions:

@@ -70,7 +70,7 @@ WHY = {(ticket.kind, ticket.alert): ticket.why for ticket in TICKETS}
 
 @dataclass(frozen=True, kw_only=True)
 class Fired:
-    """An alert that fired: of which host, from when to when, and for how long in all."""
+    """An alert that fired: its host, its first and last hour, and its minutes in all."""
 
     alert: str
     severity: str

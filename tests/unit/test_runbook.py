@@ -248,7 +248,7 @@ def test_a_large_group_shows_its_most_urgent_pools() -> None:
 
     assert body.count("<article") == MAX_POOLS
     assert "docker/bad" in body
-    assert "6 more of this volume group" in body
+    assert "6 more pools of this volume group" in body
 
 
 def test_an_inactive_pool_keeps_its_kernel_s_name() -> None:

@@ -69,7 +69,7 @@ class Runbook:
         return "\n".join(said)
 
     def section(self, name: str, number: int = 0, **reader_s: str) -> str:
-        """Type each line of a block that stands right below a section's heading."""
+        """Type a block of a section that has no cases; each line must work."""
         filed = runbooks.blocks_of_markdown(runbooks.source(self._name))
         original, block = (
             [one for one in blocks if one.section == name and not one.heading][number]
