@@ -109,7 +109,7 @@ class Disks:
         self._resize()
 
     def use(self, data: float, metadata_ratio: float) -> dict[str, float | None]:
-        """Set the usage, extend the pool if its policy asks for it, and return what is exported."""
+        """Set the usage, extend the pool if its policy says so, and return what is exported."""
         pool = self._filled(data, metadata_ratio)
         decision = decide(pool, self._group, Limits())
         if decision.extensions:
